@@ -1,0 +1,49 @@
+# `make help` is the table of contents. Everything runs in this clone's own .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format bench clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: .venv/worker  ## five weights on real digits, a figure in a minute
+	$(BIN)/ballast demo
+
+test: .venv/dev  ## every test but the slow ones, under ten minutes
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: .venv/dev  ## the slow tests
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: .venv/dev  ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev  ## put the code into the house's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/dev  ## measured promises, each as a ratio or a median with its spread
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## remove what the commands above have made
+	rm -rf .venv demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# An environment is remade when what it is made from changes.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Ballast needs Python 3.11 or newer and this is " + sys.version.split()[0] + ": try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/worker: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) -e '.[worker]'
+	@touch $@
+
+.venv/dev: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) -e '.[worker,dev]'
+	@touch $@ .venv/worker

@@ -1,0 +1,79 @@
+"""Who may ask: this host's own programs and pages, no web page of anybody else (CONTRACT §1, "Local by default").
+
+Being on loopback does not make a request trusted: every page that a browser on this host opens can send one.
+"""
+
+import re
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import MAX_BODY, TOO_LARGE, problem
+
+KNOWN_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+_HOST = re.compile(r"(\[[0-9a-f:]+\]|[^:]+)(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Access:
+    """ASGI middleware: names the request, then lets it in, as far as its body is not too large, or answers 403."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _named(headers.get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                raise HTTPException(413, TOO_LARGE)
+            return message
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        refusal = _refusal(scope["scheme"], headers)
+        app = self._app
+        if refusal:
+            app = problem(scope, 403, refusal)
+        elif _announced(headers) > MAX_BODY:
+            app = problem(scope, 413, TOO_LARGE)
+        await app(scope, receive_limited, send_named)
+
+
+def _announced(headers: Headers) -> int:
+    length = headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+
+
+def _named(sent: str | None) -> str:
+    return sent if sent and _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+
+
+def _refusal(scheme: str, headers: Headers) -> str | None:
+    hosts = headers.getlist("host")
+    match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if match is None or match.group(1).lower() not in KNOWN_HOSTS:
+        return "this Host is not known here: use 127.0.0.1, localhost or [::1]"
+    origins = headers.getlist("origin")
+    if origins and origins != [f"{scheme}://{hosts[0]}"]:
+        return "this Origin is another site's: no page but our own may call the API"
+    site = headers.get("sec-fetch-site", "none")
+    if site not in ("same-origin", "none"):
+        return "this request was sent by another site's page: no page but our own may call the API"
+    return None

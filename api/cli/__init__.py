@@ -1,0 +1,1 @@
+"""The command line: `show` speaks HTTP only, `run` touches the machine."""

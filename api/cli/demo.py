@@ -1,0 +1,102 @@
+"""`ballast demo`: the whole journey in a minute, on a free port and a temporary home, over HTTP like any user."""
+
+import json
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from api.cli.printing import print_table
+from api.client import Client
+from api.service import free_port, service
+from core import logs
+from core.analysis.figures import Line, draw
+from core.errors import BallastError
+from core.settings import load_settings
+from core.states import ENDED, State
+
+WEIGHTS = ("256:1", "16:1", "1:1", "1:16", "1:256")  # the paper's, on MNIST
+EPOCHS = 100
+
+
+class DemoFailed(BallastError):
+    """An experiment of the demo did not succeed."""
+
+
+def spec(importance_weight: str) -> dict[str, Any]:
+    """The recipe of PROTOCOL §7."""
+    return {
+        "name": f"demo {importance_weight}",
+        "dataset": {"name": "digits"},
+        "model": {"name": "mlp"},
+        "importance_weight": importance_weight,
+        "epochs": EPOCHS,
+    }
+
+
+def play(folder: Path, workers: int | None) -> None:
+    """Run the demo and write `folder`/curves.json and figure.png. Raises BallastError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoFailed(f"cannot write to {folder}: {error.strerror}") from None
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="ballast-demo-") as home:
+        settings = load_settings(
+            home=Path(home), port=free_port(), url="", database_url="", broker_url="", host="127.0.0.1"
+        )
+        logs.configure(settings, logging.WARNING)
+        with (Path(home) / "workers.log").open("wb") as log, service(settings, workers, log):
+            console.print(f"serving {settings.url}; posting {len(WEIGHTS)} experiments", highlight=False)
+            client = Client(settings.url)
+            experiments = [client.submit(spec(weight)) for weight in WEIGHTS]
+            watch(client, [experiment["id"] for experiment in experiments], console)
+            curves = [client.curve(experiment["id"]) for experiment in experiments]
+            client.close()
+    report(folder, curves)
+
+
+def watch(client: Client, ids: list[int], console: Console) -> None:
+    """A live progress bar an experiment, until all have ended."""
+    columns = (
+        TextColumn("{task.description:>6}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        bars: dict[int, TaskID] = {
+            id_: progress.add_task(weight, total=EPOCHS, state="queued")
+            for id_, weight in zip(ids, WEIGHTS, strict=True)
+        }
+        while bars:
+            for id_, bar in list(bars.items()):
+                experiment = client.experiment(id_)
+                progress.update(bar, completed=experiment["epochs_done"], state=experiment["state"])
+                if experiment["state"] in ENDED:
+                    progress.stop_task(bar)
+                    del bars[id_]
+                    if experiment["state"] != State.SUCCEEDED:
+                        raise DemoFailed(f"experiment {id_} {experiment['state']}: {experiment['error']}")
+            time.sleep(0.2)
+
+
+def report(folder: Path, curves: list[dict[str, Any]]) -> None:
+    table = [
+        (weight, *(curve[column][epoch - 1] for column in _SHOWN for epoch in _EPOCHS))
+        for weight, curve in zip(WEIGHTS, curves, strict=True)
+    ]
+    print_table(("weight", *(f"{name} @{epoch}" for name in _SHOWN.values() for epoch in _EPOCHS)), table)
+    document = [{"importance_weight": weight, "curve": curve} for weight, curve in zip(WEIGHTS, curves, strict=True)]
+    (folder / "curves.json").write_text(json.dumps(document, indent=1))
+    lines = [Line(weight, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
+    draw(lines, folder / "figure.png", "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0")
+    print(f"wrote {folder / 'curves.json'} and {folder / 'figure.png'}")
+
+
+_SHOWN = {"base_fraction_in_domain": "in-domain", "base_fraction_out_of_domain": "out-of-domain"}
+_EPOCHS = (1, 10, EPOCHS)

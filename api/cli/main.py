@@ -1,0 +1,40 @@
+"""`ballast`: the commands put together, and what their failures look like: one sentence and an exit code.
+
+0 done · 1 failed · 2 usage · 3 service unreachable · 4 the experiment failed or was cancelled · 130 interrupted
+"""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from api.cli import run, show
+from api.client import Refused, Unreachable
+from core.errors import BallastError
+
+app = typer.Typer(
+    name="ballast",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Importance-weighting experiments on neural networks, as a service.",
+)
+app.add_typer(run.app)
+app.add_typer(show.app)
+
+
+def main() -> None:
+    try:
+        app()
+    except Unreachable as error:
+        _end(error, 3)
+    except Refused as error:
+        _end(error, 2 if error.status == 422 else 1)
+    except BallastError as error:
+        _end(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _end(error: BallastError, status: int) -> NoReturn:
+    print(f"ballast: {error}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,52 @@
+"""What the command line prints: tables on a terminal, tab-separated lines into a pipe, JSON where it is asked for."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+STATE_STYLES = {
+    "queued": "yellow",
+    "running": "cyan",
+    "paused": "magenta",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(cell(value) for value in row))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(Text(cell(value), style=STATE_STYLES.get(cell(value), "")) for value in row))
+    Console().print(table)
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def note(sentence: str) -> None:
+    """To standard error: for a person, never for a pipe."""
+    Console(stderr=True, soft_wrap=True).print(Text(sentence))

@@ -1,0 +1,65 @@
+"""What routes ask for: the store, the doorbell, and the manners that all requests share."""
+
+import json
+import re
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BeforeValidator
+from starlette.exceptions import HTTPException
+
+from core.doorbell import Doorbell
+from core.faults import without_repeats
+from core.store.session import Store
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def _doorbell(request: Request) -> Doorbell:
+    doorbell: Doorbell = request.app.state.doorbell
+    return doorbell
+
+
+def _canonical(text: str) -> str:
+    """One experiment, one address: pydantic would read " 1", "+1", "1.0" and "0_1" as 1. Raises ValueError."""
+    if not re.fullmatch(r"[1-9][0-9]*", text):
+        raise ValueError(text)
+    return text
+
+
+StoreDep = Annotated[Store, Depends(_store)]
+DoorbellDep = Annotated[Doorbell, Depends(_doorbell)]
+Id = Annotated[int, BeforeValidator(_canonical), Path(ge=1, examples=[417])]
+
+
+def known_query(request: Request) -> None:
+    """A query parameter that is mistyped, or given again, and ignored gives a wrong answer without a word."""
+    known = {param.alias for param in request.scope["route"].dependant.query_params}
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        raise RequestValidationError([_fault("extra_forbidden", "query", name) for name in unknown])
+    repeated = [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]
+    if repeated:
+        raise RequestValidationError([_fault("repeated", "query", name) for name in repeated])
+
+
+async def json_body(request: Request) -> None:
+    """The body says that it is JSON, and says nothing twice."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise HTTPException(415, "send the spec as application/json")
+    body = await request.body()
+    if not body:
+        return
+    try:
+        json.loads(body, object_pairs_hook=without_repeats)
+    except ValueError as error:
+        raise RequestValidationError([_fault("repeated", "body", message=f"is ambiguous: {error}")]) from None
+
+
+def _fault(kind: str, *loc: str, message: str = "is there more than once") -> dict[str, Any]:
+    return {"type": kind, "loc": loc, "msg": message, "input": None}

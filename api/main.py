@@ -1,0 +1,43 @@
+"""The HTTP application: routes, problems, access, and nothing that trains."""
+
+from importlib import metadata
+
+from fastapi import FastAPI
+
+from api import problems
+from api.access import Access
+from api.routes import curves, experiments, health, workers
+from api.schemas import Problem
+from core.doorbell import Doorbell
+from core.store.session import Store
+
+DESCRIPTION = """Does importance weighting still matter once a network has been trained long enough?
+Post an experiment spec, follow its curve. Errors are RFC 9457 problems."""
+
+
+def create_app(store: Store, doorbell: Doorbell) -> FastAPI:
+    app = FastAPI(
+        title="Ballast",
+        version=metadata.version("ballast"),
+        description=DESCRIPTION,
+        responses=problems.documented(403, 500, 503),
+        redoc_url=None,
+    )
+    app.state.store = store
+    app.state.doorbell = doorbell
+    app.add_middleware(Access)
+    problems.install(app)
+    for module in (experiments, curves, workers, health):
+        app.include_router(module.router)
+    _document(app)
+    return app
+
+
+def _document(app: FastAPI) -> None:
+    """FastAPI documents an error shape of its own that we never answer with; ours takes its place."""
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+    schemas.update(schemas["Problem"].pop("$defs", {}))

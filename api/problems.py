@@ -1,0 +1,133 @@
+"""Every error as an RFC 9457 problem (CONTRACT §1): one sentence; for a bad body each field and what is allowed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from api.schemas import Problem
+from core.faults import Fault, Schema, fault_of
+from core.store.errors import NotAllowed, NotFound, StoreError
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+MAX_BODY = 1024 * 1024  # bytes; a spec is a few hundred
+TOO_LARGE = f"the body is larger than {MAX_BODY} bytes"
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route that may answer with these problems."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def problem(
+    scope: Scope, status: int, detail: str, faults: Sequence[Fault] = (), headers: dict[str, str] | None = None
+) -> Response:
+    request_id = scope["state"]["request_id"]
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=quote(scope["path"], errors="replace"),
+        request_id=request_id,
+    ).model_dump(exclude={"errors"})
+    if faults:
+        body["errors"] = [asdict(fault) for fault in faults]
+    return Response(orjson.dumps(body), status, {**(headers or {}), "X-Request-ID": request_id}, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(NotFound, _not_found)
+    app.add_exception_handler(NotAllowed, _not_allowed)
+    app.add_exception_handler(StoreError, _unavailable)
+    app.add_exception_handler(Exception, _internal)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = error.errors()
+    if any(each["loc"][0] == "path" for each in details):
+        return problem(request.scope, 404, "there is nothing here: ids are whole numbers above 0")
+    if any(each["type"] == "json_invalid" for each in details):
+        return problem(request.scope, 422, f"the body is not JSON: {details[0]['ctx']['error']}")
+    faults = [_fault(each, error.body, request) for each in details]
+    return problem(request.scope, 422, _summary(faults), faults)
+
+
+def _fault(details: Any, body: Any, request: Request) -> Fault:
+    source, *rest = details["loc"]
+    sent = body if source == "body" else dict(request.query_params)
+    details["loc"] = tuple(rest)
+    fault = fault_of(details, sent, _schema(request, source))
+    if source == "body":
+        return fault
+    return Fault(f"?{rest[0]}" if rest else "?", fault.detail, fault.value, fault.allowed)
+
+
+def _schema(request: Request, source: str) -> Schema:
+    """The JSON schema of what this route takes, from the document that we publish."""
+    document = request.app.openapi()
+    operation = document["paths"][request.scope["route"].path_format][request.method.lower()]
+    definitions = {"$defs": document["components"]["schemas"]}
+    if source == "body":
+        return operation["requestBody"]["content"]["application/json"]["schema"] | definitions
+    parameters = [each for each in operation.get("parameters", []) if each["in"] == "query"]
+    return {"properties": {each["name"]: _said(each["schema"]) for each in parameters}, **definitions}
+
+
+def _said(schema: Schema) -> Schema:
+    """`null` is how a parameter that was not sent reaches us; nobody can send it."""
+    said: Schema = next((each for each in schema.get("anyOf", []) if each.get("type") != "null"), schema)
+    return said
+
+
+def _summary(faults: Sequence[Fault]) -> str:
+    more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return f"{faults[0]}{more}"
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = str(error.detail)
+    if error.status_code == 404 and detail == "Not Found":
+        detail = "there is nothing at this path: /docs lists what there is"
+    if error.status_code == 405:
+        detail = f"{request.method} is not for this path"
+    if error.status_code == 400:
+        detail = "the body cannot be read as JSON"
+    headers = dict(error.headers) if error.headers else None
+    return problem(request.scope, error.status_code, detail, headers=headers)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return problem(request.scope, 404, str(error))
+
+
+async def _not_allowed(request: Request, error: Exception) -> Response:
+    return problem(request.scope, 409, str(error))
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    return problem(request.scope, 503, str(error), headers={"Retry-After": "2"})
+
+
+async def _internal(request: Request, error: Exception) -> Response:
+    log.error("our fault", path=request.url.path, request_id=request.state.request_id, exc_info=error)
+    return problem(request.scope, 500, "this is our fault; the log of the API has the rest under this request_id")

@@ -1,0 +1,26 @@
+"""The curve of an experiment, as prepared JSON."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.depends import Id, StoreDep, known_query
+from api.problems import documented
+from api.schemas import CurveOut
+from core import results
+from core.store import curves
+
+router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends(known_query)])
+
+
+@router.get("/{id}/curve", response_model=CurveOut, responses=documented(404, 422))
+def curve(
+    id: Id,  # noqa: A002
+    store: StoreDep,
+    after: Annotated[int, Query(ge=0, le=2**53, description="Only rows after this epoch: a former `next_after`.")] = 0,
+) -> Response:
+    """The curve, while it grows and after. Ask again with `after=next_after` for exactly what is new."""
+    with store.reading() as tx:
+        head, rows = curves.read(tx, id, after)
+    return Response(orjson.dumps(results.curve(head, rows, after)), media_type="application/json")

@@ -1,0 +1,225 @@
+"""The JSON of CONTRACT §1: what the API answers, key by key. Keys that nothing fills yet are `null` or `false`."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.spec import Spec
+from core.states import ErrorKind, State, Wish, WorkerState
+from core.store.clock import rfc3339
+from core.store.events import Event
+from core.store.experiments import Experiment
+from core.store.workers import Worker
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T10:00:00.000Z"])]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ErrorOut(_Answer):
+    kind: ErrorKind
+    message: str = Field(description="One sentence for a person.")
+    traceback: str | None = Field(description="Only of `internal`: ours to mend.")
+
+
+class Links(_Answer):
+    self: str
+    curve: str
+    events: str
+
+
+class ExperimentOut(_Answer):
+    id: int = Field(examples=[417])
+    revision: int = Field(description="Grows with every visible change.")
+    name: str
+    state: State
+    stalled: bool
+    waiting_because: str | None
+    spec: Spec | dict[str, Any] = Field(description="Every field, defaults filled in: it runs again as it is.")
+    digest: str = Field(description="SHA-256 of what decides the curve.")
+    sweep_id: int | None
+    position: int | None
+    priority: int
+    attempt: int = Field(description="How often it was claimed; the fencing token.")
+    failures: int = Field(description="Lost leases and crashes.")
+    epochs_done: int
+    epochs_total: int
+    eta_seconds: float | None
+    error: ErrorOut | None
+    requested: Wish | None = Field(description="A wish that its worker has not obeyed yet.")
+    worker: str | None
+    extends: int | None
+    provenance: dict[str, Any] | None
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+    links: Links
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Self:
+        here = f"/experiments/{experiment.id}"
+        error = experiment.error
+        return cls(
+            id=experiment.id,
+            revision=experiment.revision,
+            name=experiment.name,
+            state=experiment.state,
+            stalled=False,
+            waiting_because=None,
+            spec=_filled(experiment.spec),
+            digest=experiment.digest,
+            sweep_id=experiment.sweep_id,
+            position=experiment.position,
+            priority=experiment.priority,
+            attempt=experiment.attempt,
+            failures=experiment.failures,
+            epochs_done=experiment.epochs_done,
+            epochs_total=experiment.epochs_total,
+            eta_seconds=None,
+            error=ErrorOut(kind=error.kind, message=error.message, traceback=error.traceback) if error else None,
+            requested=experiment.requested,
+            worker=experiment.worker,
+            extends=experiment.extends,
+            provenance=experiment.provenance,
+            created_at=rfc3339(experiment.created_ms),
+            started_at=_time(experiment.started_ms),
+            ended_at=_time(experiment.ended_ms),
+            links=Links(self=here, curve=f"{here}/curve", events=f"{here}/events"),
+        )
+
+
+class ExperimentPage(_Answer):
+    items: list[ExperimentOut]
+    next_cursor: str | None = Field(description="Where the next, older page starts; null: this was the last.")
+
+
+class LossPoints(_Answer):
+    iteration: list[int]
+    value: list[float | None]
+
+
+class CurveOut(_Answer):
+    """Columns, each as long as `epoch`. Served as prepared JSON; this model documents it."""
+
+    id: int | None
+    state: State
+    attempt: int
+    epochs_done: int
+    epochs_total: int
+    epoch: list[int]
+    base_fraction_in_domain: list[float | None]
+    base_fraction_out_of_domain: list[float | None]
+    train_loss: list[float | None]
+    accuracy_in_domain: list[float | None]
+    train_accuracy_base: list[float | None]
+    train_accuracy_other: list[float | None]
+    finite_logits: list[float | None]
+    seconds: list[float]
+    loss: LossPoints
+    nonfinite: dict[str, dict[str, Literal["nan", "inf", "-inf"]]]
+    diverged_at: int | None
+    replay_mismatch_from: int | None
+    next_after: int
+    complete: bool
+
+
+class EventOut(_Answer):
+    id: int
+    at: Time
+    kind: str
+    from_: State | None = Field(serialization_alias="from")
+    to: State | None
+    attempt: int
+    worker: str | None
+    detail: str | None
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        return cls(
+            id=event.id,
+            at=rfc3339(event.at_ms),
+            kind=event.kind,
+            from_=event.from_state,
+            to=event.to_state,
+            attempt=event.attempt,
+            worker=event.worker,
+            detail=event.detail,
+        )
+
+
+class EventList(_Answer):
+    items: list[EventOut]
+
+
+class WorkerOut(_Answer):
+    id: int
+    host: str
+    pid: int
+    device: str = Field(examples=["cpu", "cuda:0"])
+    state: WorkerState
+    experiment_id: int | None
+    seen_at: Time
+
+    @classmethod
+    def of(cls, worker: Worker) -> Self:
+        return cls(
+            id=worker.id,
+            host=worker.host,
+            pid=worker.pid,
+            device=worker.device,
+            state=worker.state,
+            experiment_id=worker.experiment_id,
+            seen_at=rfc3339(worker.seen_ms),
+        )
+
+
+class WorkerList(_Answer):
+    items: list[WorkerOut]
+
+
+class Live(_Answer):
+    status: Literal["alive"] = "alive"
+
+
+class Ready(_Answer):
+    status: Literal["ready"] = "ready"
+    database: Literal["ok"] = "ok"
+    revision: str
+    broker: Literal["ok", "degraded"] = Field(description="degraded: workers poll, up to a second later.")
+
+
+class Version(_Answer):
+    name: Literal["ballast"] = "ballast"
+    version: str
+
+
+class FaultOut(_Answer):
+    pointer: str = Field(description="RFC 6901, into what was sent.", examples=["/dataset/base_class"])
+    detail: str
+    value: Any = Field(description="What was sent there, cut at 100 characters.")
+    allowed: str | None
+
+
+class Problem(_Answer):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[FaultOut] | None = None
+
+
+def _filled(stored: dict[str, Any]) -> Spec | dict[str, Any]:
+    try:
+        return Spec.model_validate(stored)
+    except ValidationError:
+        return stored  # a newer Ballast wrote it: one such experiment must not hide the others
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)

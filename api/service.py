@@ -1,0 +1,110 @@
+"""API and workers under one roof: what `ballast up` and `ballast demo` start, and stop in order."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import IO
+
+import uvicorn
+
+from api.main import create_app
+from core import mailbox
+from core.doorbell import Doorbell
+from core.errors import BallastError
+from core.opening import open_store, sole_service
+from core.settings import Settings
+from core.store import schema
+
+
+class PortInUse(BallastError):
+    """Somebody else listens there."""
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A socket that listens at the address of the settings. Raises PortInUse."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise PortInUse(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop what does, or set BALLAST_PORT"
+        ) from None
+    return listener
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def api(settings: Settings) -> Iterator[None]:
+    """Serve the API from a thread while the context lasts: signals belong to the main thread, which decides in what
+    order things stop. Raises BallastError where the port, the database or the broker cannot be used."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(bind(settings))
+        doorbell = Doorbell(settings)
+        stack.callback(doorbell.close)
+        doorbell.check()
+        store = open_store(settings)
+        stack.callback(store.close)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(store, doorbell),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=2,
+                server_header=False,
+            )
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api")
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def launcher(settings: Settings, workers: int | None, log: IO[bytes] | None) -> Iterator[subprocess.Popen[bytes]]:
+    """The worker launcher, in a session of its own (Ctrl-C is ours to pass on) and on a leash (it ends when we do)."""
+    command = [sys.executable, "-P", "-m", "worker", "--leash"]
+    if workers is not None:
+        command += ["--workers", str(workers)]
+    process = subprocess.Popen(
+        command, env=settings.child_environment(), stdin=subprocess.PIPE, stderr=log, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(settings.grace_seconds + 1.5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def service(settings: Settings, workers: int | None, log: IO[bytes] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """API and workers over a migrated database; `log` takes what the workers say. Yields the launcher.
+
+    Raises BallastError with nothing left behind.
+    """
+    with sole_service(settings), bind(settings):  # before anything is touched that another may be using
+        pass
+    with sole_service(settings):
+        if settings.embedded_broker:
+            mailbox.empty(settings)
+        schema.upgrade(settings.database_url)
+        with api(settings), launcher(settings, workers, log) as process:
+            yield process

@@ -1,0 +1,12 @@
+"""The root of every error that Ballast raises on purpose. Each wing draws its own branch in its own `errors.py`.
+
+BallastError                 a sentence for a person: what is wrong, and what to do
+├── core.settings            SettingsError
+├── core.store.errors        StoreError …
+├── core.training.errors     TrainingError …
+└── api.client               ClientError …
+"""
+
+
+class BallastError(Exception):
+    """Something that a user can cause or mend. `str(error)` is one sentence, fit to be printed as it is."""

@@ -1,0 +1,226 @@
+"""What is wrong with what was sent, field by field: pydantic's errors in the words of CONTRACT §1. What would be allowed
+is read from the JSON schema, so that a refusal and the OpenAPI document say the same.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from core.spec import Spec
+
+MAX_VALUE = 100  # characters of an offending value that are echoed
+
+Schema = Mapping[str, Any]  # a JSON schema, its definitions under "$defs"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    pointer: str  # RFC 6901, into what was sent; "" is the whole of it
+    detail: str
+    value: Any  # what was sent there, cut at 100 characters
+    allowed: str | None
+
+    def __str__(self) -> str:
+        place = self.pointer or "the body"
+        value = "" if self.value is None else f": {json.dumps(self.value, ensure_ascii=False)}"
+        return f"{place} {self.detail}{value}" + (f" (allowed: {self.allowed})" if self.allowed else "")
+
+
+def faults_of(error: ValidationError, sent: Any, schema: Schema | None = None) -> list[Fault]:
+    """One fault a pydantic error. `sent` is the JSON value that was validated, against `schema`: by default the spec's."""
+    schema = schema or _spec_schema()
+    return [fault_of(details, sent, schema) for details in error.errors(include_url=False)]
+
+
+def fault_of(details: ErrorDetails, sent: Any, schema: Schema) -> Fault:
+    place = _place(details["loc"], schema)
+    keys = place.keys
+    if details["type"].startswith("union_tag"):
+        keys = [*keys, "name"]
+    if details["type"] == "misfit":
+        keys = [*keys, *details["ctx"]["path"]]
+    return Fault(
+        pointer="".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys),
+        detail=_detail(details),
+        value=shown(_value_at(sent, keys)),
+        allowed=_allowed(details, place),
+    )
+
+
+def shown(value: Any) -> Any:
+    """`value` as strict JSON of at most 100 characters: NaN, lone surrogates and whole documents included."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 10**MAX_VALUE else f"a number of more than {MAX_VALUE} digits"
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    except (RecursionError, ValueError):
+        return "too deep to show"
+    return text.encode("utf-8", "replace").decode()[:MAX_VALUE]
+
+
+def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """`object_pairs_hook` of `json.loads`: of two values for one name the first would be ignored without a word.
+
+    Raises ValueError.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{json.dumps(name)} is there more than once")
+        found[name] = value
+    return found
+
+
+class _Place(NamedTuple):
+    keys: list[int | str]  # of what was sent
+    around: Schema  # the schema of the object that holds it,
+    here: Schema  # and its own; empty where the schema knows no such place
+    definitions: Schema
+
+
+@cache
+def _spec_schema() -> Schema:
+    return Spec.model_json_schema()
+
+
+def _place(loc: Sequence[int | str], schema: Schema) -> _Place:
+    """pydantic names the chosen variant of a union in its path; it is no key of what was sent."""
+    definitions: Schema = schema.get("$defs", {})
+    keys: list[int | str] = []
+    around, here = schema, _resolved(schema, definitions)
+    for key in loc:
+        variants = _variants(here)
+        if key in variants:
+            here = _resolved({"$ref": variants[key]}, definitions)
+            continue
+        keys.append(key)
+        around, here = here, _resolved(here.get("properties", {}).get(key, {}), definitions)
+    return _Place(keys, around, here, definitions)
+
+
+def _resolved(schema: Schema, definitions: Schema) -> Schema:
+    return definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def _variants(schema: Schema) -> dict[int | str, str]:
+    variants: dict[int | str, str] = schema.get("discriminator", {}).get("mapping", {})
+    return variants
+
+
+def _value_at(sent: Any, keys: Sequence[int | str]) -> Any:
+    for key in keys:
+        if isinstance(sent, dict):
+            sent = sent.get(key)
+        elif isinstance(sent, list) and isinstance(key, int) and key < len(sent):
+            sent = sent[key]
+        else:
+            return None
+    return sent
+
+
+def _detail(details: ErrorDetails) -> str:
+    match details["type"]:
+        case "missing" | "union_tag_not_found":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not a field"
+        case "repeated" | "misfit" | "importance_weight" | "unprintable":
+            return details["msg"]
+        case "value_error":
+            return str(details["ctx"]["error"])
+        case "literal_error" | "enum" | "union_tag_invalid":
+            return "is not one of the choices"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            return "is out of range"
+        case "finite_number":
+            return "is not a finite number"
+        case "string_too_long":
+            return "is too long"
+        case "string_too_short":
+            return "is too short"
+        case "string_pattern_mismatch":
+            return "does not match the pattern"
+        case "string_unicode":
+            return "is not valid Unicode"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "is not an object"
+        case kind if kind.startswith("int_"):
+            return "is not an integer"
+        case kind if kind.startswith("float_"):
+            return "is not a number"
+        case kind if kind.startswith("bool_"):
+            return "is not true or false"
+        case "string_type":
+            return "is not text"
+        case _:
+            text = details["msg"].removeprefix("Input ")
+            return text[:1].lower() + text[1:]
+
+
+def _allowed(details: ErrorDetails, place: _Place) -> str | None:
+    if "allowed" in details.get("ctx", {}):
+        return str(details["ctx"]["allowed"])
+    match details["type"]:
+        case "repeated":
+            return None
+        case "extra_forbidden":
+            return ", ".join(place.around.get("properties", {})) or "none here"
+        case "union_tag_not_found" | "union_tag_invalid":
+            return ", ".join(map(str, _variants(place.here)))
+        case _:
+            return _words(place.here, place.definitions)
+
+
+def _words(schema: Schema, definitions: Schema) -> str | None:
+    """What `schema` allows, in words."""
+    schema = _resolved(schema, definitions)
+    if "anyOf" in schema:
+        return " or ".join(filter(None, (_words(each, definitions) for each in schema["anyOf"])))
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "discriminator" in schema:
+        return "an object whose name is one of " + ", ".join(map(str, _variants(schema)))
+    match schema.get("type"):
+        case "null":
+            return "null"
+        case "boolean":
+            return "true or false"
+        case "integer":
+            return "an integer" + _range(schema)
+        case "number":
+            return "a number" + _range(schema)
+        case "string":
+            return "text" + _form(schema)
+        case "object":
+            return "an object"
+        case _:
+            return None
+
+
+def _range(schema: Schema) -> str:
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    bound = {key: int(schema[key]) if schema[key] == int(schema[key]) else schema[key] for key in words if key in schema}
+    if "minimum" in bound and "maximum" in bound:
+        return f" from {bound['minimum']} to {bound['maximum']}"
+    bounds = [f"{words[key]} {value}" for key, value in bound.items()]
+    return " " + " and ".join(bounds) if bounds else ""
+
+
+def _form(schema: Schema) -> str:
+    if "examples" in schema:
+        return f' such as "{schema["examples"][0]}"'
+    if "pattern" in schema:
+        return f" that matches {schema['pattern']}"
+    return f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""

@@ -1,0 +1,45 @@
+"""Logs for people (`BALLAST_LOG=console`) or for machines (`json`), to standard error. One line an event."""
+
+import logging
+import logging.config
+import sys
+from typing import Any
+
+import structlog
+
+from core.settings import Settings
+
+
+def configure(settings: Settings, level: int = logging.INFO, **bound: object) -> None:
+    """Route structlog and the standard library through one renderer; `bound` stands on every line."""
+
+    def add_bound(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**bound, **event}  # contextvars would not reach the threads of a worker
+
+    shared: list[structlog.typing.Processor] = [
+        add_bound,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if settings.log == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        exceptions: structlog.typing.Processor = structlog.processors.StackInfoRenderer()
+    else:
+        exceptions = structlog.processors.format_exc_info
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, exceptions, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for talkative in ("alembic", "celery", "kombu", "uvicorn", "httpx2", "stamina"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)

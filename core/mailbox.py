@@ -1,0 +1,104 @@
+"""Celery over a folder, for the embedded mode: kombu's filesystem transport with its races mended (CELERY.md §4.2).
+
+As shipped it writes messages and exchange tables in place, so that another process reads half a file and dies of it.
+Here a file appears whole or not at all, and a message is taken by renaming it.
+"""
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from filelock import FileLock
+from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.utils.json import dumps, loads
+
+from core.settings import Settings
+
+
+def transport_options(settings: Settings) -> dict[str, Any]:
+    """Options of the filesystem transport: messages and control files under `BALLAST_HOME/queue`. Makes the folders."""
+    messages, control = settings.queue_dir / "messages", settings.queue_dir / "control"
+    for folder in (messages, control):
+        folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "data_folder_in": str(messages),
+        "data_folder_out": str(messages),
+        "control_folder": str(control),
+        "polling_interval": 0.1,
+        "store_processed": False,
+    }
+
+
+def empty(settings: Settings) -> None:
+    """Forget every message and node name. SQL is the truth; an old `shutdown` replayed to a new worker is not."""
+    shutil.rmtree(settings.queue_dir, ignore_errors=True)
+
+
+class Channel(filesystem.Channel):
+    def get_table(self, exchange: str) -> list[Any]:
+        try:
+            text = _exchange_file(self, exchange).read_text()
+        except FileNotFoundError:
+            return []
+        return [filesystem.exchange_queue_t(*queue) for queue in loads(text)]
+
+    def _queue_bind(self, exchange: str, routing_key: str | None, pattern: str | None, queue: str) -> None:
+        binding = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
+        self._change_table(exchange, lambda table: table if binding in table else [binding, *table])
+
+    def _delete(self, queue: str, exchange: str, routing_key: str, pattern: str, *args: Any, **kwargs: Any) -> None:
+        # Not the filesystem's own `_delete`, which rewrites the table in place; the one above it.
+        super(filesystem.Channel, self)._delete(queue, exchange, routing_key, pattern, *args, **kwargs)
+        binding = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
+        self._change_table(exchange, lambda table: [other for other in table if other != binding])
+
+    def _change_table(self, exchange: str, change: Callable[[list[Any]], list[Any]]) -> None:
+        file = _exchange_file(self, exchange)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            before = self.get_table(exchange)
+            after = change(before)
+            if after != before:
+                _appear(file, dumps(after))
+
+    def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override]  # two bases disagree
+        name = f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg"
+        _appear(Path(self.data_folder_out) / name, dumps(payload))
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - kombu's signature
+        folder = Path(self.data_folder_in)
+        for name in sorted(file.name for file in folder.iterdir()):
+            if name.partition(".")[2] != f"{queue}.msg":
+                continue
+            taken = folder / f".{name}.{os.getpid()}"
+            try:
+                (folder / name).rename(taken)
+                text = taken.read_text()
+                taken.unlink()
+                return loads(text)
+            except (FileNotFoundError, ValueError):
+                continue  # another worker took it, or it is no message
+        raise Empty
+
+
+class Transport(filesystem.Transport):
+    Channel = Channel
+
+
+TRANSPORT_ALIASES["filesystem"] = f"{__name__}:Transport"
+
+
+def _exchange_file(channel: Any, exchange: str) -> Path:
+    file: Path = channel._exchange_file(exchange)  # refuses names that would leave the folder; unknown to the stubs
+    return file
+
+
+def _appear(file: Path, text: str) -> None:
+    hidden = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    hidden.write_text(text)
+    hidden.replace(file)

@@ -1,0 +1,81 @@
+"""Opening the store in order: what must hold before a process may work on a database. Each failure is one sentence."""
+
+import fcntl
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from core.errors import BallastError
+from core.settings import Settings
+from core.store import schema
+from core.store.session import Store
+
+
+class HomeUnusable(BallastError):
+    """`BALLAST_HOME` cannot be written, or is in use."""
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make `BALLAST_HOME`. Raises HomeUnusable."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        probe = settings.home / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise HomeUnusable(
+            f"cannot write to {settings.home} ({error.strerror}): set BALLAST_HOME to a folder that you may write to"
+        ) from None
+
+
+@contextmanager
+def sole_service(settings: Settings) -> Iterator[None]:
+    """Held by the one API process of an embedded home and of a SQLite file; the kernel lets go of it when the process
+    ends, whatever ends it. Raises HomeUnusable."""
+    files = []
+    if settings.embedded_broker:
+        prepare_home(settings)
+        files.append(settings.home / "service.lock")
+    if settings.embedded_database:
+        files.append(Path(f"{settings.database_url.removeprefix('sqlite:///')}.lock"))
+    with ExitStack() as stack:
+        for file in files:
+            stack.enter_context(_locked(file))
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise HomeUnusable(
+                f"{path.parent} is served already, by {holder}: stop that one, or set BALLAST_HOME to another folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def open_store(settings: Settings) -> Store:
+    """A store that this process may use. Raises StoreError: unreachable, a revision behind, another machine's file."""
+    if settings.embedded_database:
+        prepare_home(settings)
+    store = Store(settings.database_url)
+    schema.require(store)
+    if settings.embedded_database:
+        with store.writing() as tx:
+            schema.adopt(tx, machine_id(), socket.gethostname())
+    return store
+
+
+def machine_id() -> str:
+    file = Path("/etc/machine-id")
+    return file.read_text().strip() if file.exists() else f"{uuid.getnode():x}"

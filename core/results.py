@@ -1,0 +1,141 @@
+"""What training yields and the store keeps: the one typed thing that crosses between them, and the curve made of it."""
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+LOSS_POINT_EVERY = 100  # iterations, counted through epochs
+
+
+class LossPoint(NamedTuple):
+    iteration: int  # a multiple of 100
+    value: float  # mean loss of the last 100 batches, float32; may be NaN or infinite
+
+
+class EpochResult(NamedTuple):
+    """One row of a curve: counts of whole images and float32 losses, so that rows can be compared bit by bit."""
+
+    epoch: int  # after this many passes over the training set
+    n_in_domain: int
+    n_out_of_domain: int
+    base_in_domain: int  # images predicted as the base class
+    base_out_of_domain: int
+    correct_in_domain: int
+    finite_in_domain: int  # images whose logits are all finite
+    finite_out_of_domain: int
+    train_loss: float  # mean over the epoch's batches, float32; may be NaN or infinite
+    train_n_base: int  # images of each class met in the epoch's batches,
+    train_n_other: int
+    train_correct_base: int  # and how many of them were right as they were met
+    train_correct_other: int
+    loss: tuple[LossPoint, ...]  # the loss points since the row before
+    seconds: float  # of wall clock since the row before; the one value that a repeat need not reproduce
+
+    @property
+    def diverged(self) -> bool:
+        return not (
+            math.isfinite(self.train_loss)
+            and self.finite_in_domain == self.n_in_domain
+            and self.finite_out_of_domain == self.n_out_of_domain
+        )
+
+    def same_as(self, other: "EpochResult") -> bool:
+        """Bit for bit, but for the seconds. NaN equals NaN."""
+        return self._bits() == other._bits()
+
+    def _bits(self) -> tuple[object, ...]:
+        losses = (self.train_loss, *(point.value for point in self.loss))
+        return (
+            self._replace(seconds=0.0, train_loss=0.0, loss=()),
+            tuple(point.iteration for point in self.loss),
+            tuple("nan" if math.isnan(value) else struct.pack("<f", value) for value in losses),
+        )
+
+
+class CurveHead(NamedTuple):
+    """What a curve says of its experiment, read in the same snapshot as its rows."""
+
+    id: int | None  # None: trained without a service
+    state: str
+    attempt: int
+    epochs_done: int
+    epochs_total: int
+    diverged_at: int | None
+    replay_mismatch_from: int | None
+    complete: bool
+
+
+def curve(head: CurveHead, rows: Sequence[EpochResult], after: int = 0) -> dict[str, Any]:
+    """The curve of CONTRACT §1 as a JSON value: columns as long as `epoch`, `null` and a note where nothing finite was
+    measured. `rows` are those after epoch `after`, in order."""
+    nonfinite: dict[str, dict[str, str]] = {}
+
+    def finite(column: str, key: int, value: float | None) -> float | None:
+        if value is None or math.isfinite(value):
+            return value
+        nonfinite.setdefault(column, {})[str(key)] = _kind(value)
+        return None
+
+    def column(name: str, values: list[float | None]) -> list[float | None]:
+        return [finite(name, row.epoch, value) for row, value in zip(rows, values, strict=True)]
+
+    points = [point for row in rows for point in row.loss]
+    return {
+        **head._asdict(),
+        "epoch": [row.epoch for row in rows],
+        "base_fraction_in_domain": column(
+            "base_fraction_in_domain",
+            [_tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain) for row in rows],
+        ),
+        "base_fraction_out_of_domain": column(
+            "base_fraction_out_of_domain",
+            [_tested(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain) for row in rows],
+        ),
+        "train_loss": column("train_loss", [_short(row.train_loss) for row in rows]),
+        "accuracy_in_domain": column(
+            "accuracy_in_domain",
+            [_tested(row.correct_in_domain, row.n_in_domain, row.finite_in_domain) for row in rows],
+        ),
+        "train_accuracy_base": column(
+            "train_accuracy_base", [_trained(row, row.train_correct_base, row.train_n_base) for row in rows]
+        ),
+        "train_accuracy_other": column(
+            "train_accuracy_other", [_trained(row, row.train_correct_other, row.train_n_other) for row in rows]
+        ),
+        "finite_logits": [
+            _share(row.finite_in_domain + row.finite_out_of_domain, row.n_in_domain + row.n_out_of_domain)
+            for row in rows
+        ],
+        "seconds": [round(row.seconds, 4) for row in rows],
+        "loss": {
+            "iteration": [point.iteration for point in points],
+            "value": [finite("loss", point.iteration, _short(point.value)) for point in points],
+        },
+        "nonfinite": nonfinite,
+        "next_after": rows[-1].epoch if rows else after,
+    }
+
+
+def _share(count: int, n: int) -> float | None:
+    return count / n if n else None
+
+
+def _tested(count: int, n: int, finite: int) -> float | None:
+    """NaN logits would be counted as class 0: a number that looks measured and is not (PROTOCOL §3, figure 8)."""
+    return math.nan if finite < n else _share(count, n)
+
+
+def _trained(row: EpochResult, correct: int, n: int) -> float | None:
+    return _share(correct, n) if math.isfinite(row.train_loss) else math.nan
+
+
+def _short(value: float) -> float:
+    """A float32 with the nine digits that identify it."""
+    return float(f"{value:.9g}")
+
+
+def _kind(value: float) -> str:
+    if math.isnan(value):
+        return "nan"
+    return "inf" if value > 0 else "-inf"

@@ -1,0 +1,125 @@
+"""Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house reads the environment."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import BallastError
+from core.faults import faults_of
+
+PREFIX = "BALLAST_"
+SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file that `<name>_FILE` names
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class SettingsError(BallastError):
+    """A `BALLAST_*` variable that cannot be obeyed."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    home: Path = Path(".ballast")
+    database_url: str = ""
+    broker_url: str = ""
+    data_dir: Path = Path()
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    url: str = ""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    heartbeat_seconds: Seconds = 5
+    lease_seconds: Seconds = 20
+    grace_seconds: Seconds = 8
+    max_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    log: Literal["console", "json"] = "console"
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError(
+                f"{host} is not a loopback address: until Ballast has tokens, it listens to this host only"
+            )
+        return host
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if url and not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("neither sqlite:///FILE nor postgresql://USER@HOST/DATABASE")
+        return url
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, url: str) -> str:
+        if url and not url.startswith(("redis://", "rediss://", "filesystem://")):
+            raise ValueError("neither redis://HOST:PORT/0 nor empty for the queue folder")
+        return url
+
+    def model_post_init(self, _context: Any) -> None:
+        """Defaults that depend on other settings; paths made absolute, since children start elsewhere."""
+        home = self.home.expanduser().absolute()
+        filled = {
+            "home": home,
+            "data_dir": self.data_dir.expanduser().absolute() if self.data_dir != Path() else home / "data",
+            "database_url": self.database_url or f"sqlite:///{home / 'ballast.db'}",
+            "broker_url": self.broker_url or "filesystem://localhost//",
+            "url": (self.url or f"http://{self._netloc()}").rstrip("/"),
+        }
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)
+
+    def _netloc(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def embedded_database(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def embedded_broker(self) -> bool:
+        return self.broker_url.startswith("filesystem://")
+
+    @property
+    def locks_dir(self) -> Path:
+        return self.home / "locks"
+
+    @property
+    def queue_dir(self) -> Path:
+        return self.home / "queue"
+
+    def child_environment(self) -> dict[str, str]:
+        """The environment in which a child process reads these same settings."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        values = self.model_dump(mode="json")
+        return inherited | {PREFIX + name.upper(): str(value) for name, value in values.items()}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment. Raises SettingsError with one sentence a fault."""
+    try:
+        return Settings(**_from_files(), **overrides)
+    except ValidationError as error:
+        faults = faults_of(error, None)
+        sentences = [f"{PREFIX}{fault.pointer.strip('/').upper()}: {fault.detail}" for fault in faults]
+        raise SettingsError("; ".join(sentences)) from None
+
+
+def _from_files() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in SECRETS:
+        file = os.environ.get(f"{PREFIX}{name}_FILE")
+        if not file:
+            continue
+        if os.environ.get(PREFIX + name):
+            raise SettingsError(f"{PREFIX}{name} and {PREFIX}{name}_FILE are both set: keep one")
+        try:
+            values[name.lower()] = Path(file).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{PREFIX}{name}_FILE: cannot read {file}: {error.strerror}") from None
+    return values

@@ -1,0 +1,242 @@
+"""The spec of an experiment: everything that decides its curve, and nothing else (DESIGN §4).
+
+Strict, frozen, unknown fields refused, every number bounded, defaults the paper's. A field is accepted only when
+something obeys it: an accepted, ignored field is a wrong curve.
+"""
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence repeats
+
+_WEIGHT = re.compile(r"(\d{1,7}(?:\.\d{1,6})?):(\d{1,7}(?:\.\d{1,6})?)", re.ASCII)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
+
+DigitClass = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+Cifar10Class = Literal["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+class ImportanceWeight(NamedTuple):
+    """How much an image of each class counts, base first. "2:2" is not "1:1" under `batch_size` normalisation."""
+
+    base: float
+    other: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError unless both sides are plain decimals in (0, 1e6]."""
+        match = _WEIGHT.fullmatch(text)
+        sides = [float(side) for side in match.groups()] if match else []
+        if not sides or not all(0 < side <= 1e6 for side in sides):
+            raise ValueError(text)
+        return cls(*sides)
+
+
+def _weight(text: str) -> str:
+    try:
+        ImportanceWeight.parse(text)
+    except ValueError:
+        raise PydanticCustomError(
+            "importance_weight",
+            "is not an importance weight",
+            {"allowed": 'base:other, such as "16:1": two plain numbers above 0, at most 1000000, at most six decimals'},
+        ) from None
+    return text
+
+
+def _printable(text: str) -> str:
+    if _UNPRINTABLE.search(text):
+        raise PydanticCustomError(
+            "unprintable", "holds a control character or half a surrogate pair", {"allowed": "printable text"}
+        )
+    return text
+
+
+Label = Annotated[str, AfterValidator(_printable)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Dataset(_Part):
+    train_per_class: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="The first n images of each class, after the data set's own shuffle; null: all."
+    )
+    eval_limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="At most n images of each test set, evenly over its classes; null: all."
+    )
+    seed: Seed = Field(0, description="Draws the subset; apart from the training seed, so that seeds share their data.")
+
+
+class _TwoDigits(_Dataset):
+    base_class: DigitClass = "0"
+    other_class: DigitClass = "1"
+
+
+class Digits(_TwoDigits):
+    """8×8 scanned digits, shipped inside scikit-learn: works offline."""
+
+    name: Literal["digits"]
+
+
+class Mnist(_TwoDigits):
+    name: Literal["mnist"]
+
+
+class FashionMnist(_TwoDigits):
+    """Classes by their raw labels: 0 is T-shirt/top, 1 is trouser."""
+
+    name: Literal["fashion_mnist"]
+
+
+class Cifar10(_Dataset):
+    name: Literal["cifar10"]
+    base_class: Cifar10Class = "dog"
+    other_class: Cifar10Class = "cat"
+
+
+FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", min_length=1, max_length=100)]
+
+
+class ImageFolder(_Dataset):
+    """Anybody's own images: `BALLAST_DATA_DIR/folders/<folder>/{train,test}/<class>/*`."""
+
+    name: Literal["image_folder"]
+    folder: FolderName
+    base_class: FolderName
+    other_class: FolderName
+
+
+AnyDataset = Annotated[Digits | Mnist | FashionMnist | Cifar10 | ImageFolder, Field(discriminator="name")]
+
+
+class Cnn(_Part):
+    name: Literal["cnn"]
+    width: Annotated[int, Field(ge=1, le=1024)] = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class ResNet(_Part):
+    name: Literal["resnet"]
+    width: Annotated[int, Field(ge=1, le=1024)] = 64
+    batch_norm: bool = True
+
+
+class Mlp(_Part):
+    name: Literal["mlp"]
+    hidden: Annotated[int, Field(ge=1, le=65_536)] = 64
+
+
+class Linear(_Part):
+    name: Literal["linear"]
+
+
+AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name")]
+
+
+class CrossEntropy(_Part):
+    """Importance-weighted cross-entropy, per batch: weight_sum Σwℓ/Σw, batch_size Σwℓ/n, dataset_mean Σw'ℓ/n where w'
+    has mean 1 over the training set (PROTOCOL §1)."""
+
+    name: Literal["cross_entropy"]
+    normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = "weight_sum"
+
+
+class Optimizer(_Part):
+    """Plain SGD with a constant learning rate; weight decay on every parameter, biases too."""
+
+    lr: Annotated[float, Field(gt=0, le=1000)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Spec(_Part):
+    name: Annotated[Label, Field(max_length=200)] = Field("", description="Yours; it decides nothing.")
+    dataset: AnyDataset
+    model: AnyModel = Cnn(name="cnn")
+    loss: CrossEntropy = CrossEntropy(name="cross_entropy")
+    importance_weight: Annotated[str, AfterValidator(_weight)] = Field(
+        description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.',
+        json_schema_extra={"pattern": r"^\d{1,7}(\.\d{1,6})?:\d{1,7}(\.\d{1,6})?$", "examples": ["16:1"]},
+    )
+    optimizer: Optimizer = Optimizer()
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        16, description="null: the full batch. A last batch that is not full is dropped."
+    )
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    eval_every: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        1, description="A curve row every so many epochs, and after the last."
+    )
+    seed: Seed = Field(0, description="Draws initial weights, permutations and dropout.")
+    precision: Literal["fp32"] = "fp32"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.dataset.base_class == self.dataset.other_class:
+            raise _at(("dataset", "other_class"), "is the base class too", "a class other than the base class")
+        per_class = self.dataset.train_per_class
+        if per_class and self.batch_size and self.batch_size > 2 * per_class:
+            raise _at(
+                ("batch_size",), "is larger than the training set", f"at most 2 × train_per_class = {2 * per_class}"
+            )
+        return self
+
+    @property
+    def weights(self) -> ImportanceWeight:
+        return ImportanceWeight.parse(self.importance_weight)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides the curve: canonical JSON without `name` and without values equal to their default,
+        so that a field added later changes no digest."""
+        said = self.model_dump(exclude_defaults=True, exclude={"name"})
+        said["importance_weight"] = list(self.weights)
+        return _sha256(said)
+
+    @property
+    def pack_key(self) -> str:
+        """Hash of what must be equal for two experiments to be trained side by side."""
+        return _sha256(self.model_dump(include={"dataset", "model", "loss", "batch_size", "precision"}))
+
+    def evaluated(self, epoch: int) -> bool:
+        """Whether the curve has a row for `epoch`."""
+        return epoch % self.eval_every == 0 or epoch == self.epochs
+
+    def warnings(self) -> list[str]:
+        """Sentences about what is allowed and seldom meant."""
+        heaviest = max(self.weights)
+        if self.loss.normalization == "batch_size" and heaviest >= 16:
+            return [
+                f"normalization batch_size multiplies the learning rate by up to {heaviest:g}: such runs often diverge "
+                "(weight_sum does not)"
+            ]
+        return []
+
+
+def _at(path: tuple[str, ...], message: str, allowed: str) -> PydanticCustomError:
+    """A fault of the whole spec that belongs to one field. pydantic knows no place for it, so it travels inside."""
+    return PydanticCustomError("misfit", message, {"path": path, "allowed": allowed})
+
+
+def _sha256(value: Any) -> str:
+    canonical = json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _normal(value: Any) -> Any:
+    """Numbers as JSON's one kind of number: 1.0 is written 1."""
+    match value:
+        case dict():
+            return {key: _normal(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_normal(inner) for inner in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value

@@ -1,0 +1,240 @@
+"""Claims: how an experiment gets to one worker, stays there under a lease, and leaves it (DESIGN §5, STORE §3, §4).
+
+A claim is a lease on the experiment's row. Its attempt is the fencing token: every write of a worker begins with a
+statement that changes the row only if that attempt still holds it, and a worker that is refused writes nothing more.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+
+from core.results import EpochResult
+from core.spec import Spec
+from core.states import ErrorKind, State, Wish
+from core.store import curves, events
+from core.store.clock import now_ms
+from core.store.errors import ClaimLost
+from core.store.experiments import ExperimentError, move, rank
+from core.store.tables import AnyRow, experiments, literally, workers
+from core.store.workers import NAME
+
+_CLAIMERS = 0xBA11A57  # the advisory lock that claimers take in turn
+
+_OBEYED = {Wish.CANCEL: State.CANCELLED, Wish.PAUSE: State.PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    experiment_id: int
+    attempt: int
+    worker_id: int
+    spec: Spec
+    epochs_done: int
+
+
+def claim(tx: Connection, worker_id: int, lease_ms: int) -> Claim | None:
+    """The experiment of the lowest rank, now running under a lease of this worker; None if none is queued."""
+    if tx.dialect.name == "postgresql":  # SQLite's write transaction is such a lock by itself
+        tx.execute(select(func.pg_advisory_xact_lock(_CLAIMERS)))
+    # The head of the queue; one that its user is just cancelling is passed over.
+    head = tx.execute(
+        select(experiments.c.id, experiments.c.attempt, experiments.c.spec, experiments.c.epochs_done)
+        .where(experiments.c.state == literally(State.QUEUED))
+        .order_by(experiments.c.rank, experiments.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).one_or_none()
+    if head is None:
+        return None
+    taken = {
+        "attempt": head.attempt + 1,
+        "worker_id": worker_id,
+        "lease_until_ms": now_ms() + lease_ms,
+        "started_ms": func.coalesce(experiments.c.started_ms, now_ms()),
+    }
+    move(tx, head.id, head.attempt, State.QUEUED, State.RUNNING, kind="claimed", worker_id=worker_id, changes=taken)
+    try:
+        spec = Spec.model_validate_json(head.spec)
+    except ValidationError:  # a newer API wrote it: it must not stop the queue
+        _refuse(tx, head.id, head.attempt + 1, worker_id)
+        return claim(tx, worker_id, lease_ms)
+    return Claim(head.id, head.attempt + 1, worker_id, spec, head.epochs_done)
+
+
+def renew(tx: Connection, claim: Claim, lease_ms: int) -> Wish | None:
+    """The heartbeat: the lease ends `lease_ms` from now. Returns the pending wish. Raises ClaimLost."""
+    return _wish(_fence(tx, claim, lease_until_ms=now_ms() + lease_ms))
+
+
+def record(tx: Connection, claim: Claim, row: EpochResult) -> Wish | None:
+    """Write a row of the curve, or compare it with the one that stands. Returns the pending wish. Raises ClaimLost."""
+    held = _fence(tx, claim, epochs_done=_at_least(row.epoch), revision=experiments.c.revision + 1)
+    _keep(tx, claim, row)
+    return _wish(held)
+
+
+def finish(
+    tx: Connection, claim: Claim, row: EpochResult | None, state: State, error: ExperimentError | None = None
+) -> None:
+    """End it as succeeded, or as failed with its error, together with its last row. Raises ClaimLost."""
+    changes: dict[str, Any] = {}
+    if row is not None:
+        changes["epochs_done"] = _at_least(row.epoch)
+        changes["diverged_at"] = row.epoch if row.diverged else None
+    if error is not None:
+        changes |= _error(error)
+    _leave(tx, claim, state, detail=error.message if error else None, changes=changes)
+    if row is not None:
+        _keep(tx, claim, row)
+
+
+def release(tx: Connection, claim: Claim) -> State:
+    """The worker leaves on purpose: back to its old place in the queue, or to where a pending wish wants it.
+
+    Returns the new state. Raises ClaimLost.
+    """
+    wish = renew(tx, claim, lease_ms=0)  # the fence, which tells the wish
+    state = _OBEYED[wish] if wish else State.QUEUED
+    _leave(tx, claim, state, kind="released" if state is State.QUEUED else None)
+    return state
+
+
+def obey(tx: Connection, claim: Claim, wish: Wish) -> None:
+    """The worker has stopped as its user wished: cancelled or paused. Raises ClaimLost."""
+    _leave(tx, claim, _OBEYED[wish])
+
+
+def expire(tx: Connection, max_failures: int) -> int:
+    """Take back every running experiment whose lease has ended. Returns how many.
+
+    Each goes where a pending wish wants it; else to the back of the queue, so that one which kills its workers blocks
+    nobody; or ends as lost at `max_failures` failures.
+    """
+    # Locked in the order of their ids. One that is locked already is just being renewed or written.
+    lost = tx.execute(
+        select(
+            experiments.c.id,
+            experiments.c.attempt,
+            experiments.c.requested,
+            experiments.c.failures,
+            experiments.c.priority,
+            experiments.c.worker_id,
+        )
+        .where(experiments.c.state == literally(State.RUNNING), experiments.c.lease_until_ms < now_ms())
+        .order_by(experiments.c.id)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    for row in lost:
+        _take_back(tx, row, max_failures)
+    return len(lost)
+
+
+def _take_back(tx: Connection, row: AnyRow, max_failures: int) -> None:
+    failures = row.failures + 1
+    wish = _wish(row)
+    if wish:
+        state, detail, changes = _OBEYED[wish], f"wished: {wish}", {}
+    elif failures >= max_failures:
+        state, detail = State.FAILED, _history(tx, row, failures)
+        changes = {"failures": failures, **_error(ExperimentError(ErrorKind.LOST, detail))}
+    else:
+        state, detail = State.QUEUED, f"failure {failures} of {max_failures}"
+        changes = {"failures": failures, "queued_ms": now_ms(), "rank": rank(row.priority)}
+    move(
+        tx,
+        row.id,
+        row.attempt,
+        State.RUNNING,
+        state,
+        kind="lease_lost",
+        worker_id=row.worker_id,
+        detail=detail,
+        changes=changes,
+    )
+
+
+def _history(tx: Connection, row: AnyRow, failures: int) -> str:
+    worker = tx.execute(select(NAME).where(workers.c.id == row.worker_id)).scalar_one()
+    return (
+        f"its worker was lost {failures} times, in attempt {row.attempt} for the last time (worker {worker}): "
+        "it may need more memory than the host has; the logs of the worker may say"
+    )
+
+
+def _fence(tx: Connection, claim: Claim, **changes: Any) -> AnyRow:
+    """The first statement of every write: changes the row only if the claim still holds it. Raises ClaimLost."""
+    held = tx.execute(
+        update(experiments)
+        .where(
+            experiments.c.id == claim.experiment_id,
+            experiments.c.attempt == claim.attempt,
+            experiments.c.state == literally(State.RUNNING),
+        )
+        .values(changes)
+        .returning(experiments.c.requested)
+    ).one_or_none()
+    if held is None:
+        raise ClaimLost(claim.experiment_id, claim.attempt)
+    return held
+
+
+def _leave(tx: Connection, claim: Claim, state: State, **options: Any) -> None:
+    """A fence as well: the state changes only if the claim still holds it."""
+    move(tx, claim.experiment_id, claim.attempt, State.RUNNING, state, worker_id=claim.worker_id, **options)
+
+
+def _keep(tx: Connection, claim: Claim, row: EpochResult) -> None:
+    """Write the row, once. One that stands is never rewritten: where a replay differs from it, that is recorded."""
+    standing = curves.write(tx, claim.experiment_id, claim.attempt, row)
+    if standing is None or standing.same_as(row):
+        return
+    # Only an earlier mismatch than the known one is news.
+    known = experiments.c.replay_mismatch_from
+    news = tx.execute(
+        update(experiments)
+        .where(experiments.c.id == claim.experiment_id, or_(known.is_(None), known > row.epoch))
+        .values(replay_mismatch_from=row.epoch)
+        .returning(experiments.c.id)
+    ).one_or_none()
+    if news is not None:
+        events.record(
+            tx,
+            claim.experiment_id,
+            "replay_mismatch",
+            attempt=claim.attempt,
+            worker_id=claim.worker_id,
+            detail=f"epoch {row.epoch} came out otherwise than the row that stands",
+        )
+
+
+def _refuse(tx: Connection, experiment_id: int, attempt: int, worker_id: int) -> None:
+    error = ExperimentError(ErrorKind.INTERNAL, "this worker is too old for the spec: upgrade Ballast on its host")
+    move(
+        tx,
+        experiment_id,
+        attempt,
+        State.RUNNING,
+        State.FAILED,
+        worker_id=worker_id,
+        detail=error.message,
+        changes=_error(error),
+    )
+
+
+def _at_least(epoch: int) -> ColumnElement[int]:
+    done = experiments.c.epochs_done
+    return case((done < epoch, epoch), else_=done)
+
+
+def _error(error: ExperimentError) -> dict[str, str | None]:
+    return {
+        "error_kind": error.kind,
+        "error_message": events.storable(error.message),
+        "error_traceback": events.storable(error.traceback) if error.traceback else None,
+    }
+
+
+def _wish(row: AnyRow) -> Wish | None:
+    return Wish(row.requested) if row.requested else None

@@ -1,0 +1,64 @@
+"""Errors of the store. Each is one sentence, fit to be shown to a user.
+
+StoreError
+├── NotFound              no experiment has this id
+├── NotAllowed            the state forbids it; the sentence names the state
+├── ClaimLost             a fenced write was refused: stop, and write nothing more
+├── DatabaseUnavailable   passes by itself: try the whole transaction again
+├── DatabaseBroken        does not pass: the disk is full, the file read-only or damaged
+├── SchemaBehind          refuse to start
+├── SchemaAhead           start, and say so
+└── OtherHost             a SQLite file belongs to one host
+"""
+
+from core.errors import BallastError
+from core.states import State
+
+
+class StoreError(BallastError):
+    """Whatever the store refuses or cannot do."""
+
+
+class NotFound(StoreError):
+    def __init__(self, experiment_id: int) -> None:
+        super().__init__(f"there is no experiment {experiment_id}")
+        self.experiment_id = experiment_id
+
+
+class NotAllowed(StoreError):
+    def __init__(self, experiment_id: int, state: State, to: State) -> None:
+        super().__init__(f"experiment {experiment_id} is {state}: it cannot become {to}")
+        self.experiment_id = experiment_id
+        self.state = state
+
+
+class ClaimLost(StoreError):
+    def __init__(self, experiment_id: int, attempt: int) -> None:
+        super().__init__(f"experiment {experiment_id} is no longer held by attempt {attempt}")
+        self.experiment_id = experiment_id
+        self.attempt = attempt
+
+
+class DatabaseUnavailable(StoreError):
+    """The database is away or busy. The whole transaction may be tried again, never a single statement."""
+
+
+class DatabaseBroken(StoreError):
+    """The database cannot be opened or written, and waiting will not help."""
+
+
+class SchemaBehind(StoreError):
+    def __init__(self) -> None:
+        super().__init__("the database is older than this Ballast: run `ballast db upgrade`")
+
+
+class SchemaAhead(StoreError):
+    def __init__(self) -> None:
+        super().__init__("the database is newer than this Ballast: upgrade Ballast on this host too")
+
+
+class OtherHost(StoreError):
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"this database is in use on host {host}, and SQLite is for one host: use PostgreSQL (BALLAST_DATABASE_URL)"
+        )

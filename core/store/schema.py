@@ -1,0 +1,102 @@
+"""The schema's revision, and moving it: Alembic is loaded only when something is to be moved. Also: whose file a SQLite
+database is.
+"""
+
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import Connection, func, insert, inspect, select, text, update
+
+from core.states import WorkerState
+from core.store.clock import now_ms
+from core.store.errors import OtherHost, SchemaAhead, SchemaBehind
+from core.store.session import Store, translated
+from core.store.tables import service, workers
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISION = "0001"  # what this code needs; revisions are numbered, so that older and newer can be told apart
+
+_SILENT_MS = 60_000
+
+log = structlog.get_logger()
+
+
+class Standing(Enum):
+    EMPTY = auto()  # no schema yet
+    BEHIND = auto()  # refuse to start
+    CURRENT = auto()
+    AHEAD = auto()  # start with a warning
+
+
+def standing(store: Store) -> Standing:
+    """How the database's revision compares with this code's."""
+    with store.reading() as tx:
+        if not inspect(tx).has_table("alembic_version"):
+            return Standing.EMPTY
+        revision = tx.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if revision is None:
+        return Standing.EMPTY
+    if revision == REVISION:
+        return Standing.CURRENT
+    return Standing.BEHIND if revision < REVISION else Standing.AHEAD
+
+
+def require(store: Store) -> None:
+    """Raises SchemaBehind where this code would not find its tables; says so where the database is newer."""
+    now = standing(store)
+    if now in (Standing.EMPTY, Standing.BEHIND):
+        raise SchemaBehind
+    if now is Standing.AHEAD:
+        log.warning(str(SchemaAhead()))
+
+
+def upgrade(url: str) -> None:
+    """Bring the database to REVISION, from whatever is there. Two at once both succeed."""
+    from alembic import command
+
+    with translated():
+        command.upgrade(_config(url), "head")
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Bring the database back to an older revision; "base" leaves nothing."""
+    from alembic import command
+
+    with translated():
+        command.downgrade(_config(url), revision)
+
+
+def adopt(tx: Connection, machine: str, host: str) -> None:
+    """Make a SQLite file this machine's own, if it is nobody's, or its owner has been silent for a minute (a home may
+    be copied to another host). Raises OtherHost. PostgreSQL belongs to all hosts.
+    """
+    if tx.dialect.name != "sqlite":
+        return
+    owner = tx.execute(select(service)).one_or_none()
+    if owner is None:
+        tx.execute(insert(service).values(id=1, machine=machine, host=host))
+        return
+    if owner.machine != machine and _in_use(tx):
+        raise OtherHost(owner.host)
+    tx.execute(update(service).values(machine=machine, host=host))
+
+
+def _in_use(tx: Connection) -> bool:
+    # The workers that may be at work now.
+    alive = workers.c.state.not_in([WorkerState.GONE, WorkerState.DEAD])
+    recent = workers.c.seen_ms > now_ms() - _SILENT_MS
+    return tx.execute(select(func.count()).select_from(workers).where(alive, recent)).scalar_one() > 0
+
+
+def _config(url: str) -> "Config":
+    from alembic.config import Config
+
+    import migrations
+
+    config = Config(attributes={"url": url})
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    return config

@@ -1,0 +1,132 @@
+"""Transactions on SQLite and PostgreSQL: one to read a snapshot, one to write. Callers open them, at the outermost
+place that needs one; the other rooms of the store only take them. Facts behind the settings: STORE §1 and §7.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from core.store.errors import DatabaseBroken, DatabaseUnavailable
+
+# A cut link is noticed in 5 s, not 14. A frozen server is noticed by nothing on the connection.
+_POSTGRESQL = {
+    "tcp_user_timeout": 2500,
+    "connect_timeout": 2,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+}
+_TIMEOUTS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s"  # no frozen client holds up the others
+
+_RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_BROKEN = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+class Store:
+    """One database. One a process is enough: it is safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = engine_for(database_url(url))
+        self.dialect = self._engine.dialect.name  # "sqlite" or "postgresql"
+        if self.dialect == "sqlite":
+            # SQLite's own queue of writers is unfair and slow; ours, within a process, doubles the writes (STORE §1).
+            self._turn: AbstractContextManager[Any] = threading.Lock()
+            self._reader = self._engine
+            self._writer = self._engine.execution_options(write=True)
+        else:
+            self._turn = nullcontext()
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent snapshot. Never hold it across a response. Raises DatabaseUnavailable, DatabaseBroken."""
+        with translated(), self._reader.begin() as tx:
+            yield tx
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Commits at the end, rolls back on an exception. Raises DatabaseUnavailable, DatabaseBroken."""
+        with translated(), self._turn, self._writer.begin() as tx:
+            yield tx
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def transient(error: BaseException) -> bool:
+    """Whether the same transaction, begun again, may succeed: the database was away, busy or chose a victim."""
+    if isinstance(error, DatabaseUnavailable | PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return _sqlite_code(error.orig) in _SQLITE_BUSY
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    failed_to_connect = isinstance(error, OperationalError) and sqlstate is None
+    return error.connection_invalidated or failed_to_connect or sqlstate in _RETRIED
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns what the database's driver raises into a StoreError, where it is not our own fault."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+        if transient(error):
+            raise DatabaseUnavailable(f"the database does not answer ({reason})") from error
+        if _sqlite_code(getattr(error, "orig", None)) in _SQLITE_BROKEN:
+            raise DatabaseBroken(f"the database cannot be used ({reason}): look at its disk and its rights") from error
+        raise
+
+
+def database_url(url: str) -> URL:
+    """The URL with the driver that we use."""
+    parsed = make_url(url)
+    return parsed.set(drivername="postgresql+psycopg") if parsed.get_backend_name() == "postgresql" else parsed
+
+
+def engine_for(url: URL) -> Engine:
+    """An engine with the settings above. 40 connections, as many as the API has threads."""
+    if url.get_backend_name() == "postgresql":
+        options = f"{url.query.get('options', '')} {_TIMEOUTS}"
+        return create_engine(
+            url, connect_args={**_POSTGRESQL, "options": options}, pool_pre_ping=True, pool_size=10, max_overflow=30
+        )
+    engine = create_engine(url, pool_size=10, max_overflow=30)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    connection.execute("PRAGMA busy_timeout = 30000")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    # A read that turns into a write fails at once, however long the timeout: so a write says so first.
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _sqlite_code(error: object) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -1,0 +1,173 @@
+"""The tables. Times are milliseconds (BIGINT), states are text under a CHECK, ids are never reused.
+
+A change here needs a migration: a test compares the two.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    literal_column,
+)
+
+from core.states import ErrorKind, State, Wish, WorkerState
+
+AnyRow = Row[*tuple[Any, ...]]
+
+LARGEST = 2**63 - 1  # a BIGINT
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only an INTEGER
+
+
+def literally(state: StrEnum) -> ColumnElement[str]:
+    """The state as a literal: a bound one would keep PostgreSQL from a partial index (STORE §2)."""
+    return literal_column(f"'{state}'")
+
+
+def is_id(number: int) -> bool:
+    """Whether a row could have this id; a database refuses to compare an id with a number beyond its own."""
+    return 0 < number <= LARGEST
+
+
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(str(value)) for value in values)})", name=column)
+
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("experiment_id", BigInteger),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    _one_of("state", WorkerState),
+    sqlite_autoincrement=True,
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("revision", BigInteger, nullable=False),  # grows with every visible change
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("spec", Text, nullable=False),  # JSON, every field filled
+    Column("digest", Text, nullable=False),
+    Column("pack_key", Text, nullable=False),
+    Column("dataset", Text, nullable=False),  # three fields of the spec, for lists
+    Column("model", Text, nullable=False),
+    Column("importance_weight", Text, nullable=False),
+    Column("sweep_id", BigInteger),
+    Column("position", Integer),
+    Column("priority", Integer, nullable=False),
+    Column("queued_ms", BigInteger, nullable=False),
+    Column("rank", BigInteger, nullable=False),  # the lowest is claimed first
+    Column("attempt", BigInteger, nullable=False),  # the fencing token: grows with every claim
+    Column("failures", Integer, nullable=False),
+    Column("epochs_done", Integer, nullable=False),
+    Column("epochs_total", Integer, nullable=False),
+    Column("requested", Text),  # a wish that its worker has not obeyed yet
+    Column("worker_id", BigInteger, ForeignKey("workers.id")),  # who holds it
+    Column("lease_until_ms", BigInteger),  # never indexed: a heartbeat would rewrite the index (STORE §3)
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    Column("error_traceback", Text),
+    Column("extends", BigInteger),
+    Column("diverged_at", Integer),
+    Column("replay_mismatch_from", Integer),
+    Column("provenance", Text),  # JSON
+    Column("created_ms", BigInteger, nullable=False),
+    Column("started_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    _one_of("state", State),
+    _one_of("requested", Wish),
+    _one_of("error_kind", ErrorKind),
+    sqlite_autoincrement=True,
+)
+
+_queued = experiments.c.state == literally(State.QUEUED)
+_running = experiments.c.state == literally(State.RUNNING)
+Index(
+    "ix_experiments_queued",
+    experiments.c.rank,
+    experiments.c.id,
+    sqlite_where=_queued,
+    postgresql_where=_queued,
+)
+Index("ix_experiments_running", experiments.c.id, sqlite_where=_running, postgresql_where=_running)
+
+curve_rows = Table(
+    "curve_rows",
+    metadata,
+    Column("experiment_id", BigInteger, ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", BigInteger, nullable=False),  # who wrote it
+    Column("n_in_domain", Integer, nullable=False),
+    Column("n_out_of_domain", Integer, nullable=False),
+    Column("base_in_domain", Integer, nullable=False),
+    Column("base_out_of_domain", Integer, nullable=False),
+    Column("correct_in_domain", Integer, nullable=False),
+    Column("finite_in_domain", Integer, nullable=False),
+    Column("finite_out_of_domain", Integer, nullable=False),
+    # float32, little-endian. As a number, SQLite would take NaN for NULL and -0.0 for 0, and a replay would differ.
+    Column("train_loss", LargeBinary, nullable=False),
+    Column("train_n_base", Integer, nullable=False),
+    Column("train_n_other", Integer, nullable=False),
+    Column("train_correct_base", Integer, nullable=False),
+    Column("train_correct_other", Integer, nullable=False),
+    Column("loss_from", BigInteger),  # iteration of the first loss point; the others follow at every 100th
+    Column("loss_values", LargeBinary, nullable=False),  # as train_loss
+    Column("seconds", Double, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("experiment_id", BigInteger, ForeignKey("experiments.id", ondelete="CASCADE"), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Column("attempt", BigInteger, nullable=False),
+    Column("worker_id", BigInteger, ForeignKey("workers.id")),
+    Column("detail", Text),
+    Index("ix_events_experiment_id_id", "experiment_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+service = Table(
+    "service",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("machine", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)

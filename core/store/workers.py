@@ -1,0 +1,76 @@
+"""The workers: who they are, what they do, when they were last seen. Their claims are the concern of `claims`."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Text, case, cast, insert, select, update
+
+from core.states import WorkerState
+from core.store.clock import now_ms
+from core.store.tables import workers
+
+NAME = workers.c.host + ":" + cast(workers.c.pid, Text)
+
+_ALIVE = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    id: int
+    host: str
+    pid: int
+    device: str
+    state: WorkerState
+    experiment_id: int | None
+    started_ms: int
+    seen_ms: int
+
+
+def register(tx: Connection, host: str, pid: int, device: str) -> int:
+    """The id of a new, idle worker."""
+    row = insert(workers).values(
+        host=host, pid=pid, device=device, state=WorkerState.IDLE, started_ms=now_ms(), seen_ms=now_ms()
+    )
+    worker_id: int = tx.execute(row.returning(workers.c.id)).scalar_one()
+    return worker_id
+
+
+def seen(tx: Connection, worker_id: int, state: WorkerState, experiment_id: int | None) -> None:
+    """The worker says that it lives and what it does. One that was marked dead lives again."""
+    tx.execute(
+        update(workers)
+        .where(workers.c.id == worker_id)
+        .values(state=state, experiment_id=experiment_id, seen_ms=now_ms())
+    )
+
+
+def all_workers(tx: Connection, limit: int) -> list[Worker]:
+    """Those alive first, and of each kind the newest first."""
+    alive_first = case((workers.c.state.in_(_ALIVE), 0), else_=1)
+    rows = tx.execute(select(workers).order_by(alive_first, workers.c.id.desc()).limit(limit))
+    return [
+        Worker(
+            id=row.id,
+            host=row.host,
+            pid=row.pid,
+            device=row.device,
+            state=WorkerState(row.state),
+            experiment_id=row.experiment_id,
+            started_ms=row.started_ms,
+            seen_ms=row.seen_ms,
+        )
+        for row in rows
+    ]
+
+
+def mark_dead(tx: Connection, silent_ms: int) -> list[int]:
+    """Mark as dead who was not seen for `silent_ms`. Returns their ids."""
+    # Locked in order before the update, or two reconcilers could wait for each other.
+    silent = tx.scalars(
+        select(workers.c.id)
+        .where(workers.c.state.in_(_ALIVE), workers.c.seen_ms < now_ms() - silent_ms)
+        .order_by(workers.c.id)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    if silent:
+        tx.execute(update(workers).where(workers.c.id.in_(silent)).values(state=WorkerState.DEAD, experiment_id=None))
+    return list(silent)

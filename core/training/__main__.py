@@ -1,0 +1,113 @@
+"""Trains one spec without any service: what `ballast run` starts, and a way to debug a network or a loss.
+
+python -P -m core.training SPEC.json --data-dir DIR --locks-dir DIR [--json]
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from core.errors import BallastError
+from core.faults import faults_of
+from core.results import CurveHead, EpochResult, curve
+from core.spec import Spec
+from core.states import State
+from core.training import Member, load, train
+
+DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 4, 130  # exit codes, CONTRACT §3
+
+
+class _BadSpec(BallastError):
+    pass
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code. Progress goes to stderr, and with --json the curve to stdout."""
+    options = _options(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        spec = _read_spec(options.spec)
+        rows = _train(spec, options)
+    except _BadSpec as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except BallastError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if options.json:
+        print(json.dumps(_curve(spec, rows), allow_nan=False))
+    if rows[-1].diverged:
+        print(f"diverged in epoch {rows[-1].epoch}: try a smaller lr, or weight_sum", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="core.training", description="Train one spec without any service.")
+    parser.add_argument("spec", type=Path, help="a JSON file")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--locks-dir", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="intra-op threads; part of the numerics key")
+    parser.add_argument("--json", action="store_true", help="print the curve to stdout")
+    return parser.parse_args(arguments)
+
+
+def _read_spec(path: Path) -> Spec:
+    try:
+        sent = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _BadSpec(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _BadSpec(f"{path} is not JSON: {error}") from error
+    try:
+        return Spec.model_validate(sent)
+    except ValidationError as error:
+        raise _BadSpec("\n".join(map(str, faults_of(error, sent)))) from error
+
+
+def _train(spec: Spec, options: argparse.Namespace) -> list[EpochResult]:
+    data = load(spec.dataset, options.data_dir, options.locks_dir, options.device)
+    rows = []
+    for _, row in train([Member(spec)], data, options.device):
+        rows.append(row)
+        print(_progress(spec, row), file=sys.stderr, flush=True)
+    return rows
+
+
+def _progress(spec: Spec, row: EpochResult) -> str:
+    return (
+        f"epoch {row.epoch}/{spec.epochs}  "
+        f"base fraction in-domain {_fraction(row.base_in_domain, row.n_in_domain)}, "
+        f"out-of-domain {_fraction(row.base_out_of_domain, row.n_out_of_domain)}  "
+        f"train loss {row.train_loss:.4g}"
+    )
+
+
+def _fraction(count: int, n: int) -> str:
+    return f"{count / n:.4f}" if n else "-"
+
+
+def _curve(spec: Spec, rows: list[EpochResult]) -> dict[str, object]:
+    last = rows[-1]
+    head = CurveHead(
+        id=None,
+        state=State.FAILED if last.diverged else State.SUCCEEDED,
+        attempt=1,
+        epochs_done=last.epoch,
+        epochs_total=spec.epochs,
+        diverged_at=last.epoch if last.diverged else None,
+        replay_mismatch_from=None,
+        complete=True,
+    )
+    return curve(head, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""What training raises on purpose.
+
+BallastError
+└── TrainingError    the experiment cannot be trained
+    └── BadData      the data set is missing, damaged or does not fit the spec
+"""
+
+from core.errors import BallastError
+
+
+class TrainingError(BallastError):
+    """An experiment cannot be trained. `str(error)` is one sentence for a person."""
+
+
+class BadData(TrainingError):
+    """The data set is missing, damaged or does not fit the spec. The sentence names the file or folder, the numbers and
+    what to do."""

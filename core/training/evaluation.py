@@ -1,0 +1,40 @@
+"""What a network predicts on a test set, image by image, in evaluation mode."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from core.training.images import normalised
+
+_BATCH = {"cpu": 64, "cuda": 2048}  # images; the fastest as measured: on a CPU 512 is half as fast as 64
+
+
+class Predictions(NamedTuple):
+    outputs: Tensor  # int64 [n]: 1 only where logit 1 > logit 0, so ties and NaN are 0
+    finite: Tensor  # bool [n]: both logits are finite
+
+
+def predict(model: nn.Module, images: Tensor, dtype: torch.dtype, wish: Callable[[], bool]) -> Predictions | None:
+    """Predictions for `images` (uint8 [n, c, 32, 32]), on their device. None when `wish` came true: it is asked before
+    every batch."""
+    model.eval()
+    predictions = Predictions(
+        torch.zeros(len(images), dtype=torch.int64, device=images.device),
+        torch.zeros(len(images), dtype=torch.bool, device=images.device),
+    )
+    batch = _BATCH[images.device.type]
+    with torch.inference_mode():
+        for start in range(0, len(images), batch):
+            if wish():
+                return None
+            logits = model(normalised(images[start : start + batch], dtype))
+            predictions.outputs[start : start + batch] = predicted(logits)
+            predictions.finite[start : start + batch] = logits.isfinite().all(-1)
+    return predictions
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """Output indices of logits [..., 2]: int64 [...]. Ties and NaN are 0."""
+    return (logits[..., 1] > logits[..., 0]).long()

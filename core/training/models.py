@@ -1,0 +1,142 @@
+"""The four networks of PROTOCOL §1, as plain modules. Their parameters' names are what a checkpoint holds.
+
+Each takes normalised images [batch, channels, 32, 32] to logits [batch, 2]. None draws a random number: initial weights
+and dropout masks come from core.training.seeding.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from torch import Tensor, nn
+
+from core import spec
+from core.training.images import SIDE
+from core.training.seeding import initialise
+
+OUTPUTS = 2
+
+
+def build(model: spec.AnyModel, channels: int, seed: int) -> nn.Module:
+    """The network that `model` describes, with the initial weights of `seed`: float32, on the CPU, convolutions in
+    channels_last."""
+    with torch.device("meta"):  # so that constructing draws nothing from the process's generator
+        network = _construct(model, channels)
+    network.to_empty(device="cpu")
+    initialise(network, seed)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _construct(model: spec.AnyModel, channels: int) -> nn.Module:
+    match model:
+        case spec.Cnn():
+            return Cnn(channels, model.width)
+        case spec.ResNet():
+            return ResNet(channels, model.width, model.batch_norm)
+        case spec.Mlp():
+            return Mlp(channels, model.hidden)
+        case spec.Linear():
+            return Linear(channels)
+
+
+class Dropout(NamedTuple):
+    units: int  # of all layers that drop, in their order
+    p: float  # the probability that one is dropped
+
+
+def dropout(model: spec.AnyModel) -> Dropout | None:
+    """What `forward` expects to be dropped in training; None: nothing, and it takes no `keep`."""
+    if isinstance(model, spec.Cnn) and model.dropout:
+        return Dropout((8 + 2) * model.width, model.dropout)
+    return None
+
+
+class Cnn(nn.Module):
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3)
+        self.conv2 = nn.Conv2d(width, width, 3)
+        self.conv3 = nn.Conv2d(width, 2 * width, 3)
+        self.conv4 = nn.Conv2d(2 * width, 2 * width, 3)
+        self.conv5 = nn.Conv2d(2 * width, 2 * width, 3)
+        self.dense1 = nn.Linear(4 * 4 * 2 * width, 8 * width)
+        self.dense2 = nn.Linear(8 * width, 2 * width)
+        self.output = nn.Linear(2 * width, OUTPUTS)
+
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """`keep` [batch, units of dropout] multiplies the two dense layers: 0 where a unit is dropped, 1 / (1 - p)
+        where it is kept. None in evaluation and without dropout."""
+        x = images.contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.conv2(F.relu(self.conv1(x))))
+        x = F.max_pool2d(x, 2)
+        x = F.relu(self.conv5(F.relu(self.conv4(F.relu(self.conv3(x))))))
+        x = F.max_pool2d(x, 2).flatten(1)
+        x = F.relu(self.dense1(x))
+        if keep is None:
+            return self.output(F.relu(self.dense2(x)))  # type: ignore[no-any-return]
+        units = self.dense1.out_features
+        x = F.relu(self.dense2(x * keep[:, :units]))
+        return self.output(x * keep[:, units:])  # type: ignore[no-any-return]
+
+
+class ResNet(nn.Module):
+    def __init__(self, channels: int, width: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, 5, padding=1)
+        self.norm = _norm(width, batch_norm)
+        self.blocks = nn.Sequential(
+            _Block(width, width, 1, batch_norm),
+            _Block(width, width, 1, batch_norm),
+            _Block(width, 2 * width, 2, batch_norm),
+            _Block(2 * width, 2 * width, 1, batch_norm),
+            _Block(2 * width, 4 * width, 2, batch_norm),
+            _Block(4 * width, 4 * width, 1, batch_norm),
+        )
+        self.dense = nn.Linear(4 * width, 8 * width)
+        self.output = nn.Linear(8 * width, OUTPUTS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.contiguous(memory_format=torch.channels_last)
+        x = self.blocks(F.relu(self.norm(self.conv(x))))
+        x = F.relu(self.dense(x.mean((2, 3))))
+        return self.output(x)  # type: ignore[no-any-return]
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int, filters: int, stride: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, padding=1)
+        self.norm1 = _norm(filters, batch_norm)
+        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1)
+        self.norm2 = _norm(filters, batch_norm)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1:
+            convolution = nn.Conv2d(channels, filters, 3, stride, padding=1)
+            self.shortcut = nn.Sequential(convolution, _norm(filters, batch_norm))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
+
+
+def _norm(filters: int, batch_norm: bool) -> nn.Module:
+    return nn.BatchNorm2d(filters) if batch_norm else nn.Identity()
+
+
+class Mlp(nn.Module):
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels * SIDE * SIDE, hidden)
+        self.output = nn.Linear(hidden, OUTPUTS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.output(F.relu(self.hidden(images.flatten(1))))  # type: ignore[no-any-return]
+
+
+class Linear(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.output = nn.Linear(channels * SIDE * SIDE, OUTPUTS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.output(images.flatten(1))  # type: ignore[no-any-return]

@@ -1,0 +1,146 @@
+"""Real `ballast` processes, as a user's shell starts them, and what is left of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from api.client import Client, ClientError
+from core.states import ENDED
+from tests.servers import free_port, wait_until
+
+COMMAND = str(Path(sys.executable).with_name("ballast"))
+DATA = Path(os.environ.get("BALLAST_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+DIGITS = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "16:1", "epochs": 10}
+ENDLESS = DIGITS | {"epochs": 1_000_000, "eval_every": 10}
+
+
+def ballast(*arguments: str, seconds: float = 60, **environment: object) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=_environment(environment),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+class Process:
+    """A command that runs until it is told to stop. `environment` holds its BALLAST_ variables, in lower case."""
+
+    def __init__(self, *arguments: str, log: Path, **environment: object) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                [COMMAND, *arguments],
+                env=_environment(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all that it has started."""
+        root = psutil.Process(self.popen.pid)
+        return [root, *root.children(recursive=True)]
+
+    def send(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def says(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> None:
+        """The end of a test: whatever is left is killed."""
+        if self.popen.poll() is None:
+            family = self.family()
+            self.send(signal.SIGTERM)
+            psutil.wait_procs(family, timeout=12)
+            for process in family:
+                if process.is_running():
+                    process.kill()
+        self.popen.wait()
+
+
+class Up(Process):
+    """`ballast up` on a free port, ready to be asked."""
+
+    def __init__(self, home: Path, *arguments: str, **environment: object) -> None:
+        self.settings = {"home": home, "port": free_port(), **FAST, **environment}
+        home.mkdir(parents=True, exist_ok=True)
+        super().__init__("up", *arguments, log=home / "up.log", **self.settings)
+        self.client = Client(f"http://127.0.0.1:{self.settings['port']}")
+        wait_until(lambda: is_ready(self.client, self), 60)
+
+    def end(self) -> None:
+        self.client.close()
+        super().end()
+
+
+# A worker is given up after 3 s, not 20: the tests wait for it.
+FAST = {"heartbeat_seconds": 0.5, "lease_seconds": 3}
+
+
+@contextmanager
+def running(process: Process) -> Iterator[Any]:
+    try:
+        yield process
+    except BaseException:
+        print(process.says())
+        raise
+    finally:
+        process.end()
+
+
+def is_ready(client: Client, process: Process) -> bool:
+    """Whether the API answers and a worker waits for work."""
+    assert process.popen.poll() is None, process.says()
+    try:
+        return any(worker["state"] == "idle" for worker in client.workers())
+    except ClientError:
+        return False
+
+
+def wait_for_end(client: Client, experiment_id: int, seconds: float = 60) -> dict[str, Any]:
+    wait_until(lambda: client.experiment(experiment_id)["state"] in ENDED, seconds)
+    return client.experiment(experiment_id)
+
+
+def wait_for_state(client: Client, experiment_id: int, state: str, seconds: float = 30) -> dict[str, Any]:
+    wait_until(lambda: client.experiment(experiment_id)["state"] == state, seconds)
+    return client.experiment(experiment_id)
+
+
+def wait_for_epoch(client: Client, experiment_id: int, epoch: int, seconds: float = 30) -> None:
+    wait_until(lambda: client.experiment(experiment_id)["epochs_done"] >= epoch, seconds)
+
+
+def measured(curve: dict[str, Any]) -> dict[str, Any]:
+    """What a repeat must reproduce, bit for bit."""
+    return {key: value for key, value in curve.items() if key not in ("id", "attempt", "seconds")}
+
+
+def all_gone(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those of `processes` that are still there after `seconds`."""
+    deadline = time.monotonic() + seconds
+    left = processes
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left = [each for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return left
+
+
+def _environment(settings: dict[str, object]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BALLAST_")}
+    return inherited | {f"BALLAST_{name.upper()}": str(value) for name, value in settings.items()}

@@ -1,0 +1,54 @@
+"""`ballast demo`: five real curves that meet the bounds of PROTOCOL §7, and their figure."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.e2e.processes import ballast
+
+WEIGHTS = ["256:1", "16:1", "1:1", "1:16", "1:256"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("demo") / "demo"
+    done = ballast("demo", "--out", str(out), seconds=110)
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in out.iterdir()) == ["curves.json", "figure.png"]
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()][:5] == WEIGHTS
+    return out
+
+
+def test_the_curves_are_complete_and_count_whole_images(folder: Path) -> None:
+    curves = json.loads((folder / "curves.json").read_text())
+    assert [each["importance_weight"] for each in curves] == WEIGHTS
+    for each in curves:
+        curve = each["curve"]
+        assert curve["complete"]
+        assert curve["epoch"] == list(range(1, 101))
+        assert curve["nonfinite"] == {}
+        assert all(abs(share * 91 - round(share * 91)) < 1e-9 for share in curve["base_fraction_in_domain"])
+        assert all(abs(share * 1437 - round(share * 1437)) < 1e-9 for share in curve["base_fraction_out_of_domain"])
+
+
+def test_the_weights_disagree_first_and_agree_in_domain_later(folder: Path) -> None:
+    curves = json.loads((folder / "curves.json").read_text())
+
+    def spread(column: str, epoch: int) -> float:
+        shares = [each["curve"][column][epoch - 1] for each in curves]
+        return max(shares) - min(shares)
+
+    assert spread("base_fraction_in_domain", 1) > 0.9
+    assert spread("base_fraction_in_domain", 40) < 0.1
+    assert spread("base_fraction_out_of_domain", 3) > 0.9
+    assert spread("base_fraction_out_of_domain", 100) < 0.6
+
+
+def test_the_figure_is_a_picture(folder: Path) -> None:
+    with Image.open(folder / "figure.png") as picture:
+        assert picture.width > 1000
+        colours = picture.convert("RGB").getcolors(picture.width * picture.height)
+    assert colours is not None
+    assert len(colours) > 100

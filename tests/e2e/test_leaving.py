@@ -1,0 +1,48 @@
+"""Ctrl-C, `kill` and `kill -9` of `ballast up` in mid-experiment: nothing is left running, nothing is lost."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import DIGITS, Up, all_gone, ballast, measured, running, wait_for_end, wait_for_epoch
+
+LONG = DIGITS | {"epochs": 1000}  # some ten seconds
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_leaves_in_order_and_the_next_up_gives_the_same_curve(tmp_path: Path, number: signal.Signals) -> None:
+    home = tmp_path / "home"
+    with running(Up(home, "--workers", "1")) as first:
+        experiment = first.client.submit(LONG)
+        wait_for_epoch(first.client, experiment["id"], 50)
+        family = first.family()
+        assert len(family) == 3  # up with the API, the launcher, a worker
+        first.send(number)
+        assert all_gone(family, 10) == []
+        assert first.popen.wait() == 0
+        assert "Traceback" not in first.says()
+
+    with running(Up(home, "--workers", "1")) as second:
+        events = second.client.events(experiment["id"])
+        ended = wait_for_end(second.client, experiment["id"], 100)
+        curve = second.client.curve(experiment["id"])
+
+    released = next(event for event in events if event["from"] == "running")
+    assert released["to"] == "queued"
+    assert (ended["state"], ended["attempt"], ended["failures"]) == ("succeeded", 2, 0)
+    assert curve["replay_mismatch_from"] is None
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps(LONG))
+    alone = ballast("run", str(file), "--json", home=tmp_path)
+    assert measured(json.loads(alone.stdout)) == measured(curve)
+
+
+def test_nothing_is_left_ten_seconds_after_up_is_killed(tmp_path: Path) -> None:
+    with running(Up(tmp_path / "home", "--workers", "2")) as up:
+        experiment = up.client.submit(LONG | {"epochs": 1_000_000})
+        wait_for_epoch(up.client, experiment["id"], 50)
+        family = up.family()
+        up.send(signal.SIGKILL)
+        assert all_gone(family, 10) == []

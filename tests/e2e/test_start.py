@@ -1,0 +1,109 @@
+"""What cannot start says why in one sentence, ends with exit code 1, and harms nothing."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+from tests.e2e.processes import COMMAND, DIGITS, Process, Up, ballast, running, wait_for_end
+from tests.servers import Postgres, free_port, wait_until
+
+
+def refused(*arguments: str, **environment: object) -> str:
+    """The one sentence with which a command refuses."""
+    done = ballast(*arguments, **environment)
+    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+    sentence = done.stderr.strip()
+    assert sentence.startswith("ballast: ")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "BALLAST_PORT" in refused("up", home=tmp_path / "home", port=port)
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    assert "BALLAST_HOME" in refused("up", home=in_the_way / "home", port=free_port())
+    assert "BALLAST_HOME" in refused("up", home="/proc/ballast", port=free_port())
+    assert in_the_way.read_text() == "not a folder"
+
+
+def test_redis_unreachable(tmp_path: Path) -> None:
+    broker = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    for command in ("up", "worker"):
+        ballast("db", "upgrade", home=tmp_path)
+        sentence = refused(command, home=tmp_path, port=free_port(), broker_url=broker)
+        assert "BALLAST_BROKER_URL" in sentence
+        assert "secret" not in sentence
+
+
+def test_postgresql_unreachable(tmp_path: Path) -> None:
+    database = f"postgresql://me:secret@127.0.0.1:{free_port()}/nowhere"
+    for command in (("up",), ("api",), ("worker",), ("db", "check"), ("db", "upgrade")):
+        assert "secret" not in refused(*command, home=tmp_path, port=free_port(), database_url=database)
+
+
+def test_a_second_up_on_one_home_harms_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(Up(home, "--workers", "1")) as first:
+        assert "BALLAST_HOME" in refused("up", home=home, port=free_port())
+        assert "BALLAST_HOME" in refused("api", home=home, port=free_port())
+        experiment = first.client.submit(DIGITS)
+        assert wait_for_end(first.client, experiment["id"])["state"] == "succeeded"
+
+
+def test_a_database_a_migration_behind_names_the_command(tmp_path: Path, postgres: Postgres) -> None:
+    postgres.execute("CREATE DATABASE behind")
+    for settings in ({"home": tmp_path}, {"home": tmp_path, "database_url": postgres.url_of("behind")}):
+        for command in ("api", "worker"):
+            assert "ballast db upgrade" in refused(command, port=free_port(), **settings)
+        assert "ballast db upgrade" in refused("db", "check", **settings)
+        assert ballast("db", "upgrade", **settings).returncode == 0
+        assert ballast("db", "check", **settings).returncode == 0
+
+
+def test_a_database_a_migration_ahead_starts_with_a_warning(tmp_path: Path) -> None:
+    assert ballast("db", "upgrade", home=tmp_path).returncode == 0
+    engine = create_engine(f"sqlite:///{tmp_path / 'ballast.db'}")
+    with engine.begin() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with running(Process("api", log=tmp_path / "log", home=tmp_path, port=free_port())) as api:
+        wait_until(lambda: "Ballast serves" in api.says(), 20)
+        assert "newer than this Ballast" in api.says()
+
+
+def test_an_address_that_others_can_reach_is_refused(tmp_path: Path) -> None:
+    assert "BALLAST_HOST" in refused("up", home=tmp_path, host="0.0.0.0")
+
+
+def test_an_old_python_is_named_by_make(tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    pretend = "import sys; sys.version_info = (3, 9); sys.version = '3.9.1'; exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{pretend}" "$2"\n')
+    old.chmod(0o755)
+    repository = Path(__file__).parents[2]
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text((repository / name).read_text())
+    done = subprocess.run(
+        ["make", "-s", "demo", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "needs Python 3.11" in done.stderr
+    assert "3.9.1" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_mistyped_commands_are_usage_errors(tmp_path: Path) -> None:
+    for arguments in (["submitt"], ["up", "--port", "x"], ["show", "abc"], ["cancel", "0"]):
+        done = subprocess.run([COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr

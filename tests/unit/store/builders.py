@@ -1,0 +1,73 @@
+"""Short ways to what the store's tests need. A lease in the past is one that has ended."""
+
+from typing import Any
+
+from core.results import EpochResult, LossPoint
+from core.spec import Spec
+from core.store import claims, experiments, workers
+from core.store.claims import Claim
+from core.store.session import Store
+
+MINUTE = 60_000
+ENDED = -1
+
+
+def spec(**fields: Any) -> Spec:
+    return Spec.model_validate({"dataset": {"name": "mnist"}, "importance_weight": "16:1", "epochs": 3, **fields})
+
+
+def result(epoch: int, **fields: Any) -> EpochResult:
+    return EpochResult(
+        **{
+            "epoch": epoch,
+            "n_in_domain": 200,
+            "n_out_of_domain": 800,
+            "base_in_domain": 100,
+            "base_out_of_domain": 400,
+            "correct_in_domain": 190,
+            "finite_in_domain": 200,
+            "finite_out_of_domain": 800,
+            "train_loss": 0.5**epoch,
+            "train_n_base": 50,
+            "train_n_other": 50,
+            "train_correct_base": 40,
+            "train_correct_other": 41,
+            "loss": (LossPoint(100 * epoch, 0.25),),
+            "seconds": 1.5,
+            **fields,
+        }
+    )
+
+
+def submitted(store: Store, *, priority: int = 0, **fields: Any) -> int:
+    with store.writing() as tx:
+        return experiments.submit(tx, spec(**fields), priority).id
+
+
+def a_worker(store: Store, host: str = "gpu1", pid: int = 42) -> int:
+    with store.writing() as tx:
+        return workers.register(tx, host, pid, "cpu")
+
+
+def claimed(store: Store, *, lease_ms: int = MINUTE, worker_id: int | None = None) -> Claim:
+    """A claim on the head of the queue."""
+    worker_id = worker_id or a_worker(store)
+    with store.writing() as tx:
+        claim = claims.claim(tx, worker_id, lease_ms)
+    assert claim is not None
+    return claim
+
+
+def expired(store: Store, max_failures: int = 5) -> int:
+    with store.writing() as tx:
+        return claims.expire(tx, max_failures)
+
+
+def cancelled(store: Store, experiment_id: int) -> experiments.Experiment:
+    with store.writing() as tx:
+        return experiments.cancel(tx, experiment_id)
+
+
+def seen_now(store: Store, experiment_id: int) -> experiments.Experiment:
+    with store.reading() as tx:
+        return experiments.get(tx, experiment_id)

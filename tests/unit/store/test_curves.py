@@ -1,0 +1,76 @@
+"""Curve rows: what goes in comes out, bit for bit, in one snapshot."""
+
+import math
+import struct
+
+import pytest
+
+from core.results import EpochResult, LossPoint
+from core.store import claims, curves
+from core.store.errors import NotFound
+from core.store.session import Store
+from tests.unit.store.builders import claimed, result, submitted
+
+
+def stored(store: Store, *rows: EpochResult) -> int:
+    experiment_id = submitted(store)
+    claim = claimed(store)
+    for row in rows:
+        with store.writing() as tx:
+            claims.record(tx, claim, row)
+    return experiment_id
+
+
+def read(store: Store, experiment_id: int, after: int = 0) -> list[EpochResult]:
+    with store.reading() as tx:
+        return curves.read(tx, experiment_id, after)[1]
+
+
+FLOAT32 = struct.unpack("<f", struct.pack("<f", 0.1))[0]
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, FLOAT32, 0.0, -0.0, 1e-45, 3.4028234663852886e38])
+def test_a_loss_comes_back_bit_for_bit_be_it_finite_or_not(store: Store, loss: float) -> None:
+    row = result(1, train_loss=loss, loss=(LossPoint(100, loss), LossPoint(200, 0.5)))
+    (back,) = read(store, stored(store, row))
+    assert back.same_as(row)
+    assert struct.pack("<f", back.train_loss) == struct.pack("<f", loss)
+
+
+def test_loss_points_keep_their_iterations(store: Store) -> None:
+    rows = [
+        result(1, loss=()),
+        result(2, loss=(LossPoint(300, 0.5), LossPoint(400, 0.25), LossPoint(500, 0.125))),
+    ]
+    assert read(store, stored(store, *rows)) == rows
+
+
+def test_loss_points_with_a_gap_are_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="every 100th"):
+        stored(store, result(1, loss=(LossPoint(100, 0.5), LossPoint(300, 0.5))))
+
+
+def test_rows_come_in_the_order_of_their_epochs_and_after_a_given_one(store: Store) -> None:
+    experiment_id = stored(store, *(result(epoch) for epoch in (2, 1, 3)))
+    assert [row.epoch for row in read(store, experiment_id)] == [1, 2, 3]
+    assert [row.epoch for row in read(store, experiment_id, after=2)] == [3]
+    assert read(store, experiment_id, after=10**30) == []
+
+
+@pytest.mark.parametrize("no_such_id", [0, 99, 2**63, 10**30])
+def test_the_curve_of_no_experiment_is_not_found(store: Store, no_such_id: int) -> None:
+    with store.reading() as tx, pytest.raises(NotFound):
+        curves.read(tx, no_such_id)
+
+
+def test_head_and_rows_are_of_one_moment(store: Store) -> None:
+    experiment_id = submitted(store)
+    claim = claimed(store)
+    with store.reading() as snapshot:
+        before, _ = curves.read(snapshot, experiment_id)
+        with store.writing() as tx:
+            claims.record(tx, claim, result(1))
+        assert curves.read(snapshot, experiment_id) == (before, [])
+    with store.reading() as tx:
+        head, rows = curves.read(tx, experiment_id)
+    assert (head.epochs_done, head.complete, len(rows)) == (1, False, 1)

@@ -1,0 +1,156 @@
+"""Migrations: up, down and up again with rows in every table; two at once; no drift between tables and migrations."""
+
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+import migrations
+from core.states import ErrorKind, State, Wish, WorkerState
+from core.store import claims, schema, workers
+from core.store.errors import SchemaBehind
+from core.store.schema import Standing
+from core.store.session import Store
+from core.store.tables import metadata
+from tests.unit.store.builders import a_worker, claimed, result, submitted
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Store]:
+    store = Store(empty_url)
+    yield store
+    store.close()
+
+
+def fill(store: Store) -> None:
+    """Rows in every table."""
+    submitted(store)
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1))
+        tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
+
+
+def counts(tx: Connection) -> dict[str, int]:
+    return {name: tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in metadata.tables}
+
+
+def test_up_down_and_up_again_with_rows_in_every_table(empty: Store, empty_url: str) -> None:
+    schema.upgrade(empty_url)
+    fill(empty)
+    with empty.reading() as tx:
+        assert all(counts(tx).values())
+    schema.downgrade(empty_url, "base")
+    with empty.reading() as tx:
+        assert set(inspect(tx).get_table_names()) <= {"alembic_version"}
+    schema.upgrade(empty_url)
+    fill(empty)
+
+
+def test_an_upgrade_of_what_is_current_keeps_every_row(store: Store, database_url: str) -> None:
+    fill(store)
+    with store.reading() as tx:
+        before = counts(tx)
+    schema.upgrade(database_url)
+    with store.reading() as tx:
+        assert counts(tx) == before
+
+
+def test_two_upgrades_at_once_both_succeed(empty: Store, empty_url: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    upgrades = [spawn.Process(target=schema.upgrade, args=(empty_url,)) for _ in range(3)]
+    for upgrade in upgrades:
+        upgrade.start()
+    for upgrade in upgrades:
+        upgrade.join()
+    assert [upgrade.exitcode for upgrade in upgrades] == [0, 0, 0]
+    assert schema.standing(empty) is Standing.CURRENT
+
+
+def test_the_migrations_make_the_tables_that_the_code_describes(store: Store) -> None:
+    with store.reading() as tx:
+        context = MigrationContext.configure(tx, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_every_index_serves_the_rows_that_the_code_says(store: Store) -> None:
+    with store.reading() as tx:
+        indexes = {index["name"]: index for index in inspect(tx).get_indexes("experiments")}
+    assert set(indexes) == {"ix_experiments_queued", "ix_experiments_running"}
+    for name, index in indexes.items():
+        condition = str(index["dialect_options"][f"{store.dialect}_where"])
+        assert "state" in condition
+        assert f"'{name.removeprefix('ix_experiments_')}'" in condition
+
+
+def test_the_revision_of_the_code_is_the_last_of_the_migrations() -> None:
+    assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_heads() == [schema.REVISION]
+
+
+def test_every_state_wish_and_kind_of_error_can_be_stored_and_no_other(store: Store) -> None:
+    experiment_id, worker_id = submitted(store), a_worker(store)
+    columns = {"state": State, "requested": Wish, "error_kind": ErrorKind}
+    with store.writing() as tx:
+        for column, values in columns.items():
+            for value in values:
+                tx.execute(text(f"UPDATE experiments SET {column} = '{value}' WHERE id = {experiment_id}"))
+        for state in WorkerState:
+            workers.seen(tx, worker_id, state, None)
+    for column in columns:
+        with pytest.raises(Exception, match=f"ck_experiments_{column}"), store.writing() as tx:
+            tx.execute(text(f"UPDATE experiments SET {column} = 'odd' WHERE id = {experiment_id}"))
+
+
+def test_a_database_stands_empty_behind_current_or_ahead(
+    empty: Store, empty_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stands_at(revision: str) -> Standing:
+        with empty.writing() as tx:
+            tx.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        return schema.standing(empty)
+
+    assert schema.standing(empty) is Standing.EMPTY
+    with pytest.raises(SchemaBehind, match="ballast db upgrade"):
+        schema.require(empty)
+    schema.upgrade(empty_url)
+    assert schema.standing(empty) is Standing.CURRENT
+    schema.require(empty)
+    assert stands_at("0000") is Standing.BEHIND
+    with pytest.raises(SchemaBehind, match="ballast db upgrade"):
+        schema.require(empty)
+    assert stands_at("9999") is Standing.AHEAD
+    capsys.readouterr()
+    schema.require(empty)
+    assert "newer than this Ballast" in capsys.readouterr().out
+    assert stands_at(schema.REVISION) is Standing.CURRENT
+    schema.downgrade(empty_url, "base")
+    assert schema.standing(empty) is Standing.EMPTY
+
+
+def test_an_upgrade_works_from_any_folder_and_turns_write_ahead_logging_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ballast.db'}"
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); from core.store import schema; schema.upgrade({url!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    store = Store(url)
+    with store.reading() as tx:
+        assert tx.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert tx.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+        assert tx.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    store.close()
+
+
+def test_the_store_loads_neither_alembic_nor_torch() -> None:
+    rooms = "claims, curves, events, experiments, schema, session, workers"
+    unwanted = "{'alembic', 'torch', 'numpy', 'fastapi', 'celery'}"
+    code = f"import sys; from core.store import {rooms}; print({unwanted} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

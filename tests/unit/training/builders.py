@@ -1,0 +1,94 @@
+"""What these tests are made of: specs, and small data sets. Few images and small widths, so that all of them take a
+minute or two on one core."""
+
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.results import EpochResult
+from core.spec import Spec
+from core.training import Data, Member, load, train
+
+
+def spec_of(**fields: Any) -> Spec:
+    """A short experiment: digits, mlp, 1:1, two epochs, unless said otherwise."""
+    short = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "1:1", "epochs": 2}
+    return Spec.model_validate(short | fields)
+
+
+def data_dir() -> Path:
+    """Where the real MNIST lies."""
+    folder = Path(os.environ.get("BALLAST_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
+    if not (folder / "MNIST" / "raw").is_dir():
+        raise FileNotFoundError(f"no MNIST in {folder}: these tests need it; set BALLAST_TEST_DATA")
+    return folder
+
+
+@functools.cache
+def locks_dir() -> Path:
+    return Path(tempfile.mkdtemp(prefix="ballast-locks-"))
+
+
+@functools.cache
+def digits() -> Data:
+    return load(spec_of().dataset, Path("unused"), locks_dir())
+
+
+@functools.cache
+def small_mnist() -> Data:
+    """200 training images a class, at most 500 of each test set."""
+    dataset = spec_of(dataset={"name": "mnist", "train_per_class": 200, "eval_limit": 500}).dataset
+    return load(dataset, data_dir(), locks_dir())
+
+
+def invented(n: int = 170, channels: int = 3, base_index: int = 1) -> Data:
+    """Noise, brighter for output 1, so that a network can learn it: n training images, 64 + 96 to test on."""
+    generator = torch.Generator().manual_seed(7)
+
+    def images(labels: torch.Tensor) -> torch.Tensor:
+        noise = torch.randint(0, 156, (len(labels), channels, 32, 32), generator=generator)
+        return (noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+
+    labels = (torch.arange(n) >= n // 3).long()
+    in_domain = torch.arange(64) % 2
+    return Data(
+        train_images=images(labels),
+        train_labels=labels,
+        in_domain_images=images(in_domain),
+        in_domain_labels=in_domain,
+        out_of_domain_images=torch.randint(0, 256, (96, channels, 32, 32), generator=generator, dtype=torch.uint8),
+        base_index=base_index,
+        class_sizes=(n // 3, n - n // 3),
+    )
+
+
+def rows_of(spec: Spec, data: Data) -> list[EpochResult]:
+    return [row for _, row in train([Member(spec)], data)]
+
+
+def same(one: list[EpochResult], two: list[EpochResult]) -> bool:
+    return len(one) == len(two) and all(a.same_as(b) for a, b in zip(one, two, strict=True))
+
+
+def in_domain_fraction(row: EpochResult) -> float:
+    return row.base_in_domain / row.n_in_domain
+
+
+def out_of_domain_fraction(row: EpochResult) -> float:
+    return row.base_out_of_domain / row.n_out_of_domain
+
+
+def wish_after(calls: int) -> Any:
+    """A wish that comes true when it has been asked `calls` times."""
+
+    def answers() -> Iterator[bool]:
+        yield from [False] * calls
+        while True:
+            yield True
+
+    return functools.partial(next, answers())

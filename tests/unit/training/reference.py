@@ -1,0 +1,178 @@
+"""The reference trainer: the plainest loop that could be right, written from PROTOCOL.md alone.
+
+It shares with the project only its random numbers (core.training.seeding) and the uint8 images. `sabotage` breaks it on
+purpose, to show that the comparison would notice.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from core.spec import Spec
+from core.training import Data
+from core.training.seeding import Purpose, dropout_bits, kept, permutation, seed_of
+
+Sabotage = Literal["", "swapped weights", "undecayed bias", "dropout in evaluation", "kept last batch", "lr × 1.01"]
+
+
+@dataclass
+class Outcome:
+    losses: list[float]  # of every step
+    parameters: Tensor  # all of them, after the last step
+    in_domain: Tensor  # logits of the test images, after the last step
+    out_of_domain: Tensor
+    correct: list[int]  # training images that were right as they were met, by epoch
+
+
+def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
+    torch.manual_seed(seed_of(Purpose.INITIAL_WEIGHTS, spec.seed, 0))
+    model = network(spec, data.channels).double()
+    optimizer = sgd(spec, model, sabotage)
+    weights = weights_of(spec, data, sabotage)
+    images, labels = normalise(data.train_images), data.train_labels
+    n = len(labels)
+    batch = spec.batch_size or n
+    losses, correct = [], []
+    for epoch in range(1, spec.epochs + 1):
+        model.train()
+        right = 0
+        order = permutation(spec.seed, epoch, n)
+        last = n if sabotage == "kept last batch" else n - n % batch
+        for start in range(0, last, batch):
+            chosen = order[start : start + batch]
+            mask = mask_of(spec, epoch, n // batch, batch, step=start // batch)
+            logits = model(images[chosen]) if mask is None else model(images[chosen], mask)
+            loss = loss_of(spec, logits, labels[chosen], weights)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            right += int(((logits[:, 1] > logits[:, 0]).long() == labels[chosen]).sum())
+        correct.append(right)
+    model.eval()
+    parameters = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+    def evaluate(test: Tensor) -> Tensor:
+        with torch.no_grad():
+            if sabotage != "dropout in evaluation":
+                return model(normalise(test))
+            mask = mask_of(spec, spec.epochs, 1, len(test), step=0)
+            return model(normalise(test), mask)
+
+    return Outcome(losses, parameters, evaluate(data.in_domain_images), evaluate(data.out_of_domain_images), correct)
+
+
+def normalise(images: Tensor) -> Tensor:
+    return (images.double() / 255 - 0.5) / 0.5
+
+
+def sgd(spec: Spec, model: nn.Module, sabotage: Sabotage) -> torch.optim.SGD:
+    options = spec.optimizer
+    decay = options.weight_decay
+    biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
+    others = [p for name, p in model.named_parameters() if not name.endswith("bias")]
+    return torch.optim.SGD(
+        [
+            {"params": others, "weight_decay": decay},
+            {"params": biases, "weight_decay": 0.0 if sabotage == "undecayed bias" else decay},
+        ],
+        lr=options.lr * (1.01 if sabotage == "lr × 1.01" else 1),
+        momentum=options.momentum,
+    )
+
+
+def weights_of(spec: Spec, data: Data, sabotage: Sabotage) -> Tensor:
+    base, other = (float(side) for side in spec.importance_weight.split(":"))
+    if sabotage == "swapped weights":
+        base, other = other, base
+    weights = torch.empty(2, dtype=torch.float64)
+    weights[data.base_index] = base
+    weights[1 - data.base_index] = other
+    if spec.loss.normalization == "dataset_mean":
+        weights /= weights[data.train_labels].mean()
+    return weights
+
+
+def loss_of(spec: Spec, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    if spec.loss.normalization == "weight_sum":
+        return F.cross_entropy(logits, labels, weight=weights)
+    each = F.cross_entropy(logits, labels, reduction="none")
+    return (weights[labels] * each).mean()
+
+
+def mask_of(spec: Spec, epoch: int, steps: int, batch: int, step: int) -> Tensor | None:
+    p = getattr(spec.model, "dropout", 0.0)
+    if not p:
+        return None
+    units = 10 * spec.model.width
+    return kept(dropout_bits(spec.seed, epoch, steps, batch, units, p)[step], units).double() / (1 - p)
+
+
+def network(spec: Spec, channels: int) -> nn.Module:
+    match spec.model.name:
+        case "cnn":
+            return PlainCnn(channels, spec.model.width)
+        case "resnet":
+            return PlainResNet(channels, spec.model.width, spec.model.batch_norm)
+        case "mlp":
+            hidden = spec.model.hidden
+            return nn.Sequential(nn.Flatten(), nn.Linear(channels * 1024, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        case _:
+            return nn.Sequential(nn.Flatten(), nn.Linear(channels * 1024, 2))
+
+
+class PlainCnn(nn.Module):
+    def __init__(self, channels: int, w: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *(nn.Conv2d(channels, w, 3), nn.ReLU(), nn.Conv2d(w, w, 3), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(w, 2 * w, 3), nn.ReLU(), nn.Conv2d(2 * w, 2 * w, 3), nn.ReLU()),
+            *(nn.Conv2d(2 * w, 2 * w, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        )
+        self.first = nn.Sequential(nn.Linear(4 * 4 * 2 * w, 8 * w), nn.ReLU())
+        self.second = nn.Sequential(nn.Linear(8 * w, 2 * w), nn.ReLU())
+        self.last = nn.Linear(2 * w, 2)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.first(self.convolutions(x))
+        if mask is not None:
+            x = x * mask[:, : x.shape[1]]
+        x = self.second(x)
+        if mask is not None:
+            x = x * mask[:, -x.shape[1] :]
+        return self.last(x)
+
+
+class PlainResNet(nn.Module):
+    def __init__(self, channels: int, w: int, batch_norm: bool) -> None:
+        super().__init__()
+        norm = nn.BatchNorm2d if batch_norm else nn.Identity
+        layers = [nn.Conv2d(channels, w, 5, padding=1), norm(w), nn.ReLU()]
+        before = w
+        for filters, first_stride in ((w, 1), (2 * w, 2), (4 * w, 2)):
+            for stride in (first_stride, 1):
+                layers.append(PlainBlock(before, filters, stride, norm))
+                before = filters
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * w, 8 * w), nn.ReLU(), nn.Linear(8 * w, 2)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, before: int, filters: int, stride: int, norm: type[nn.Module]) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            *(nn.Conv2d(before, filters, 3, stride, padding=1), norm(filters), nn.ReLU()),
+            *(nn.Conv2d(filters, filters, 3, padding=1), norm(filters)),
+        )
+        self.shortcut = nn.Sequential()
+        if stride == 2:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, filters, 3, stride=2, padding=1), norm(filters))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.inner(x) + self.shortcut(x))

@@ -1,0 +1,107 @@
+"""Anybody's own images, and a sentence with file and number for each way in which they can be wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.training import BadData, Data, load
+from tests.unit.training.builders import locks_dir, rows_of, spec_of
+
+PETS = {"name": "image_folder", "folder": "pets", "base_class": "dog", "other_class": "cat"}
+
+
+def write(root: Path, *, classes: dict[str, int], size: tuple[int, int] = (40, 30)) -> None:
+    """So many images of each class, each as red as its number."""
+    for name, n in classes.items():
+        (root / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = np.zeros((size[1], size[0], 3), np.uint8)
+            pixels[..., 0] = 10 * i
+            Image.fromarray(pixels).save(root / name / f"{i:03}.png")
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    write(tmp_path / "folders/pets/train", classes={"dog": 6, "cat": 5})
+    write(tmp_path / "folders/pets/test", classes={"dog": 3, "cat": 2, "bird": 2, "horse": 1})
+    return tmp_path
+
+
+def loaded(data_dir: Path) -> Data:
+    return load(spec_of(dataset=PETS).dataset, data_dir, locks_dir())
+
+
+def test_a_folder_is_read_as_its_classes_and_files_stand(pets: Path) -> None:
+    data = loaded(pets)
+    assert data.class_sizes == (5, 6)  # cat before dog
+    assert data.base_index == 1
+    assert data.train_images.shape == (11, 3, 32, 32)
+    assert sorted(data.train_images[5:, 0, 0, 0].tolist()) == [0, 10, 20, 30, 40, 50]
+    assert data.in_domain_labels.tolist() == [0, 0, 1, 1, 1]
+    assert data.in_domain_images[:, 0, 0, 0].tolist() == [0, 10, 0, 10, 20]
+    assert data.out_of_domain_images[:, 0, 0, 0].tolist() == [0, 10, 0]
+
+
+def test_a_folder_can_be_trained_on(pets: Path) -> None:
+    (row,) = rows_of(spec_of(dataset=PETS, batch_size=4, epochs=1), loaded(pets))
+    assert (row.n_in_domain, row.n_out_of_domain) == (5, 3)
+
+
+def test_a_folder_without_other_classes_has_no_out_of_domain(tmp_path: Path) -> None:
+    write(tmp_path / "folders/pets/train", classes={"dog": 2, "cat": 2})
+    write(tmp_path / "folders/pets/test", classes={"dog": 1, "cat": 1})
+    (row,) = rows_of(spec_of(dataset=PETS, batch_size=2, epochs=1), loaded(tmp_path))
+    assert row.n_out_of_domain == row.base_out_of_domain == 0
+    assert not row.diverged
+
+
+def test_grey_images_and_hidden_files_are_welcome(pets: Path) -> None:
+    cats = pets / "folders/pets/train/cat"
+    Image.new("L", (10, 10), 77).save(cats / "zzz.png")
+    (cats / ".DS_Store").write_bytes(b"no image")
+    data = loaded(pets)
+    assert data.class_sizes == (6, 6)
+    assert 77 in data.train_images[:6, 2, 0, 0]
+
+
+def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"folders/pets/train cannot be read \(No such file or directory\)"):
+        loaded(tmp_path)
+
+
+def test_a_missing_class_is_said_with_those_there_are(pets: Path) -> None:
+    for image in (pets / "folders/pets/test/cat").iterdir():
+        image.unlink()
+    (pets / "folders/pets/test/cat").rmdir()
+    with pytest.raises(BadData, match=r"pets/test has no class 'cat' \(it has: 'bird', 'dog', 'horse'\)"):
+        loaded(pets)
+
+
+def test_an_empty_class_is_said(pets: Path) -> None:
+    (pets / "folders/pets/test/goose").mkdir()
+    with pytest.raises(BadData, match=r"pets/test/goose holds no image"):
+        loaded(pets)
+
+
+def test_a_truncated_image_is_said_with_file_and_number(pets: Path) -> None:
+    image = pets / "folders/pets/train/cat/002.png"
+    Image.effect_noise((64, 64), 50).save(image)
+    image.write_bytes(image.read_bytes()[:1000])
+    with pytest.raises(BadData, match=r"image 3 of 5 in .*pets/train/cat, '002.png', cannot be read .*truncated"):
+        loaded(pets)
+
+
+def test_a_file_that_is_no_image_is_said_in_printable_words(pets: Path) -> None:
+    (pets / "folders/pets/train/dog/no\udcff\nte.txt").write_text("hello")
+    with pytest.raises(BadData, match=r"image 7 of 7 in .*pets/train/dog") as caught:
+        loaded(pets)
+    str(caught.value).encode()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_among_the_images_is_said(pets: Path) -> None:
+    (pets / "folders/pets/test/bird/more").mkdir()
+    with pytest.raises(BadData, match=r"image 3 of 3 in .*pets/test/bird, 'more'"):
+        loaded(pets)

@@ -1,0 +1,84 @@
+"""`python -m core.training`: one spec without any service."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.training.__main__ import main
+from tests.unit.training.builders import digits, locks_dir, rows_of, spec_of
+
+SPEC = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "4:1", "epochs": 3}
+
+
+def run(tmp_path: Path, sent: object, *options: str) -> int:
+    path = tmp_path / "spec.json"
+    path.write_text(sent if isinstance(sent, str) else json.dumps(sent))
+    return main([str(path), "--data-dir", str(tmp_path), "--locks-dir", str(locks_dir()), *options])
+
+
+def test_progress_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, SPEC) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 3
+    assert err.startswith("epoch 1/3  base fraction in-domain ")
+
+
+def test_the_curve_goes_to_stdout_and_is_that_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, SPEC, "--json") == 0
+    curve = json.loads(capsys.readouterr().out)
+    rows = rows_of(spec_of(importance_weight="4:1", epochs=3), digits())
+    assert (curve["id"], curve["state"], curve["attempt"], curve["complete"]) == (None, "succeeded", 1, True)
+    assert (curve["epoch"], curve["epochs_done"], curve["epochs_total"]) == ([1, 2, 3], 3, 3)
+    assert curve["base_fraction_out_of_domain"] == [row.base_out_of_domain / 1437 for row in rows]
+
+
+def test_a_faulty_spec_is_said_field_by_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, SPEC | {"epochs": 0, "importance_weight": "much"}) == 2
+    err = capsys.readouterr().err
+    assert "/epochs " in err
+    assert "/importance_weight is not an importance weight" in err
+
+
+@pytest.mark.parametrize("text", ["{", "", "[" * 100_000, '{"dataset": 1', "\x00"])
+def test_what_is_not_json_is_said_in_a_sentence(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, text) == 2
+    assert "is not JSON" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.json"), "--data-dir", ".", "--locks-dir", "."]) == 2
+    assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_bad_data_is_said_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, SPEC | {"batch_size": 1000}) == 4
+    assert "batch_size 1000 is larger than the training set" in capsys.readouterr().err
+
+
+def test_a_divergence_prints_its_curve_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wild = SPEC | {"optimizer": {"lr": 1000.0, "weight_decay": 1000.0}, "epochs": 50}
+    assert run(tmp_path, wild, "--json") == 4
+    out, err = capsys.readouterr()
+    curve = json.loads(out)
+    assert curve["state"] == "failed"
+    assert curve["diverged_at"] == curve["epochs_done"] < 50
+    assert curve["nonfinite"]
+    assert "diverged in epoch" in err
+
+
+def test_it_runs_as_a_module_and_ctrl_c_is_130(tmp_path: Path) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(SPEC | {"epochs": 1_000_000}))
+    command = [sys.executable, "-P", "-m", "core.training", str(path), "--data-dir", ".", "--locks-dir", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline().startswith("epoch 1/1000000")
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+    assert child.returncode == 130
+    assert "Traceback" not in rest

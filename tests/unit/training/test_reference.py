@@ -1,0 +1,111 @@
+"""The trainer equals the plainest loop that could be right, and the comparison notices each fault that was planted."""
+
+from typing import get_args
+
+import pytest
+import torch
+
+from core.spec import Spec
+from core.training import Data, Member, train
+from core.training.experiment import Experiment
+from core.training.images import normalised
+from tests.unit.training.builders import invented, spec_of
+from tests.unit.training.reference import Outcome, Sabotage, reference
+
+EPOCHS = 5  # of 10 steps: 170 images make 10 whole batches of 16 and one that is dropped
+
+
+def of_width_8(**fields: object) -> Spec:
+    return spec_of(**{"epochs": EPOCHS, "importance_weight": "16:1"} | fields)
+
+
+def trained(spec: Spec, data: Data) -> Outcome:
+    experiment = Experiment(spec, data, torch.float64)
+    met = [experiment.train_epoch(lambda: False) for _ in range(spec.epochs)]
+    experiment.model.eval()
+    with torch.no_grad():
+        in_domain = experiment.model(normalised(data.in_domain_images, torch.float64))
+        out_of_domain = experiment.model(normalised(data.out_of_domain_images, torch.float64))
+    return Outcome(
+        losses=torch.cat([epoch.losses for epoch in met]).tolist(),
+        parameters=torch.cat([parameter.detach().flatten() for parameter in experiment.model.parameters()]),
+        in_domain=in_domain,
+        out_of_domain=out_of_domain,
+        correct=[sum(epoch.correct) for epoch in met],
+    )
+
+
+def differences(one: Outcome, two: Outcome) -> list[str]:
+    """What differs, by name."""
+    distance = (one.parameters - two.parameters).norm() / two.parameters.norm()
+    return [
+        name
+        for name, equal in {
+            "parameters": distance < 1e-9,
+            "losses": one.losses == pytest.approx(two.losses, rel=1e-7, abs=0),
+            "in-domain": torch.allclose(one.in_domain, two.in_domain, rtol=1e-6, atol=1e-9),
+            "out-of-domain": torch.allclose(one.out_of_domain, two.out_of_domain, rtol=1e-6, atol=1e-9),
+            "correct": one.correct == two.correct,
+        }.items()
+        if not equal
+    ]
+
+
+CASES = {
+    "cnn": of_width_8(model={"name": "cnn", "width": 8}),
+    "resnet with batch norm": of_width_8(model={"name": "resnet", "width": 8}),
+    "resnet without batch norm": of_width_8(model={"name": "resnet", "width": 8, "batch_norm": False}),
+    "mlp": of_width_8(model={"name": "mlp", "hidden": 8}),
+    "linear": of_width_8(model={"name": "linear"}),
+    "batch_size": of_width_8(
+        importance_weight="4:1", loss={"name": "cross_entropy", "normalization": "batch_size"}, optimizer={"lr": 0.02}
+    ),
+    "dataset_mean": of_width_8(loss={"name": "cross_entropy", "normalization": "dataset_mean"}),
+    "dropout": of_width_8(model={"name": "cnn", "width": 8, "dropout": 0.5}, optimizer={"lr": 0.05}),
+    "another dropout": of_width_8(model={"name": "cnn", "width": 8, "dropout": 0.2}),
+    "weight decay": of_width_8(optimizer={"weight_decay": 0.01}),
+    "momentum": of_width_8(optimizer={"lr": 0.01, "momentum": 0.9}),
+    "decay and momentum": of_width_8(optimizer={"lr": 0.01, "momentum": 0.9, "weight_decay": 0.01}),
+    "full batch": of_width_8(batch_size=None, epochs=50),
+    "base class first": of_width_8(),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_trainer_equals_the_reference(case: str) -> None:
+    data = invented(base_index=0 if case == "base class first" else 1)
+    outcome = trained(CASES[case], data)
+    assert len(outcome.losses) == 50
+    assert differences(outcome, reference(CASES[case], data)) == []
+
+
+def test_the_mlp_learns_in_that_time() -> None:
+    losses = trained(of_width_8(importance_weight="1:1"), invented()).losses
+    assert losses[-1] < losses[0] / 4
+
+
+def test_rows_say_what_the_reference_measured() -> None:
+    spec, data = of_width_8(importance_weight="4:1"), invented()
+    *_, (member, row) = train([Member(spec)], data, dtype=torch.float64)
+    expected = reference(spec, data)
+    predicted = (expected.in_domain[:, 1] > expected.in_domain[:, 0]).long()
+    elsewhere = (expected.out_of_domain[:, 1] > expected.out_of_domain[:, 0]).long()
+    assert (member, row.epoch) == (0, EPOCHS)
+    assert row.base_in_domain == int((predicted == data.base_index).sum())
+    assert row.base_out_of_domain == int((elsewhere == data.base_index).sum())
+    assert row.correct_in_domain == int((predicted == data.in_domain_labels).sum())
+    assert row.train_correct_base + row.train_correct_other == expected.correct[-1]
+    assert row.train_n_base + row.train_n_other == 160
+    assert row.train_loss == pytest.approx(sum(expected.losses[-10:]) / 10, rel=2e-7)
+
+
+@pytest.mark.parametrize("sabotage", [name for name in get_args(Sabotage) if name])
+def test_the_comparison_notices(sabotage: Sabotage) -> None:
+    data = invented()
+    drops = sabotage == "dropout in evaluation"
+    model = {"name": "cnn", "width": 8, "dropout": 0.5} if drops else {"name": "mlp", "hidden": 8}
+    spec = of_width_8(model=model, optimizer={"weight_decay": 0.01}, importance_weight="4:1")
+    outcome = trained(spec, data)
+    assert differences(outcome, reference(spec, data)) == []
+    noticed = differences(outcome, reference(spec, data, sabotage))
+    assert set(noticed) >= ({"in-domain", "out-of-domain"} if drops else {"parameters", "losses"})

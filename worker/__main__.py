@@ -1,0 +1,32 @@
+"""`python -P -m worker`: what `ballast worker` and `ballast up` start."""
+
+import argparse
+import sys
+
+from core import logs
+from core.doorbell import Doorbell
+from core.errors import BallastError
+from core.opening import open_store
+from core.settings import load_settings
+from worker import devices
+from worker.launch import Launcher
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -P -m worker", description="Train what is queued.")
+    parser.add_argument("--workers", type=int, help="processes; by default one a GPU, else one a core, at most 4")
+    parser.add_argument("--leash", action="store_true", help="leave when standard input ends")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        logs.configure(settings)
+        open_store(settings).close()
+        Doorbell(settings).check()
+        launcher = Launcher(settings, devices.plan(settings, arguments.workers))
+        launcher.run(on_leash=arguments.leash)
+    except BallastError as error:
+        sys.exit(f"ballast: {error}")
+
+
+if __name__ == "__main__":
+    main()

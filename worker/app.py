@@ -1,0 +1,47 @@
+"""The Celery app of a worker: its one task, and the thread that does the same without being asked."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import Celery, bootsteps, signals
+
+from core.doorbell import TASK, celery_app
+from core.settings import Settings
+from worker.brokers import transport_options, worker_config
+from worker.leave import Leave
+
+log = structlog.get_logger()
+
+
+def make_app(settings: Settings, drain: Callable[[], None], leave: Leave) -> Celery:
+    app = celery_app(settings, "ballast", transport_options(settings), **worker_config(settings))
+
+    @app.task(name=TASK)
+    def ring() -> None:
+        drain()
+
+    class Poll(bootsteps.StartStopStep):
+        """Finds what a lost ring left. Belongs to the worker, not to its consumer: it starts before the broker is
+        reached and outlives every reconnect."""
+
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, _parent: Any) -> None:
+            threading.Thread(target=poll, name="poll", daemon=True).start()
+
+        def close(self, _parent: Any) -> None:
+            leave.now()  # a remote shutdown sends no signal
+
+        def terminate(self, _parent: Any) -> None:
+            leave.now()
+
+    def poll() -> None:
+        while not leave.wait(0.3 if settings.embedded_broker else 1.0):
+            drain()
+
+    app.steps["worker"].add(Poll)
+    signals.worker_shutting_down.connect(lambda **_: leave.now(), weak=False)
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # who listens here keeps Celery's hands off logging
+    return app

@@ -1,0 +1,35 @@
+"""Which devices this host trains on: one process per GPU, else one a core, at most four."""
+
+import os
+
+import pynvml
+
+from core.settings import Settings
+
+MAX_CPU_PROCESSES = 4
+
+
+def plan(settings: Settings, processes: int | None) -> list[str]:
+    """One device name a process. `processes` overrides how many."""
+    if settings.device != "auto":
+        return [settings.device] * (processes or (_cpu_processes() if settings.device == "cpu" else 1))
+    gpus = _gpu_count()
+    if gpus:
+        return [f"cuda:{index}" for index in range(gpus)][:processes]
+    return ["cpu"] * (processes or _cpu_processes())
+
+
+def _cpu_processes() -> int:
+    return min(len(os.sched_getaffinity(0)), MAX_CPU_PROCESSES)
+
+
+def _gpu_count() -> int:
+    """From the driver: asking torch would create a CUDA context in the launcher."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,59 @@
+"""`drain`: claim an experiment, run it, claim again until SQL has nothing for this device. One at a time a process."""
+
+import threading
+
+import structlog
+
+from core.settings import Settings
+from core.store import claims
+from core.store.errors import DatabaseBroken, DatabaseUnavailable
+from core.store.session import Store
+from worker.heartbeat import Heartbeat, Held
+from worker.leave import Leave
+from worker.runner import Runner
+
+log = structlog.get_logger()
+
+
+class Drain:
+    """Called by every ring and every poll; whoever comes while it runs goes away at once."""
+
+    def __init__(
+        self, store: Store, settings: Settings, worker_id: int, leave: Leave, heartbeat: Heartbeat, runner: Runner
+    ) -> None:
+        self._store = store
+        self._lease_ms = round(settings.lease_seconds * 1000)
+        self._worker_id = worker_id
+        self._leave = leave
+        self._heartbeat = heartbeat
+        self._runner = runner
+        self._busy = threading.Lock()
+
+    def __call__(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            while self._run_next():
+                pass
+        except (DatabaseUnavailable, DatabaseBroken) as error:
+            log.warning("trying again at the next poll", error=str(error))
+        finally:
+            self._busy.release()
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Once leaving: whether what runs has stopped within `seconds`. Nothing is claimed any more."""
+        return self._busy.acquire(timeout=seconds)
+
+    def _run_next(self) -> bool:
+        if self._leave.is_set():
+            return False
+        with self._store.writing() as tx:
+            claim = claims.claim(tx, self._worker_id, self._lease_ms)
+        if claim is None:
+            return False
+        self._heartbeat.held = Held(claim, self._leave)
+        try:
+            self._runner.run(self._heartbeat.held)
+        finally:
+            self._heartbeat.held = None
+        return True

@@ -1,0 +1,79 @@
+"""The heartbeat of a worker: renews its lease and reads wishes, in a thread that training cannot hold up."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from core.settings import Settings
+from core.states import Wish, WorkerState
+from core.store import claims, workers
+from core.store.claims import Claim
+from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable
+from core.store.session import Store
+from worker.leave import Leave
+
+log = structlog.get_logger()
+
+
+class Held:
+    """The claim that this process holds, and what its training must know at the next step."""
+
+    def __init__(self, claim: Claim, leave: Leave) -> None:
+        self.claim = claim
+        self.wish: Wish | None = None
+        self.lost = False
+        self._leave = leave
+
+    def must_stop(self) -> bool:
+        return self.lost or self.wish is not None or self._leave.is_set()
+
+
+class Heartbeat:
+    def __init__(self, store: Store, settings: Settings, worker_id: int, leave: Leave) -> None:
+        self._store = store
+        self._settings = settings
+        self._worker_id = worker_id
+        self._leave = leave
+        self.held: Held | None = None
+
+    def start(self) -> None:
+        every(self._settings.heartbeat_seconds, "heartbeat", self.beat)
+
+    def beat(self) -> None:
+        held = self.held
+        with self._store.writing() as tx:
+            workers.seen(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
+        if held is None or held.lost:
+            return
+        try:
+            with self._store.writing() as tx:
+                held.wish = claims.renew(tx, held.claim, round(self._settings.lease_seconds * 1000))
+        except ClaimLost:
+            held.lost = True
+
+    def say_goodbye(self) -> None:
+        """The last sign of life. A database that is away learns of it by our silence."""
+        with contextlib.suppress(DatabaseUnavailable, DatabaseBroken):
+            self.beat()
+
+    def _state(self, held: Held | None) -> WorkerState:
+        if self._leave.is_set():
+            return WorkerState.LEAVING if held else WorkerState.GONE
+        return WorkerState.BUSY if held else WorkerState.IDLE
+
+
+def every(seconds: float, name: str, action: Callable[[], None]) -> None:
+    """Call `action` in a thread for as long as the process lives: leaving takes time, and the lease must hold."""
+
+    def loop() -> None:
+        while True:
+            try:
+                action()
+            except (DatabaseUnavailable, DatabaseBroken) as error:
+                log.warning("training goes on", thread=name, error=str(error))
+            time.sleep(seconds)
+
+    threading.Thread(target=loop, name=name, daemon=True).start()

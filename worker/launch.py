@@ -1,0 +1,104 @@
+"""The launcher of a host: one worker process per device, restarted with backoff when it dies, drained on SIGTERM.
+
+Children sit in sessions of their own, so that Ctrl-C reaches only the launcher, and on a leash: their standard input
+ends with the launcher, whatever ends it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+RESTART_AFTER = (0.5, 1, 2, 4, 8, 15, 30)  # seconds, by how often it died in a row
+STEADY_SECONDS = 60  # alive for so long: the row is forgotten
+
+
+class Slot:
+    """One device and the process that serves it."""
+
+    def __init__(self, settings: Settings, device: str, index: int) -> None:
+        self._command = [sys.executable, "-P", "-m", "worker.process", "--device", device, "--slot", str(index)]
+        self._environment = settings.child_environment()
+        self._deaths = 0
+        self.start()
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        self._restart_at: float | None = None
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # logs go to standard error; Celery prints a farewell here
+            start_new_session=True,
+        )
+
+    def tend(self) -> bool:
+        """Restart what died, when its time has come. False once it has ended in order: it was told to."""
+        status = self._process.poll()
+        if status is None:
+            return True
+        if status == 0:
+            return False
+        now = time.monotonic()
+        if self._restart_at is None:
+            self._deaths = 1 if now - self._started > STEADY_SECONDS else self._deaths + 1
+            wait = RESTART_AFTER[min(self._deaths, len(RESTART_AFTER)) - 1]
+            self._restart_at = now + wait
+            log.error("a worker process died", status=status, restart_in_seconds=wait)
+        elif now >= self._restart_at:
+            self.start()
+        return True
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        if self.alive():
+            self._process.send_signal(number)
+
+
+class Launcher:
+    def __init__(self, settings: Settings, devices: Sequence[str]) -> None:
+        self._settings = settings
+        self._devices = devices
+        self._leave = threading.Event()
+        self._asked = 0
+
+    def run(self, on_leash: bool) -> None:
+        """Serve until SIGTERM, SIGINT or, on a leash, the end of standard input. A second signal ends everything."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ask())
+        if on_leash:
+            threading.Thread(target=self._leash, daemon=True).start()
+        slots = [Slot(self._settings, device, index) for index, device in enumerate(self._devices)]
+        while slots and not self._leave.wait(0.2):
+            slots = [slot for slot in slots if slot.tend()]
+        self._drain(slots)
+
+    def _drain(self, slots: list[Slot]) -> None:
+        deadline = time.monotonic() + self._settings.grace_seconds + 1
+        for slot in slots:
+            slot.send(signal.SIGTERM)
+        while any(slot.alive() for slot in slots) and time.monotonic() < deadline and self._asked < 2:
+            time.sleep(0.05)
+        for slot in slots:
+            slot.send(signal.SIGKILL)
+
+    def _ask(self) -> None:
+        self._asked += 1
+        self._leave.set()
+
+    def _leash(self) -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        self._leave.set()

@@ -1,0 +1,34 @@
+"""Leaving in order: one event that the whole process looks at.
+
+Set by SIGTERM and SIGINT (through Celery), by a remote shutdown, and by the leash: when standard input ends, the parent
+is dead.
+"""
+
+import os
+import sys
+import threading
+
+
+class Leave:
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def now(self) -> None:
+        """Fit to be called inside a signal handler."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """True as soon as the process is leaving, False after `seconds`."""
+        return self._event.wait(seconds)
+
+    def on_end_of_input(self) -> None:
+        """Leave when standard input ends."""
+        threading.Thread(target=self._leash, name="leash", daemon=True).start()
+
+    def _leash(self) -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        self._event.set()

@@ -1,0 +1,74 @@
+"""One worker process: one device, one Celery worker, one experiment at a time. Started by the launcher, on a leash."""
+
+import argparse
+import os
+import socket
+import threading
+import time
+import warnings
+
+import structlog
+import torch
+from celery.exceptions import SecurityWarning
+
+from core import logs
+from core.settings import Settings, load_settings
+from core.store import workers
+from core.store.session import Store
+from worker.app import make_app
+from worker.drain import Drain
+from worker.heartbeat import Heartbeat
+from worker.leave import Leave
+from worker.reconciler import Reconciler
+from worker.runner import Runner
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -P -m worker.process", description=__doc__)
+    parser.add_argument("--device", required=True, help="cpu or cuda:N")
+    parser.add_argument("--slot", required=True, type=int, help="its place in the launcher, fixed through restarts")
+    arguments = parser.parse_args()
+    settings = load_settings()
+    logs.configure(settings, slot=arguments.slot)
+    torch.set_num_threads(settings.threads)
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # root in a container is common, and no pickle is read
+    work(settings, arguments.device, arguments.slot)
+
+
+def work(settings: Settings, device: str, slot: int) -> None:
+    """Serve `device` until told to leave. Ends the process."""
+    leave = Leave()
+    leave.on_end_of_input()
+    store = Store(settings.database_url)
+    with store.writing() as tx:
+        worker_id = workers.register(tx, socket.gethostname(), os.getpid(), device)
+    heartbeat = Heartbeat(store, settings, worker_id, leave)
+    heartbeat.start()
+    Reconciler(store, settings).start()
+    drain = Drain(store, settings, worker_id, leave, heartbeat, Runner(store, settings, device))
+
+    def farewell() -> None:
+        leave.wait()
+        if not drain.wait_until_idle(settings.grace_seconds):
+            log.error("did not stop in time: ends now, and the lease ends by itself", grace=settings.grace_seconds)
+            os._exit(1)
+        heartbeat.say_goodbye()
+        time.sleep(0.5)  # Celery's own end takes so long on Redis; in a folder several seconds, for nothing
+        os._exit(0)
+
+    threading.Thread(target=farewell, name="farewell", daemon=True).start()
+    log.info("ready", device=device, worker=worker_id)
+    app = make_app(settings, drain, leave)
+    node = f"ballast-{slot}@{socket.gethostname()}"
+    app.worker_main(
+        [
+            *("--quiet", "worker", "--pool=threads", "--concurrency=1", "--loglevel=WARNING", f"--hostname={node}"),
+            *("--without-gossip", "--without-mingle", "--task-events"),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
