@@ -45,7 +45,10 @@ class Client:
         self.url = url
         # Only what never reached the service is sent again. It is on loopback: no proxy comes between.
         transport = httpx2.HTTPTransport(retries=2)
-        self._http = httpx2.Client(base_url=url, timeout=timeout_seconds, transport=transport, trust_env=False)
+        try:
+            self._http = httpx2.Client(base_url=url, timeout=timeout_seconds, transport=transport, trust_env=False)
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise self._unreachable(error) from None
 
     def close(self) -> None:
         self._http.close()
@@ -94,10 +97,8 @@ class Client:
     def _ask(self, method: str, path: str, **content: Any) -> Json:
         try:
             response = self._http.request(method, path, **content)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise Unreachable(
-                f"no Ballast service answers at {self.url} ({error}): start one with `ballast up`, or set BALLAST_URL"
-            ) from None
+        except httpx2.HTTPError as error:
+            raise self._unreachable(error) from None
         try:
             answer = response.json()
         except ValueError:
@@ -107,3 +108,8 @@ class Client:
         if response.status_code >= 400:
             raise Refused(response.status_code, answer)
         return answer
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            f"no Ballast service answers at {self.url} ({error}): start one with `ballast up`, or set BALLAST_URL"
+        )

@@ -85,11 +85,12 @@ def _schema(request: Request, source: str) -> Schema:
     """The JSON schema of what this route takes, from the document that we publish."""
     document = request.app.openapi()
     operation = document["paths"][request.scope["route"].path_format][request.method.lower()]
-    definitions = {"$defs": document["components"]["schemas"]}
     if source == "body":
-        return operation["requestBody"]["content"]["application/json"]["schema"] | definitions
-    parameters = [each for each in operation.get("parameters", []) if each["in"] == "query"]
-    return {"properties": {each["name"]: _said(each["schema"]) for each in parameters}, **definitions}
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    else:
+        parameters = [each for each in operation.get("parameters", []) if each["in"] == "query"]
+        schema = {"properties": {each["name"]: _said(each["schema"]) for each in parameters}}
+    return {**schema, "$defs": document["components"]["schemas"]}
 
 
 def _said(schema: Schema) -> Schema:

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from celery import Celery
 from kombu import Queue
-from kombu.exceptions import OperationalError
 
 from core import mailbox
 from core.errors import BallastError
@@ -54,7 +53,7 @@ class Doorbell:
         try:
             self._app.send_task(TASK, queue=QUEUE, retry=False, expires=600)
             self._silent_since = None
-        except (OperationalError, OSError) as error:
+        except Exception as error:  # whatever it is: what the bell is rung for is committed already
             if self._silent_since is None:  # said once an outage: every worker polls, so nothing is lost
                 log.warning("the broker does not answer: workers find work by polling", error=str(error))
                 self._silent_since = time.monotonic()

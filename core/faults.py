@@ -1,5 +1,5 @@
-"""What is wrong with what was sent, field by field: pydantic's errors in the words of CONTRACT §1. What would be allowed
-is read from the JSON schema, so that a refusal and the OpenAPI document say the same.
+"""What is wrong with what was sent, field by field: pydantic's errors in the words of CONTRACT §1. What would be
+allowed is read from the JSON schema, so that a refusal and the OpenAPI document say the same.
 """
 
 import json
@@ -33,7 +33,8 @@ class Fault:
 
 
 def faults_of(error: ValidationError, sent: Any, schema: Schema | None = None) -> list[Fault]:
-    """One fault a pydantic error. `sent` is the JSON value that was validated, against `schema`: by default the spec's."""
+    """One fault a pydantic error. `sent` is the JSON value that was validated; `schema` that of the model, by default
+    the spec's."""
     schema = schema or _spec_schema()
     return [fault_of(details, sent, schema) for details in error.errors(include_url=False)]
 
@@ -171,7 +172,7 @@ def _allowed(details: ErrorDetails, place: _Place) -> str | None:
     if "allowed" in details.get("ctx", {}):
         return str(details["ctx"]["allowed"])
     match details["type"]:
-        case "repeated":
+        case "repeated" | "value_error":
             return None
         case "extra_forbidden":
             return ", ".join(place.around.get("properties", {})) or "none here"
@@ -211,7 +212,7 @@ def _words(schema: Schema, definitions: Schema) -> str | None:
 
 def _range(schema: Schema) -> str:
     words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    bound = {key: int(schema[key]) if schema[key] == int(schema[key]) else schema[key] for key in words if key in schema}
+    bound = {key: f"{schema[key]:.16g}" for key in words if key in schema}
     if "minimum" in bound and "maximum" in bound:
         return f" from {bound['minimum']} to {bound['maximum']}"
     bounds = [f"{words[key]} {value}" for key, value in bound.items()]

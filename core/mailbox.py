@@ -78,11 +78,13 @@ class Channel(filesystem.Channel):
             taken = folder / f".{name}.{os.getpid()}"
             try:
                 (folder / name).rename(taken)
-                text = taken.read_text()
+                text = taken.read_bytes()
                 taken.unlink()
-                return loads(text)
+                message = loads(text)
             except (FileNotFoundError, ValueError):
-                continue  # another worker took it, or it is no message
+                continue  # another worker took it, or it is no JSON
+            if isinstance(message, dict):
+                return message
         raise Empty
 
 

@@ -36,8 +36,9 @@ def sole_service(settings: Settings) -> Iterator[None]:
     """Held by the one API process of an embedded home and of a SQLite file; the kernel lets go of it when the process
     ends, whatever ends it. Raises HomeUnusable."""
     files = []
-    if settings.embedded_broker:
+    if settings.embedded_broker or settings.embedded_database:
         prepare_home(settings)
+    if settings.embedded_broker:
         files.append(settings.home / "service.lock")
     if settings.embedded_database:
         files.append(Path(f"{settings.database_url.removeprefix('sqlite:///')}.lock"))
@@ -49,7 +50,11 @@ def sole_service(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("a+") as file:
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise HomeUnusable(f"cannot write to {path.parent} ({error.strerror}): correct BALLAST_DATABASE_URL") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

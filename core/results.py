@@ -40,6 +40,13 @@ class EpochResult(NamedTuple):
             and self.finite_out_of_domain == self.n_out_of_domain
         )
 
+    def divergence(self) -> str:
+        """What became of a row that diverged, in a sentence."""
+        what = "logits are no longer finite"
+        if not math.isfinite(self.train_loss):
+            what = f"the training loss became {self.train_loss}"
+        return f"{what} in epoch {self.epoch}: try a smaller lr, or normalization weight_sum"
+
     def same_as(self, other: "EpochResult") -> bool:
         """Bit for bit, but for the seconds. NaN equals NaN."""
         return self._bits() == other._bits()

@@ -1,17 +1,22 @@
 """Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house reads the environment."""
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import BallastError
-from core.faults import faults_of
+from core.faults import Fault, faults_of
 
 PREFIX = "BALLAST_"
 SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file that `<name>_FILE` names
+
+_DATABASE = re.compile(r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://.")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -43,22 +48,29 @@ class Settings(BaseSettings):
     def _loopback(cls, host: str) -> str:
         if host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError(
-                f"{host} is not a loopback address: until Ballast has tokens, it listens to this host only"
+                f"is {host} and must be 127.0.0.1, localhost or ::1: until Ballast has tokens, it serves this host only"
             )
         return host
 
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        if url and not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
-            raise ValueError("neither sqlite:///FILE nor postgresql://USER@HOST/DATABASE")
+        if url and not _DATABASE.match(url):
+            raise ValueError("is neither sqlite:///FILE nor postgresql://USER@HOST/DATABASE")
         return url
 
     @field_validator("broker_url")
     @classmethod
     def _known_broker(cls, url: str) -> str:
-        if url and not url.startswith(("redis://", "rediss://", "filesystem://")):
-            raise ValueError("neither redis://HOST:PORT/0 nor empty for the queue folder")
+        if url and not (url.startswith("filesystem://") or _is_address(url, "redis", "rediss")):
+            raise ValueError("is neither redis://HOST:PORT/0 nor empty, for a queue folder")
+        return url
+
+    @field_validator("url")
+    @classmethod
+    def _known_address(cls, url: str) -> str:
+        if url and not _is_address(url, "http", "https"):
+            raise ValueError("is not http://HOST:PORT")
         return url
 
     def model_post_init(self, _context: Any) -> None:
@@ -103,11 +115,22 @@ class Settings(BaseSettings):
 def load_settings(**overrides: Any) -> Settings:
     """Settings from the environment. Raises SettingsError with one sentence a fault."""
     try:
-        return Settings(**_from_files(), **overrides)
+        return Settings(**{**_from_files(), **overrides})
     except ValidationError as error:
-        faults = faults_of(error, None)
-        sentences = [f"{PREFIX}{fault.pointer.strip('/').upper()}: {fault.detail}" for fault in faults]
-        raise SettingsError("; ".join(sentences)) from None
+        faults = faults_of(error, None, Settings.model_json_schema())
+        raise SettingsError("; ".join(map(_sentence, faults))) from None
+
+
+def _sentence(fault: Fault) -> str:
+    return str(replace(fault, pointer=PREFIX + fault.pointer.strip("/").upper()))
+
+
+def _is_address(url: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no such port, half an IPv6 address
+        return False
 
 
 def _from_files() -> dict[str, Any]:
@@ -119,7 +142,12 @@ def _from_files() -> dict[str, Any]:
         if os.environ.get(PREFIX + name):
             raise SettingsError(f"{PREFIX}{name} and {PREFIX}{name}_FILE are both set: keep one")
         try:
-            values[name.lower()] = Path(file).read_text().strip()
+            value = Path(file).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise SettingsError(f"{PREFIX}{name}_FILE: cannot read {file}: {error.strerror}") from None
+        except ValueError:
+            raise SettingsError(f"{PREFIX}{name}_FILE: {file} holds no text") from None
+        if not value:  # the default in its place would be another database, without a word
+            raise SettingsError(f"{PREFIX}{name}_FILE: {file} is empty")
+        values[name.lower()] = value
     return values

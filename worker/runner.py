@@ -1,6 +1,5 @@
 """Joins training to store: takes one claim to its end, writing each row as its epoch ends."""
 
-import math
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -57,15 +56,15 @@ class Runner:
             return self._fail(claim, None, ErrorKind.BAD_DATA, str(error))
         except StoreError:
             raise  # not the experiment's fault
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            return self._fail(claim, None, ErrorKind.OUT_OF_MEMORY, f"{self._device}: {_first_line(error)}")
         except Exception as error:
+            if _is_out_of_memory(error):
+                return self._fail(claim, None, ErrorKind.OUT_OF_MEMORY, f"{self._device}: {_first_line(error)}")
             message = f"{type(error).__name__}: {_first_line(error)}"
             return self._fail(claim, None, ErrorKind.INTERNAL, message, traceback.format_exc())
         if last is None:
             return self._write(lambda tx: claims.release(tx, claim))
         if last.diverged:
-            return self._fail(claim, last, ErrorKind.DIVERGED, _divergence(last))
+            return self._fail(claim, last, ErrorKind.DIVERGED, last.divergence())
         self._write(lambda tx: claims.finish(tx, claim, last, State.SUCCEEDED, None))
         return State.SUCCEEDED
 
@@ -99,10 +98,9 @@ class Runner:
         return _PATIENTLY(transient, transaction)
 
 
-def _divergence(row: EpochResult) -> str:
-    if not math.isfinite(row.train_loss):
-        return f"the training loss became {row.train_loss} in epoch {row.epoch}: try a smaller lr, or weight_sum"
-    return f"logits are no longer finite after epoch {row.epoch}: try a smaller lr, or weight_sum"
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has an error of its own for a GPU only."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _first_line(error: BaseException) -> str:

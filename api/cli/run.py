@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -18,6 +18,8 @@ from core.opening import prepare_home, sole_service
 from core.settings import load_settings
 from core.store import schema
 from core.store.session import Store
+
+INTERRUPTED = 130
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The database.")
@@ -118,10 +120,10 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def run_child(command: list[str], environment: dict[str, str]) -> None:
-    """Run `command` in our place, passing signals on. Exits with its status."""
+def run_child(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Run `command` in our place. Ctrl-C and SIGTERM mean the same to it: SIGTERM. Exits with its status."""
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: process.send_signal(number))
+        signal.signal(number, lambda *_: process.terminate())
     status = process.wait()
-    raise typer.Exit(status if status >= 0 else 1)
+    raise typer.Exit(status if status >= 0 else INTERRUPTED)

@@ -91,7 +91,7 @@ def finish(
 
 
 def release(tx: Connection, claim: Claim) -> State:
-    """The worker leaves on purpose: back to its old place in the queue, or to where a pending wish wants it.
+    """The worker stops on purpose: to where a pending wish wants it, or back to its old place in the queue.
 
     Returns the new state. Raises ClaimLost.
     """
@@ -99,11 +99,6 @@ def release(tx: Connection, claim: Claim) -> State:
     state = _OBEYED[wish] if wish else State.QUEUED
     _leave(tx, claim, state, kind="released" if state is State.QUEUED else None)
     return state
-
-
-def obey(tx: Connection, claim: Claim, wish: Wish) -> None:
-    """The worker has stopped as its user wished: cancelled or paused. Raises ClaimLost."""
-    _leave(tx, claim, _OBEYED[wish])
 
 
 def expire(tx: Connection, max_failures: int) -> int:

@@ -43,17 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(_curve(spec, rows), allow_nan=False))
     if rows[-1].diverged:
-        print(f"diverged in epoch {rows[-1].epoch}: try a smaller lr, or weight_sum", file=sys.stderr)
+        print(rows[-1].divergence(), file=sys.stderr)
         return FAILED
     return DONE
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="core.training", description="Train one spec without any service.")
-    parser.add_argument("spec", type=Path, help="a JSON file")
+    parser.add_argument("spec", type=Path, help="a JSON file; - reads standard input")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--locks-dir", type=Path, required=True)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads; part of the numerics key")
     parser.add_argument("--json", action="store_true", help="print the curve to stdout")
     return parser.parse_args(arguments)
@@ -61,7 +61,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _read_spec(path: Path) -> Spec:
     try:
-        sent = json.loads(path.read_text(encoding="utf-8"))
+        sent = json.loads(sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _BadSpec(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

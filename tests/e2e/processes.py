@@ -17,7 +17,6 @@ from core.states import ENDED
 from tests.servers import free_port, wait_until
 
 COMMAND = str(Path(sys.executable).with_name("ballast"))
-DATA = Path(os.environ.get("BALLAST_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 DIGITS = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "16:1", "epochs": 10}
 ENDLESS = DIGITS | {"epochs": 1_000_000, "eval_every": 10}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from api.client import Client
+from tests.data import DATA
 from tests.e2e.processes import (
-    DATA,
     DIGITS,
     FAST,
     Process,

@@ -32,7 +32,6 @@ WRITES: dict[str, Callable[[Connection, Claim], object]] = {
     "record": lambda tx, claim: claims.record(tx, claim, result(2)),
     "finish": lambda tx, claim: claims.finish(tx, claim, result(3), State.SUCCEEDED, None),
     "release": lambda tx, claim: claims.release(tx, claim),
-    "obey": lambda tx, claim: claims.obey(tx, claim, Wish.CANCEL),
 }
 
 
@@ -155,7 +154,8 @@ def test_a_worker_that_holds_nothing_any_more_writes_nothing(store: Store, write
             case "finished":
                 claims.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.INTERNAL, "ours"))
             case "cancelled":
-                claims.obey(tx, claim, Wish.CANCEL)
+                experiments.cancel(tx, claim.experiment_id)
+                assert claims.release(tx, claim) is State.CANCELLED
             case "released":
                 claims.release(tx, claim)
     before = everything(store)
@@ -314,15 +314,13 @@ def test_a_second_claim_keeps_the_time_of_the_first_start(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("wish", "state"), [("cancel", State.CANCELLED), ("pause", State.PAUSED)])
-@pytest.mark.parametrize("way", ["obey", "release", "expire"])
+@pytest.mark.parametrize("way", ["release", "expire"])
 def test_a_pending_wish_comes_true_however_the_worker_goes(store: Store, wish: str, state: State, way: str) -> None:
     experiment_id = submitted(store)
     claim = claimed(store, lease_ms=ENDED)
     with store.writing() as tx:
         tx.execute(text("UPDATE experiments SET requested = :wish"), {"wish": wish})
         match way:
-            case "obey":
-                claims.obey(tx, claim, Wish(wish))
             case "release":
                 assert claims.release(tx, claim) is state
             case "expire":

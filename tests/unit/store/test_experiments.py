@@ -3,6 +3,7 @@
 from itertools import chain
 
 import pytest
+from sqlalchemy import text
 
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish
@@ -105,7 +106,8 @@ def test_cancelling_a_paused_experiment_ends_it(store: Store) -> None:
     experiment_id = submitted(store)
     claim = claimed(store)
     with store.writing() as tx:
-        claims.obey(tx, claim, Wish.PAUSE)
+        tx.execute(text("UPDATE experiments SET requested = 'pause'"))
+        claims.release(tx, claim)
     assert seen_now(store, experiment_id).state is State.PAUSED
     assert cancelled(store, experiment_id).state is State.CANCELLED
 

@@ -2,7 +2,6 @@
 minute or two on one core."""
 
 import functools
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +12,13 @@ import torch
 from core.results import EpochResult
 from core.spec import Spec
 from core.training import Data, Member, load, train
+from tests.data import DATA
 
 
 def spec_of(**fields: Any) -> Spec:
     """A short experiment: digits, mlp, 1:1, two epochs, unless said otherwise."""
     short = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "1:1", "epochs": 2}
     return Spec.model_validate(short | fields)
-
-
-def data_dir() -> Path:
-    """Where the real MNIST lies."""
-    folder = Path(os.environ.get("BALLAST_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
-    if not (folder / "MNIST" / "raw").is_dir():
-        raise FileNotFoundError(f"no MNIST in {folder}: these tests need it; set BALLAST_TEST_DATA")
-    return folder
 
 
 @functools.cache
@@ -43,7 +35,7 @@ def digits() -> Data:
 def small_mnist() -> Data:
     """200 training images a class, at most 500 of each test set."""
     dataset = spec_of(dataset={"name": "mnist", "train_per_class": 200, "eval_limit": 500}).dataset
-    return load(dataset, data_dir(), locks_dir())
+    return load(dataset, DATA, locks_dir())
 
 
 def invented(n: int = 170, channels: int = 3, base_index: int = 1) -> Data:

@@ -18,7 +18,8 @@ from PIL import Image
 
 from core.training import BadData, Data, load, vision
 from core.training.images import normalised, resized
-from tests.unit.training.builders import data_dir, digits, locks_dir, spec_of
+from tests.data import DATA
+from tests.unit.training.builders import digits, locks_dir, spec_of
 
 
 def loaded(folder: Path, locks: Path | None = None, **dataset: Any) -> Data:
@@ -41,7 +42,7 @@ def test_digits_are_split_as_the_protocol_says() -> None:
 
 
 def test_mnist_has_the_papers_counts() -> None:
-    data = loaded(data_dir(), name="mnist")
+    data = loaded(DATA, name="mnist")
     assert sizes(data) == (5923, 6742, 980, 1135, 7885)
     assert data.channels == 1
 

@@ -1,0 +1,84 @@
+"""Short ways to specs: one as a user writes it, and every valid one (a hypothesis strategy)."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from core.spec import Spec
+
+Json = dict[str, Any]
+
+
+def sent(**fields: Any) -> Json:
+    return {"dataset": {"name": "mnist"}, "importance_weight": "16:1", **fields}
+
+
+def spec(**fields: Any) -> Spec:
+    return Spec.model_validate(sent(**fields))
+
+
+def _some(name: str, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
+    """An object with its name, and any of the other fields."""
+    return st.fixed_dictionaries({"name": st.just(name)}, optional=optional)
+
+
+_counts = st.integers(1, 1_000_000)
+_seeds = st.integers(0, 2**32 - 1)
+_subset = {
+    "train_per_class": st.none() | st.integers(500_000, 1_000_000),
+    "eval_limit": st.none() | _counts,
+    "seed": _seeds,
+}
+_folder_names = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,98}", fullmatch=True)
+_below_one = st.floats(0, 1, exclude_max=True)
+_sides = st.decimals("0.000001", 1_000_000, places=6).map(lambda side: f"{side:f}") | st.integers(1, 10**6).map(str)
+
+
+def _datasets() -> st.SearchStrategy[Json]:
+    digits = {"base_class": st.sampled_from("01234"), "other_class": st.sampled_from("56789")}
+    animals = {"base_class": st.sampled_from(["dog", "horse"]), "other_class": st.sampled_from(["cat", "ship"])}
+    folder = st.builds(
+        lambda folder, classes, rest: {
+            "name": "image_folder",
+            "folder": folder,
+            "base_class": classes[0],
+            "other_class": classes[1],
+            **rest,
+        },
+        _folder_names,
+        st.lists(_folder_names, min_size=2, max_size=2, unique=True),
+        st.fixed_dictionaries({}, optional=_subset),
+    )
+    two_digits = st.one_of(_some(name, **_subset, **digits) for name in ("digits", "mnist", "fashion_mnist"))
+    return two_digits | _some("cifar10", **_subset, **animals) | folder
+
+
+def valid_specs() -> st.SearchStrategy[Json]:
+    return st.fixed_dictionaries(
+        {"dataset": _datasets(), "importance_weight": st.builds("{}:{}".format, _sides, _sides)},
+        optional={
+            "name": st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=200),
+            "model": st.one_of(
+                _some("cnn", width=st.integers(1, 1024), dropout=_below_one),
+                _some("resnet", width=st.integers(1, 1024), batch_norm=st.booleans()),
+                _some("mlp", hidden=st.integers(1, 65_536)),
+                _some("linear"),
+            ),
+            "loss": _some(
+                "cross_entropy", normalization=st.sampled_from(["weight_sum", "batch_size", "dataset_mean"])
+            ),
+            "optimizer": st.fixed_dictionaries(
+                {},
+                optional={
+                    "lr": st.floats(0, 1000, exclude_min=True),
+                    "weight_decay": st.floats(0, 1000) | st.integers(0, 1000),
+                    "momentum": _below_one,
+                },
+            ),
+            "batch_size": st.none() | _counts,
+            "epochs": _counts,
+            "eval_every": _counts,
+            "seed": _seeds,
+            "precision": st.just("fp32"),
+        },
+    )

@@ -1,0 +1,369 @@
+"""The spec: what is accepted, what is refused and at which field, and the two hashes that must never change."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from core.faults import Fault, faults_of
+from core.spec import ImportanceWeight, Spec
+from tests.unit.core.builders import Json, sent, spec, valid_specs
+
+FULL: Json = {
+    "name": "every field at another value than its default",
+    "dataset": {
+        "name": "image_folder",
+        "folder": "birds",
+        "base_class": "jay",
+        "other_class": "crow",
+        "train_per_class": 100,
+        "eval_limit": 50,
+        "seed": 3,
+    },
+    "model": {"name": "resnet", "width": 8, "batch_norm": False},
+    "loss": {"name": "cross_entropy", "normalization": "batch_size"},
+    "importance_weight": "0.5:256",
+    "optimizer": {"lr": 0.05, "weight_decay": 0.001, "momentum": 0.9},
+    "batch_size": None,
+    "epochs": 7,
+    "eval_every": 2,
+    "seed": 4294967295,
+}
+
+DEFAULTS: Json = {
+    "name": "",
+    "dataset": {
+        "name": "mnist",
+        "base_class": "0",
+        "other_class": "1",
+        "train_per_class": None,
+        "eval_limit": None,
+        "seed": 0,
+    },
+    "model": {"name": "cnn", "width": 64, "dropout": 0.0},
+    "loss": {"name": "cross_entropy", "normalization": "weight_sum"},
+    "importance_weight": "16:1",
+    "optimizer": {"lr": 0.1, "weight_decay": 0.0, "momentum": 0.0},
+    "batch_size": 16,
+    "epochs": 1000,
+    "eval_every": 1,
+    "seed": 0,
+    "precision": "fp32",
+}
+
+
+def faults(value: Any) -> list[Fault]:
+    with pytest.raises(ValidationError) as caught:
+        Spec.model_validate(value)
+    return faults_of(caught.value, value)
+
+
+def at(path: str, value: Any) -> Json:
+    """A spec with `value` at a dotted path. A field of a part stands beside the name of that part."""
+    part, _, field = path.rpartition(".")
+    names = {"model": "cnn", "loss": "cross_entropy", "dataset": "mnist"}
+    if not part:
+        return sent(**{field: value})
+    named = {"name": names[part]} if part in names else {}
+    return sent(**{part: {**named, field: value}})
+
+
+@pytest.mark.parametrize(
+    ("value", "digest"),
+    [
+        (sent(), "f380ef42926b18c735201cb79beac3a4f695512fe6af977050560705ebbc62e5"),
+        (
+            {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "1:256", "epochs": 100},
+            "32b45b718986e03b854ce85e727d1c6bb8860ccd9fefe2b67f99c2689de2dad0",
+        ),
+        (FULL, "4dbfaf07ca18e0824e9026680c8b9210353142fd367bbfd6f9da0f1fac869073"),
+    ],
+    ids=["shortest", "digits", "full"],
+)
+def test_the_digests_of_what_was_ever_stored_stay_as_they_are(value: Json, digest: str) -> None:
+    assert Spec.model_validate(value).digest == digest
+
+
+def test_the_pack_keys_of_what_was_ever_stored_stay_as_they_are() -> None:
+    assert spec().pack_key == "a23e355a4f351250635050ca10c4dfd82c25e6de9f42541884d797f7e3f7c16e"
+
+
+def test_the_shortest_spec_is_the_papers() -> None:
+    assert spec().model_dump() == DEFAULTS
+
+
+def test_defaults_that_are_spelled_out_and_the_name_change_no_digest() -> None:
+    assert Spec.model_validate({**DEFAULTS, "name": "spelled out"}).digest == spec().digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"optimizer": {"lr": 0.1}}', '{"optimizer": {"lr": 1e-1}}'),
+        ('{"optimizer": {"lr": 1}}', '{"optimizer": {"lr": 1.0}}'),
+        ('{"optimizer": {"weight_decay": 0}}', "{}"),
+        ('{"importance_weight": "16:1"}', '{"importance_weight": "16.0:1"}'),
+        ('{"importance_weight": "0.5:1"}', '{"importance_weight": "0.500000:0001"}'),
+        ('{"batch_size": 32, "seed": 1}', '{"seed": 1, "batch_size": 32}'),
+    ],
+)
+def test_the_same_numbers_in_another_writing_have_the_same_digest(one: str, other: str) -> None:
+    assert spec(**json.loads(one)).digest == spec(**json.loads(other)).digest
+
+
+def test_weights_of_the_same_ratio_are_not_the_same() -> None:
+    """Under `batch_size` normalisation "2:2" doubles the learning rate."""
+    assert len({spec(importance_weight=weight).digest for weight in ("1:1", "2:2", "0.5:0.5")}) == 3
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dataset": {"name": "fashion_mnist"}},
+        {"dataset": {"name": "mnist", "base_class": "2"}},
+        {"dataset": {"name": "mnist", "seed": 1}},
+        {"dataset": {"name": "mnist", "eval_limit": 10}},
+        {"model": {"name": "resnet"}},
+        {"model": {"name": "cnn", "dropout": 0.5}},
+        {"loss": {"name": "cross_entropy", "normalization": "dataset_mean"}},
+        {"importance_weight": "1:16"},
+        {"optimizer": {"lr": 0.2}},
+        {"batch_size": None},
+        {"epochs": 999},
+        {"eval_every": 2},
+        {"seed": 1},
+    ],
+    ids=str,
+)
+def test_whatever_decides_the_curve_changes_the_digest(changed: Json) -> None:
+    assert spec(**changed).digest != spec().digest
+
+
+@pytest.mark.parametrize(
+    ("changed", "together"),
+    [
+        ({"importance_weight": "1:16"}, True),
+        ({"seed": 1}, True),
+        ({"epochs": 5}, True),
+        ({"optimizer": {"lr": 0.2}}, True),
+        ({"eval_every": 3}, True),
+        ({"name": "other"}, True),
+        ({"dataset": {"name": "mnist", "seed": 1}}, False),
+        ({"model": {"name": "cnn", "width": 32}}, False),
+        ({"loss": {"name": "cross_entropy", "normalization": "batch_size"}}, False),
+        ({"batch_size": 32}, False),
+    ],
+    ids=str,
+)
+def test_the_pack_key_says_what_can_be_trained_side_by_side(changed: Json, together: bool) -> None:
+    assert (spec(**changed).pack_key == spec().pack_key) is together
+
+
+BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
+    ("seed", [0, 2**32 - 1], [-1, 2**32, 0.5, True, "0", None], "an integer from 0 to 4294967295"),
+    ("dataset.seed", [0, 2**32 - 1], [-1, 2**32], "an integer from 0 to 4294967295"),
+    ("epochs", [1, 1_000_000], [0, -1, 1_000_001, 10**400, 1.5, "5", None], "an integer from 1 to 1000000"),
+    ("eval_every", [1, 1_000_000], [0, 1_000_001], "an integer from 1 to 1000000"),
+    ("batch_size", [None, 1, 1_000_000], [0, 1_000_001, 2.5, "all"], "an integer from 1 to 1000000 or null"),
+    ("dataset.train_per_class", [None, 8, 1_000_000], [0, 1_000_001], "an integer from 1 to 1000000 or null"),
+    ("dataset.eval_limit", [None, 1, 1_000_000], [0, 1_000_001], "an integer from 1 to 1000000 or null"),
+    ("model.width", [1, 1024], [0, 1025], "an integer from 1 to 1024"),
+    ("model.dropout", [0, 0.0, 0.999999], [-1e-9, 1, 1.0], "a number at least 0 and below 1"),
+    ("optimizer.lr", [1e-300, 1000, 5e-324], [0, 0.0, -0.1, 1000.0001, True], "a number above 0 and at most 1000"),
+    ("optimizer.weight_decay", [0, 1000], [-1e-12, 1000.5], "a number from 0 to 1000"),
+    ("optimizer.momentum", [0, 0.9999], [-0.1, 1], "a number at least 0 and below 1"),
+    ("name", ["", "é" * 200], ["x" * 201, None, 5], "text of at most 200 characters"),
+    ("precision", ["fp32"], ["bf16", "", None], "fp32"),
+    (
+        "loss.normalization",
+        ["weight_sum", "batch_size", "dataset_mean"],
+        ["sum", None],
+        "weight_sum, batch_size, dataset_mean",
+    ),
+    ("dataset.base_class", ["0", "9"], ["10", 0, ""], "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), [(path, value) for path, inside, *_ in BOUNDS for value in inside])
+def test_just_inside_a_bound_is_accepted(path: str, value: Any) -> None:
+    part, _, field = path.rpartition(".")
+    accepted = Spec.model_validate(at(path, value))
+    assert getattr(getattr(accepted, part) if part else accepted, field) == value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "allowed"),
+    [(path, value, allowed) for path, _, outside, allowed in BOUNDS for value in outside],
+    ids=lambda value: str(value)[:20],
+)
+def test_just_outside_a_bound_is_refused_at_its_field_with_the_whole_range(path: str, value: Any, allowed: str) -> None:
+    (fault,) = faults(at(path, value))
+    assert (fault.pointer, fault.allowed) == ("/" + path.replace(".", "/"), allowed)
+
+
+@pytest.mark.parametrize("path", ["optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "model.dropout"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_no_number_may_be_infinite_or_nan(path: str, value: float) -> None:
+    (fault,) = faults(at(path, value))
+    assert fault.pointer == "/" + path.replace(".", "/")
+
+
+@pytest.mark.parametrize(
+    "weight",
+    ["1:1", "256:1", "1:256", "0.5:1", "0.000001:1000000", "1000000.000000:1", "0000001:1", "2:2", "1.5:2.25"],
+)
+def test_a_weight_is_two_plain_decimals_and_kept_as_written(weight: str) -> None:
+    accepted = spec(importance_weight=weight)
+    assert accepted.importance_weight == weight
+    assert accepted.weights == tuple(float(side) for side in weight.split(":"))
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        *("", ":", "1", "1:", ":1", "1:1:1", "1 :1", " 1:1", "1:1\n", "1,5:1", "16/1"),
+        *("0:1", "1:0", "0.0:1", "0.000000:1", "-1:1", "+1:1", "1e1:1", ".5:1", "1.:1"),
+        *("1000000.000001:1", "1000001:1", "10000000:1", "0.0000001:1", "00000001:1"),
+        *("nan:1", "inf:1", "0x1:1", "1_0:1", "٣:1", "１:1", "1:1\x00", "x" * 500),
+    ],
+)
+def test_anything_else_is_no_weight(weight: str) -> None:
+    (fault,) = faults(sent(importance_weight=weight))
+    assert fault.pointer == "/importance_weight"
+    assert fault.value == weight[:100]
+    assert '"16:1"' in (fault.allowed or "")
+    with pytest.raises(ValueError, match="."):
+        ImportanceWeight.parse(weight or "?")
+
+
+@pytest.mark.parametrize("weight", [16, 1.5, None, True, ["16", "1"], {"base": 16}])
+def test_a_weight_that_is_no_text_is_refused(weight: Any) -> None:
+    (fault,) = faults(sent(importance_weight=weight))
+    assert (fault.pointer, fault.allowed) == ("/importance_weight", 'text such as "16:1"')
+
+
+@given(st.text(max_size=20))
+def test_the_schema_and_the_parser_agree_on_what_a_weight_looks_like(text: str) -> None:
+    import re
+
+    pattern = Spec.model_json_schema()["properties"]["importance_weight"]["pattern"]
+    try:
+        ImportanceWeight.parse(text)
+    except ValueError:
+        return
+    assert re.search(pattern, text)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\t", "\n", "\x1b", "\x7f", "\x85", "\x9f", "\ud800", "\udfff"], ids=ascii)
+def test_a_name_holds_no_control_character_and_no_half_of_a_surrogate_pair(character: str) -> None:
+    (fault,) = faults(sent(name=f"a{character}b"))
+    assert fault.pointer == "/name"
+
+
+def test_a_name_may_be_in_any_script() -> None:
+    assert spec(name="Gewicht 16:1 – 重み 🐕").name == "Gewicht 16:1 – 重み 🐕"
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer"),
+    [
+        (sent(label_noise=0.1), "/label_noise"),
+        (sent(dataset={"name": "mnist", "folder": "x"}), "/dataset/folder"),
+        (sent(model={"name": "resnet", "dropout": 0.5}), "/model/dropout"),
+        (sent(model={"name": "linear", "width": 5}), "/model/width"),
+        (sent(loss={"name": "cross_entropy", "gamma": 2}), "/loss/gamma"),
+        (sent(optimizer={"name": "adam"}), "/optimizer/name"),
+        (sent(**{"a/b~c": 1}), "/a~1b~0c"),
+    ],
+)
+def test_a_field_that_nothing_obeys_is_refused(value: Json, pointer: str) -> None:
+    (fault,) = faults(value)
+    assert (fault.pointer, fault.detail) == (pointer, "is not a field")
+
+
+@pytest.mark.parametrize("name", ["mnist", "digits", "fashion_mnist", "cifar10"])
+def test_the_two_classes_differ(name: str) -> None:
+    classes = {"base_class": "dog", "other_class": "dog"} if name == "cifar10" else {"base_class": "1"}
+    (fault,) = faults(sent(dataset={"name": name, **classes}))
+    assert fault.pointer == "/dataset/other_class"
+    assert fault.allowed == "a class other than the base class"
+
+
+@pytest.mark.parametrize(("batch_size", "fits"), [(200, True), (201, False), (None, True)])
+def test_a_batch_is_no_larger_than_a_training_set_whose_size_the_spec_says(batch_size: int | None, fits: bool) -> None:
+    value = sent(dataset={"name": "mnist", "train_per_class": 100}, batch_size=batch_size)
+    if fits:
+        assert Spec.model_validate(value).batch_size == batch_size
+        return
+    (fault,) = faults(value)
+    assert (fault.pointer, fault.value) == ("/batch_size", 201)
+    assert fault.allowed == "at most 2 × train_per_class = 200"
+
+
+@pytest.mark.parametrize("field", ["folder", "base_class", "other_class"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\x00", "a\n", "é", "x" * 101, "a b", "a\ud800"], ids=ascii
+)
+def test_no_folder_leaves_the_data_directory(field: str, name: str) -> None:
+    value = {"name": "image_folder", "folder": "birds", "base_class": "jay", "other_class": "crow", field: name}
+    (fault,) = faults(sent(dataset=value))
+    assert fault.pointer == f"/dataset/{field}"
+
+
+def test_every_fault_is_told_at_once() -> None:
+    value = {"dataset": {"name": "mnist", "seed": -1}, "epochs": 0, "model": {"name": "vgg"}}
+    assert {fault.pointer for fault in faults(value)} == {
+        "/dataset/seed",
+        "/epochs",
+        "/model/name",
+        "/importance_weight",
+    }
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(valid_specs())
+def test_a_stored_spec_comes_back_as_it_was(value: Json) -> None:
+    written = Spec.model_validate(value)
+    stored = written.model_dump_json()
+    for back in (Spec.model_validate_json(stored), Spec.model_validate(json.loads(stored))):
+        assert back == written
+        assert (back.digest, back.pack_key) == (written.digest, written.pack_key)
+
+
+def test_a_digest_is_the_same_in_another_process() -> None:
+    code = f"from core.spec import Spec; print(Spec.model_validate({FULL!r}).digest)"
+    root = Path(__file__).parents[3]
+    said = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True, env={"PYTHONHASHSEED": "1"})
+    assert said.strip() == Spec.model_validate(FULL).digest
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "rows"),
+    [(3, 1, [1, 2, 3]), (10, 4, [4, 8, 10]), (8, 4, [4, 8]), (3, 5, [3]), (1, 1, [1])],
+)
+def test_the_curve_has_a_row_every_so_many_epochs_and_after_the_last(epochs: int, every: int, rows: list[int]) -> None:
+    evaluated = spec(epochs=epochs, eval_every=every).evaluated
+    assert [epoch for epoch in range(1, epochs + 1) if evaluated(epoch)] == rows
+
+
+@pytest.mark.parametrize(
+    ("weight", "normalization", "warned"),
+    [
+        ("16:1", "batch_size", True),
+        ("1:16", "batch_size", True),
+        ("15.9:1", "batch_size", False),
+        ("256:1", "weight_sum", False),
+        ("256:1", "dataset_mean", False),
+    ],
+)
+def test_a_weight_that_multiplies_the_learning_rate_is_warned_of(weight: str, normalization: str, warned: bool) -> None:
+    loss = {"name": "cross_entropy", "normalization": normalization}
+    sentences = spec(importance_weight=weight, loss=loss).warnings()
+    assert bool(sentences) is warned
+    assert all("learning rate by up to 16:" in sentence for sentence in sentences)
