@@ -31,11 +31,7 @@ class Refused(ClientError):
     def __init__(self, status: int, problem: Json) -> None:
         self.status = status
         self.problem = problem
-        faults = [
-            str(Fault(each["pointer"], each["detail"], each["value"], each["allowed"]))
-            for each in problem.get("errors") or []
-        ]
-        super().__init__("; ".join(faults) or problem.get("detail") or f"HTTP {status}")
+        super().__init__(_faults(problem) or str(problem.get("detail") or f"HTTP {status}"))
 
 
 class Client:
@@ -113,3 +109,11 @@ class Client:
         return Unreachable(
             f"no Ballast service answers at {self.url} ({error}): start one with `ballast up`, or set BALLAST_URL"
         )
+
+
+def _faults(problem: Json) -> str:
+    try:
+        faults = [Fault(each["pointer"], each["detail"], each["value"], each["allowed"]) for each in problem["errors"]]
+    except (KeyError, TypeError):  # none, or another service's
+        return ""
+    return "; ".join(map(str, faults))

@@ -20,7 +20,7 @@ def create_app(store: Store, doorbell: Doorbell) -> FastAPI:
         title="Ballast",
         version=metadata.version("ballast"),
         description=DESCRIPTION,
-        responses=problems.documented(403, 500, 503),
+        responses=problems.documented(403, 422, 500, 503),
         redoc_url=None,
     )
     app.state.store = store

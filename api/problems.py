@@ -20,6 +20,7 @@ from core.store.errors import NotAllowed, NotFound, StoreError
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+MAX_FAULTS = 100  # that are named; a body can have a hundred thousand
 MAX_BODY = 1024 * 1024  # bytes; a spec is a few hundred
 TOO_LARGE = f"the body is larger than {MAX_BODY} bytes"
 
@@ -67,8 +68,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return problem(request.scope, 404, "there is nothing here: ids are whole numbers above 0")
     if any(each["type"] == "json_invalid" for each in details):
         return problem(request.scope, 422, f"the body is not JSON: {details[0]['ctx']['error']}")
-    faults = [_fault(each, error.body, request) for each in details]
-    return problem(request.scope, 422, _summary(faults), faults)
+    faults = [_fault(each, error.body, request) for each in details[:MAX_FAULTS]]
+    more = f"; and {len(details) - 1} more" if len(details) > 1 else ""
+    return problem(request.scope, 422, f"{faults[0]}{more}", faults)
 
 
 def _fault(details: Any, body: Any, request: Request) -> Fault:
@@ -97,11 +99,6 @@ def _said(schema: Schema) -> Schema:
     """`null` is how a parameter that was not sent reaches us; nobody can send it."""
     said: Schema = next((each for each in schema.get("anyOf", []) if each.get("type") != "null"), schema)
     return said
-
-
-def _summary(faults: Sequence[Fault]) -> str:
-    more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
-    return f"{faults[0]}{more}"
 
 
 async def _http(request: Request, error: Exception) -> Response:

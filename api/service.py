@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO
@@ -45,11 +46,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def api(settings: Settings) -> Iterator[None]:
+def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """Serve the API from a thread while the context lasts: signals belong to the main thread, which decides in what
-    order things stop. Raises BallastError where the port, the database or the broker cannot be used."""
+    order things stop. Raises BallastError where the database or the broker cannot be used."""
     with ExitStack() as stack:
-        listener = stack.enter_context(bind(settings))
         doorbell = Doorbell(settings)
         stack.callback(doorbell.close)
         doorbell.check()
@@ -61,12 +61,14 @@ def api(settings: Settings) -> Iterator[None]:
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                timeout_graceful_shutdown=2,
+                timeout_graceful_shutdown=1,
                 server_header=False,
             )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api")
         thread.start()
+        while thread.is_alive() and not server.started:
+            time.sleep(0.01)
         try:
             yield
         finally:
@@ -88,7 +90,7 @@ def launcher(settings: Settings, workers: int | None, log: IO[bytes] | None) -> 
     finally:
         process.terminate()
         try:
-            process.wait(settings.grace_seconds + 1.5)
+            process.wait(settings.grace_seconds + 1)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -100,11 +102,9 @@ def service(settings: Settings, workers: int | None, log: IO[bytes] | None = Non
 
     Raises BallastError with nothing left behind.
     """
-    with sole_service(settings), bind(settings):  # before anything is touched that another may be using
-        pass
-    with sole_service(settings):
+    with sole_service(settings), bind(settings) as listener:  # before anything is touched that another may be using
         if settings.embedded_broker:
             mailbox.empty(settings)
         schema.upgrade(settings.database_url)
-        with api(settings), launcher(settings, workers, log) as process:
+        with api(settings, listener), launcher(settings, workers, log) as process:
             yield process

@@ -65,7 +65,7 @@ def shown(value: Any) -> Any:
     try:
         text = value if isinstance(value, str) else json.dumps(value, default=repr)
     except (RecursionError, ValueError):
-        return "too deep to show"
+        return "too large to show"
     return text.encode("utf-8", "replace").decode()[:MAX_VALUE]
 
 

@@ -23,7 +23,10 @@ def configure(settings: Settings, level: int = logging.INFO, **bound: object) ->
     ]
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if settings.log == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Not by rich, which prints local variables: passwords may be among them.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
         exceptions: structlog.typing.Processor = structlog.processors.StackInfoRenderer()
     else:
         exceptions = structlog.processors.format_exc_info

@@ -81,8 +81,8 @@ class Channel(filesystem.Channel):
                 text = taken.read_bytes()
                 taken.unlink()
                 message = loads(text)
-            except (FileNotFoundError, ValueError):
-                continue  # another worker took it, or it is no JSON
+            except (OSError, ValueError, TypeError, RecursionError):
+                continue  # another worker took it, or it is no file or no JSON
             if isinstance(message, dict):
                 return message
         raise Empty

@@ -4,10 +4,11 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import BallastError
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
     broker_url: str = ""
     data_dir: Path = Path()
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     url: str = ""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -73,6 +74,19 @@ class Settings(BaseSettings):
             raise ValueError("is not http://HOST:PORT")
         return url
 
+    @model_validator(mode="after")
+    def _lease_outlives_a_missed_heartbeat(self) -> Self:
+        if self.lease_seconds < 2 * self.heartbeat_seconds:
+            raise PydanticCustomError(
+                "misfit",
+                "is shorter than two heartbeats",
+                {
+                    "path": ("lease_seconds",),
+                    "allowed": f"at least 2 × heartbeat_seconds = {2 * self.heartbeat_seconds:g}",
+                },
+            )
+        return self
+
     def model_post_init(self, _context: Any) -> None:
         """Defaults that depend on other settings; paths made absolute, since children start elsewhere."""
         home = self.home.expanduser().absolute()
@@ -81,13 +95,15 @@ class Settings(BaseSettings):
             "data_dir": self.data_dir.expanduser().absolute() if self.data_dir != Path() else home / "data",
             "database_url": self.database_url or f"sqlite:///{home / 'ballast.db'}",
             "broker_url": self.broker_url or "filesystem://localhost//",
-            "url": (self.url or f"http://{self._netloc()}").rstrip("/"),
+            "url": (self.url or self.address).rstrip("/"),
         }
         for name, value in filled.items():
             object.__setattr__(self, name, value)
 
-    def _netloc(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+    @property
+    def address(self) -> str:
+        """Where the API listens; `url` is where the command line looks for it."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
     @property
     def embedded_database(self) -> bool:

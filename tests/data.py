@@ -1,5 +1,5 @@
-"""Where the tests find the real MNIST: `BALLAST_TEST_DATA`, the folder `shared/data` beside the clone, or else the clone's
-own `.data`, into which torchvision then downloads it.
+"""Where the tests find the real MNIST: `BALLAST_TEST_DATA`, the folder `shared/data` beside the clone, or else the
+clone's own `.data`, into which torchvision then downloads it.
 """
 
 import os

@@ -1,9 +1,14 @@
-"""What Celery needs on Redis and in a folder, and a consumer that no message can kill (CELERY.md §3, §4)."""
+"""What Celery needs on Redis and in a folder, so that no message can kill a worker (CELERY.md §3, §4).
 
+As shipped, a body of `42` ends the worker, goes back into the queue and ends the next one.
+"""
+
+from queue import Empty
 from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer
+from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import RedisError
 
 from core import mailbox
@@ -11,6 +16,8 @@ from core.doorbell import TASK
 from core.settings import Settings
 
 log = structlog.get_logger()
+
+_CONNECTION_ERRORS = (OSError, RedisError)  # Celery mends those
 
 
 def transport_options(settings: Settings) -> dict[str, Any]:
@@ -44,45 +51,80 @@ def worker_config(settings: Settings) -> dict[str, Any]:
 
 
 class CarefulConsumer(Consumer):
-    """Drops what is no ring with one log line. As shipped, a body of `42` ends the worker, goes back into the queue and
-    ends the next one."""
+    """Drops what is no ring with one log line."""
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Any) -> Any:
-            fault = _fault(message)
-            if fault:
-                _drop(message, fault)
-                return None
             try:
+                _reduce_to_a_ring(message)
                 return handle(message)
-            except (OSError, RedisError):
-                raise  # the connection's trouble, which Celery mends
+            except _CONNECTION_ERRORS:
+                raise
             except Exception as error:
-                _drop(message, repr(error))
-                return None
+                return self.on_decode_error(message, error)
 
         return on_task_received
 
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        _drop(exc)
+        message.ack_log_error(log, _CONNECTION_ERRORS)
 
-def _drop(message: Any, fault: str) -> None:
-    log.warning("dropped a message that is no ring", fault=fault)
-    message.ack_log_error(log, (OSError, RedisError))
+
+class _NoRing(Exception):
+    pass
 
 
-def _fault(message: Any) -> str | None:
+def _reduce_to_a_ring(message: Any) -> None:
+    """Leave nothing in the message but its id: Celery would obey a callback, wait for an `eta`, or trip over a
+    `timelimit`. Raises where even that is not there."""
     headers = message.headers
     if not isinstance(headers, dict) or headers.get("task") != TASK:
-        return "not a ring"
+        raise _NoRing("not a ring")
     if not isinstance(headers.get("id"), str):
-        return "no id"
+        raise _NoRing("no id")
     if message.content_type != "application/json":
-        return "not JSON"
-    for name in ("eta", "expires"):
-        if not isinstance(headers.get(name), str | None):
-            return f"{name} is no time"
-    limits = headers.get("timelimit") or [None, None]
-    if not isinstance(limits, list) or len(limits) != 2 or any(limit is not None for limit in limits):
-        return "a time limit"
-    return None
+        raise _NoRing("not JSON")
+    if message.payload[:2] != [[], {}]:
+        raise _NoRing("arguments")
+    message.headers = {"task": TASK, "id": headers["id"]}
+    message.body, message.content_encoding = b"[[], {}, {}]", "utf-8"
+    message._decoded_cache = [[], {}, {}]
+
+
+def _drop(error: Exception) -> None:
+    log.warning("dropped a message that is no ring", fault=f"{type(error).__name__}: {error}"[:200])
+
+
+class RedisChannel(redis.Channel):
+    """Drops what is no JSON: it is taken from the queue already."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        return _dropping(super()._brpop_read, **options)  # type: ignore[misc]  # unknown to the stubs
+
+
+class RedisTransport(redis.Transport):
+    Channel = RedisChannel
+
+    def _deliver(self, message: Any, queue: str | None) -> None:
+        _dropping(super()._deliver, message, queue)
+
+
+class FolderTransport(mailbox.Transport):
+    def _deliver(self, message: Any, queue: str | None) -> None:
+        _dropping(super()._deliver, message, queue)
+
+
+def _dropping(deliver: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return deliver(*args, **kwargs)
+    except (*_CONNECTION_ERRORS, Empty):
+        raise
+    except Exception as error:
+        _drop(error)
+        return True
+
+
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:RedisTransport"
+TRANSPORT_ALIASES["filesystem"] = f"{__name__}:FolderTransport"

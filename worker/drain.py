@@ -37,6 +37,8 @@ class Drain:
                 pass
         except (DatabaseUnavailable, DatabaseBroken) as error:
             log.warning("trying again at the next poll", error=str(error))
+        except Exception:  # our own fault; whoever polls must live on. What was held goes back when its lease ends
+            log.exception("trying again at the next poll")
         finally:
             self._busy.release()
 

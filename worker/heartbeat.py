@@ -23,7 +23,7 @@ class Held:
 
     def __init__(self, claim: Claim, leave: Leave) -> None:
         self.claim = claim
-        self.wish: Wish | None = None
+        self.wish: Wish | None = None  # written by two threads; an older answer over a newer one lasts for one beat
         self.lost = False
         self._leave = leave
 
@@ -38,16 +38,20 @@ class Heartbeat:
         self._worker_id = worker_id
         self._leave = leave
         self.held: Held | None = None
+        self._turn = threading.Lock()  # or a beat begun earlier would come after the goodbye and take it back
 
     def start(self) -> None:
         every(self._settings.heartbeat_seconds, "heartbeat", self.beat)
 
     def beat(self) -> None:
-        held = self.held
-        with self._store.writing() as tx:
-            workers.seen(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
-        if held is None or held.lost:
-            return
+        with self._turn:
+            held = self.held
+            if held is not None and not held.lost:
+                self._renew(held)
+            with self._store.writing() as tx:
+                workers.seen(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
+
+    def _renew(self, held: Held) -> None:
         try:
             with self._store.writing() as tx:
                 held.wish = claims.renew(tx, held.claim, round(self._settings.lease_seconds * 1000))
@@ -74,6 +78,8 @@ def every(seconds: float, name: str, action: Callable[[], None]) -> None:
                 action()
             except (DatabaseUnavailable, DatabaseBroken) as error:
                 log.warning("training goes on", thread=name, error=str(error))
+            except Exception:  # our own fault; a thread that ended here would cost the lease without a word
+                log.exception("training goes on", thread=name)
             time.sleep(seconds)
 
     threading.Thread(target=loop, name=name, daemon=True).start()

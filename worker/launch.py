@@ -71,8 +71,9 @@ class Launcher:
     def __init__(self, settings: Settings, devices: Sequence[str]) -> None:
         self._settings = settings
         self._devices = devices
-        self._leave = threading.Event()
+        # No Event: its lock is not reentrant, and a handler that sets it while we wait on it may hang for ever.
         self._asked = 0
+        self._orphaned = False
 
     def run(self, on_leash: bool) -> None:
         """Serve until SIGTERM, SIGINT or, on a leash, the end of standard input. A second signal ends everything."""
@@ -81,12 +82,13 @@ class Launcher:
         if on_leash:
             threading.Thread(target=self._leash, daemon=True).start()
         slots = [Slot(self._settings, device, index) for index, device in enumerate(self._devices)]
-        while slots and not self._leave.wait(0.2):
+        while slots and not self._asked and not self._orphaned:
             slots = [slot for slot in slots if slot.tend()]
+            time.sleep(0.1)
         self._drain(slots)
 
     def _drain(self, slots: list[Slot]) -> None:
-        deadline = time.monotonic() + self._settings.grace_seconds + 1
+        deadline = time.monotonic() + self._settings.grace_seconds + 0.5
         for slot in slots:
             slot.send(signal.SIGTERM)
         while any(slot.alive() for slot in slots) and time.monotonic() < deadline and self._asked < 2:
@@ -96,9 +98,8 @@ class Launcher:
 
     def _ask(self) -> None:
         self._asked += 1
-        self._leave.set()
 
     def _leash(self) -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
-        self._leave.set()
+        self._orphaned = True

@@ -3,6 +3,7 @@
 import argparse
 import os
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -12,6 +13,7 @@ import torch
 from celery.exceptions import SecurityWarning
 
 from core import logs
+from core.errors import BallastError
 from core.settings import Settings, load_settings
 from core.store import workers
 from core.store.session import Store
@@ -34,7 +36,10 @@ def main() -> None:
     logs.configure(settings, slot=arguments.slot)
     torch.set_num_threads(settings.threads)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # root in a container is common, and no pickle is read
-    work(settings, arguments.device, arguments.slot)
+    try:
+        work(settings, arguments.device, arguments.slot)
+    except BallastError as error:  # the launcher tries again
+        sys.exit(f"ballast: {error}")
 
 
 def work(settings: Settings, device: str, slot: int) -> None:

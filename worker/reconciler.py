@@ -1,10 +1,11 @@
 """The reconciler: ends the leases of the dead. It runs in every worker and needs no leader.
 
 After an outage or a suspended laptop it waits one whole lease before it expires anything: until then the living have
-had no chance to renew.
+had no chance to renew. A new process waits too: it cannot know what was before it.
 """
 
 import time
+from collections.abc import Callable
 
 from core.settings import Settings
 from core.store import claims, workers
@@ -13,20 +14,22 @@ from worker.heartbeat import every
 
 
 class Reconciler:
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, clock: Callable[[], float] | None = None) -> None:
         self._store = store
         self._settings = settings
-        self._last_pass = _awake()
-        self._patient_until = 0.0
+        self._clock = clock or _awake
+        self._last_pass = self._clock()
+        self._patient_until = self._last_pass + settings.lease_seconds
 
     def start(self) -> None:
         every(self._settings.heartbeat_seconds, "reconciler", self.reconcile)
 
     def reconcile(self) -> None:
-        lease = self._settings.lease_seconds
+        lease, heartbeat = self._settings.lease_seconds, self._settings.heartbeat_seconds
         with self._store.writing() as tx:
-            now = _awake()
-            if now - self._last_pass > lease / 2 + self._settings.heartbeat_seconds:
+            now = self._clock()
+            # The lease must last for who renewed a heartbeat before the gap, and then a heartbeat after it.
+            if now - self._last_pass > max(lease - 2 * heartbeat, 2 * heartbeat):
                 self._patient_until = now + lease
             if now >= self._patient_until:
                 claims.expire(tx, self._settings.max_failures)
@@ -34,6 +37,9 @@ class Reconciler:
         self._last_pass = now
 
 
+# Both go on while the machine sleeps: the one of Linux, the other where there is no such (macOS).
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def _awake() -> float:
-    """Seconds that go on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(_CLOCK)

@@ -46,13 +46,11 @@ def play(folder: Path, workers: int | None) -> None:
         raise DemoFailed(f"cannot write to {folder}: {error.strerror}") from None
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="ballast-demo-") as home:
-        settings = load_settings(
-            home=Path(home), port=free_port(), url="", database_url="", broker_url="", host="127.0.0.1"
-        )
+        settings = load_settings(home=Path(home), port=free_port(), database_url="", broker_url="", host="127.0.0.1")
         logs.configure(settings, logging.WARNING)
         with (Path(home) / "workers.log").open("wb") as log, service(settings, workers, log):
-            console.print(f"serving {settings.url}; posting {len(WEIGHTS)} experiments", highlight=False)
-            client = Client(settings.url)
+            console.print(f"serving {settings.address}; posting {len(WEIGHTS)} experiments", highlight=False)
+            client = Client(settings.address)
             experiments = [client.submit(spec(weight)) for weight in WEIGHTS]
             watch(client, [experiment["id"] for experiment in experiments], console)
             curves = [client.curve(experiment["id"]) for experiment in experiments]

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,7 +12,7 @@ import typer
 from api.cli.demo import play
 from api.cli.printing import AsJson, note
 from api.service import api as serve_api
-from api.service import service
+from api.service import bind, service
 from core import logs
 from core.opening import prepare_home, sole_service
 from core.settings import load_settings
@@ -26,9 +26,9 @@ db = typer.Typer(no_args_is_help=True, help="The database.")
 app.add_typer(db, name="db")
 
 Workers = Annotated[
-    int | None, typer.Option(min=0, help="Processes; by default one a GPU, else one a core, at most 4.")
+    int | None, typer.Option(min=1, help="Processes; by default one a GPU, else one a core, at most 4.")
 ]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Instead of BALLAST_PORT.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Instead of BALLAST_PORT.")]
 
 
 @app.command(epilog="Example: ballast up --workers 2")
@@ -36,18 +36,19 @@ def up(workers: Workers = None, port: Port = None) -> None:
     """Migrate the database, start API and workers, and serve until Ctrl-C."""
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
-    stop = stop_on_signals()
+    stop = Stop()
     with service(settings, workers) as launcher:
-        print(f"Ballast serves {settings.url} (data in {settings.home}); Ctrl-C stops it", flush=True)
-        while not stop.wait(0.2) and launcher.poll() is None:
-            pass
-        if stop.is_set():
+        print(f"Ballast serves {settings.address} (data in {settings.home}); Ctrl-C stops it", flush=True)
+        while not stop.asked and launcher.poll() is None:
+            time.sleep(0.1)
+        if stop.asked:
             note("stopping: running experiments go back into the queue")
         else:
             note("the workers have ended: stopping")
+            raise typer.Exit(1)
 
 
-@app.command(epilog="Example: ballast demo --keep")
+@app.command(epilog="Example: ballast demo --out my-demo")
 def demo(
     workers: Workers = None,
     folder: Annotated[Path, typer.Option("--out", help="Where curves.json and figure.png go.")] = Path("demo"),
@@ -61,10 +62,11 @@ def api(port: Port = None) -> None:
     """Serve the API alone; workers run elsewhere, by `ballast worker`."""
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
-    stop = stop_on_signals()
-    with sole_service(settings), serve_api(settings):
-        print(f"Ballast serves {settings.url}; Ctrl-C stops it", flush=True)
-        stop.wait()
+    stop = Stop()
+    with sole_service(settings), bind(settings) as listener, serve_api(settings, listener):
+        print(f"Ballast serves {settings.address}; Ctrl-C stops it", flush=True)
+        while not stop.asked:
+            time.sleep(0.1)
 
 
 @app.command(epilog="Example: BALLAST_DEVICE=cuda:0 ballast worker --workers 1")
@@ -112,12 +114,17 @@ def check() -> None:
     print(f"the database has revision {schema.REVISION}")
 
 
-def stop_on_signals() -> threading.Event:
-    """Set by SIGTERM and Ctrl-C, which mean the same: leave in order."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+class Stop:
+    """Asked for by SIGTERM and Ctrl-C, which mean the same: leave in order. A plain flag, since a handler that sets an
+    Event while we wait on it may hang for ever."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
 
 
 def run_child(command: list[str], environment: dict[str, str]) -> NoReturn:

@@ -14,7 +14,7 @@ from core.store import curves
 router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends(known_query)])
 
 
-@router.get("/{id}/curve", response_model=CurveOut, responses=documented(404, 422))
+@router.get("/{id}/curve", response_model=CurveOut, responses=documented(404))
 def curve(
     id: Id,  # noqa: A002
     store: StoreDep,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
 from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage
-from core.spec import Spec
+from core.spec import Label, Spec
 from core.states import State
 from core.store import events, experiments
 
@@ -37,7 +37,7 @@ SPEC_EXAMPLES = {
     dependencies=[Depends(json_body)],
     responses={
         201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the experiment is."}}},
-        **documented(400, 413, 415, 422),
+        **documented(400, 413, 415),
     },
 )
 def submit(
@@ -56,13 +56,13 @@ def submit(
     return answer
 
 
-@router.get("", responses=documented(422))
+@router.get("")
 def list_experiments(
     store: StoreDep,
     state: State | None = None,
-    dataset: Annotated[str | None, Query(max_length=100)] = None,
-    model: Annotated[str | None, Query(max_length=100)] = None,
-    importance_weight: Annotated[str | None, Query(max_length=100)] = None,
+    dataset: Annotated[Label | None, Query(max_length=100)] = None,
+    model: Annotated[Label | None, Query(max_length=100)] = None,
+    importance_weight: Annotated[Label | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")] = None,
 ) -> ExperimentPage:

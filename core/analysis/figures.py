@@ -34,7 +34,8 @@ def draw(lines: Sequence[Line], file: Path, title: str) -> None:
     for axes, (column, name) in zip((left, right), PANELS, strict=True):
         _panel(axes, ordered, column, name)
     left.set_ylabel("base fraction")
-    right.legend(title="base : other", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if ordered:
+        right.legend(title="base : other", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(file)
 
 

@@ -24,7 +24,8 @@ _POSTGRESQL = {
 }
 _TIMEOUTS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s"  # no frozen client holds up the others
 
-_RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_RETRIED = {"40001", "40P01", "55P03", "53300"}  # serialization failure, deadlock, lock not available, connections
+_POSTGRESQL_BROKEN = ("53", "58")  # out of disk or memory, I/O errors
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_BROKEN = {
     sqlite3.SQLITE_FULL,
@@ -90,7 +91,7 @@ def translated() -> Iterator[None]:
         reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
         if transient(error):
             raise DatabaseUnavailable(f"the database does not answer ({reason})") from error
-        if _sqlite_code(getattr(error, "orig", None)) in _SQLITE_BROKEN:
+        if _is_broken(getattr(error, "orig", None)):
             raise DatabaseBroken(f"the database cannot be used ({reason}): look at its disk and its rights") from error
         raise
 
@@ -125,6 +126,11 @@ def _begin(connection: Connection) -> None:
     # A read that turns into a write fails at once, however long the timeout: so a write says so first.
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _is_broken(error: object) -> bool:
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    return _sqlite_code(error) in _SQLITE_BROKEN or sqlstate.startswith(_POSTGRESQL_BROKEN)
 
 
 def _sqlite_code(error: object) -> int | None:

@@ -23,6 +23,7 @@ from tests.e2e.processes import (
     wait_for_epoch,
     wait_for_state,
 )
+from tests.servers import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,8 @@ def test_a_folder_of_images_trains(up: Up) -> None:
 
 
 def test_bad_data_ends_the_experiment_with_a_sentence_and_the_next_one_runs(up: Up) -> None:
-    worker = [each["pid"] for each in up.client.workers() if each["state"] == "idle"]
+    wait_until(lambda: len(_idle(up)) == 1)
+    worker = _idle(up)
 
     _animals(_folder(up, "broken"))
     truncated = _folder(up, "broken") / "train" / "cat" / "3.png"
@@ -173,7 +175,11 @@ def test_bad_data_ends_the_experiment_with_a_sentence_and_the_next_one_runs(up: 
     assert "cifar10" in _ended_badly(up, {"name": "cifar10"})  # no network here, no archive
 
     assert wait_for_end(up.client, up.client.submit(DIGITS)["id"])["state"] == "succeeded"
-    assert [each["pid"] for each in up.client.workers() if each["state"] == "idle"] == worker
+    wait_until(lambda: _idle(up) == worker)
+
+
+def _idle(up: Up) -> list[int]:
+    return [each["pid"] for each in up.client.workers() if each["state"] == "idle"]
 
 
 def test_an_experiment_that_kills_its_worker_every_time_is_given_up_and_blocks_nobody(up: Up) -> None:

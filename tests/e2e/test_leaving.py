@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.processes import DIGITS, Up, all_gone, ballast, measured, running, wait_for_end, wait_for_epoch
 
-LONG = DIGITS | {"epochs": 1000}  # some ten seconds
+LONG = DIGITS | {"epochs": 400}  # some seconds
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -64,9 +64,7 @@ def valid_specs() -> st.SearchStrategy[Json]:
                 _some("mlp", hidden=st.integers(1, 65_536)),
                 _some("linear"),
             ),
-            "loss": _some(
-                "cross_entropy", normalization=st.sampled_from(["weight_sum", "batch_size", "dataset_mean"])
-            ),
+            "loss": _some("cross_entropy", normalization=st.sampled_from(["weight_sum", "batch_size", "dataset_mean"])),
             "optimizer": st.fixed_dictionaries(
                 {},
                 optional={

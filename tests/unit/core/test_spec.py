@@ -1,6 +1,7 @@
 """The spec: what is accepted, what is refused and at which field, and the two hashes that must never change."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -238,8 +239,8 @@ def test_anything_else_is_no_weight(weight: str) -> None:
     assert fault.pointer == "/importance_weight"
     assert fault.value == weight[:100]
     assert '"16:1"' in (fault.allowed or "")
-    with pytest.raises(ValueError, match="."):
-        ImportanceWeight.parse(weight or "?")
+    with pytest.raises(ValueError, match=re.escape(weight)):
+        ImportanceWeight.parse(weight)
 
 
 @pytest.mark.parametrize("weight", [16, 1.5, None, True, ["16", "1"], {"base": 16}])
@@ -250,8 +251,6 @@ def test_a_weight_that_is_no_text_is_refused(weight: Any) -> None:
 
 @given(st.text(max_size=20))
 def test_the_schema_and_the_parser_agree_on_what_a_weight_looks_like(text: str) -> None:
-    import re
-
     pattern = Spec.model_json_schema()["properties"]["importance_weight"]["pattern"]
     try:
         ImportanceWeight.parse(text)
@@ -260,7 +259,9 @@ def test_the_schema_and_the_parser_agree_on_what_a_weight_looks_like(text: str) 
     assert re.search(pattern, text)
 
 
-@pytest.mark.parametrize("character", ["\x00", "\t", "\n", "\x1b", "\x7f", "\x85", "\x9f", "\ud800", "\udfff"], ids=ascii)
+@pytest.mark.parametrize(
+    "character", ["\x00", "\t", "\n", "\x1b", "\x7f", "\x85", "\x9f", chr(0xD800), chr(0xDFFF)], ids=ascii
+)
 def test_a_name_holds_no_control_character_and_no_half_of_a_surrogate_pair(character: str) -> None:
     (fault,) = faults(sent(name=f"a{character}b"))
     assert fault.pointer == "/name"
@@ -308,7 +309,9 @@ def test_a_batch_is_no_larger_than_a_training_set_whose_size_the_spec_says(batch
 
 @pytest.mark.parametrize("field", ["folder", "base_class", "other_class"])
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\x00", "a\n", "é", "x" * 101, "a b", "a\ud800"], ids=ascii
+    "name",
+    ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\x00", "a\n", "é", "x" * 101, "a b", "a\ud800"],
+    ids=ascii,
 )
 def test_no_folder_leaves_the_data_directory(field: str, name: str) -> None:
     value = {"name": "image_folder", "folder": "birds", "base_class": "jay", "other_class": "crow", field: name}

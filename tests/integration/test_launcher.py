@@ -1,0 +1,147 @@
+"""The launcher: as many processes as devices, restarted when they die, gone when it goes."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+from filelock import FileLock
+
+from core.settings import Settings
+from core.states import State, WorkerState
+from tests.integration.hosts import Host, ran_once, running, same, stays
+from tests.servers import wait_until
+from worker import devices
+
+ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
+
+
+def gone(processes: list[psutil.Process], seconds: float) -> bool:
+    """Within `seconds`. One that only waits to be reaped is gone."""
+    deadline = time.monotonic() + seconds
+    while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_a_killed_worker_is_replaced_and_its_experiment_goes_on_after_its_lease(in_folder: Settings) -> None:
+    with running(Host(in_folder)) as host:
+        undisturbed = host.submit(epochs=100)
+        ran_once(host, undisturbed)
+        experiment = host.submit(epochs=100)
+        host.wait_for_epoch(experiment, 20)
+        (first,) = host.processes()
+        first.kill()
+        ended = host.wait_for_end(experiment)
+        (second,) = host.processes()
+        assert second.pid != first.pid
+        assert (ended.state, ended.attempt, ended.failures) == (State.SUCCEEDED, 2, 1)
+        assert host.kinds(experiment) == ["submitted", "claimed", "lease_lost", "claimed", "succeeded"]
+        assert same(host.curve(experiment), host.curve(undisturbed))
+        assert ended.replay_mismatch_from is None
+        wait_until(lambda: {w.pid: w.state for w in host.workers()}[first.pid] is WorkerState.DEAD)
+
+
+def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_folder: Settings) -> None:
+    with running(Host(in_folder)) as host:
+        for wait in ("0.5", "1"):
+            host.processes()[0].kill()
+            wait_until(lambda wait=wait: f"restart_in_seconds={wait} " in host.says(), 5)
+            assert host.processes() == [] or not host.processes()[0].is_running()
+            wait_until(lambda: len(host.processes()) == 1 and host.processes()[0].is_running(), 10)
+        assert host.says().count("a worker process died") == 2
+        ran_once(host, host.submit())
+
+
+def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:
+    with running(Host(in_folder, workers=2)) as host:
+        experiment = host.submit(**ENDLESS)
+        host.wait_for_epoch(experiment)
+        children = host.processes()
+        host.send(signal.SIGKILL)
+        assert gone(children, 10)
+        assert host.experiment(experiment).state is State.QUEUED
+        assert host.experiment(experiment).failures == 0
+
+
+def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
+    with running(Host(on_redis, workers=3)) as host:
+        children = host.processes()
+        assert len(children) == 3
+        experiments = [host.submit(**ENDLESS) for _ in range(2)]
+        for experiment in experiments:
+            host.wait_for_epoch(experiment)
+        host.send(signal.SIGTERM)
+        assert host.launcher.wait(10) == 0
+        assert gone(children, 0)
+        for experiment in experiments:
+            assert host.kinds(experiment) == ["submitted", "claimed", "released"]
+            assert host.experiment(experiment).failures == 0
+        assert [worker.state for worker in host.workers()] == [WorkerState.GONE] * 3
+        assert "Traceback" not in host.says()
+
+
+def test_a_second_sigterm_ends_what_does_not_obey_within_a_second(in_folder: Settings) -> None:
+    with running(Host(in_folder)) as host:
+        (child,) = host.processes()
+        child.suspend()
+        host.send(signal.SIGTERM)
+        assert stays(lambda: host.launcher.poll() is None, 1)
+        host.send(signal.SIGTERM)
+        assert host.launcher.wait(1) == 0
+        assert gone([child], 1)
+
+
+def test_a_frozen_worker_is_killed_soon_after_the_grace_time(in_folder: Settings) -> None:
+    with running(Host(in_folder.model_copy(update={"grace_seconds": 1.0}))) as host:
+        (child,) = host.processes()
+        child.suspend()
+        began = time.monotonic()
+        host.send(signal.SIGTERM)
+        assert host.launcher.wait(10) == 0
+        assert time.monotonic() - began > 1
+        assert gone([child], 1)
+
+
+def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(in_folder: Settings) -> None:
+    settings = in_folder.model_copy(update={"grace_seconds": 1.0})
+    settings.locks_dir.mkdir(parents=True)
+    with running(Host(settings)) as host, FileLock(settings.locks_dir / "mnist.lock"):  # so its data never come
+        experiment = host.submit(dataset={"name": "mnist"})
+        wait_until(lambda: host.experiment(experiment).state is State.RUNNING)
+        time.sleep(0.5)
+        host.send(signal.SIGTERM)
+        assert host.launcher.wait(10) == 0
+        assert "did not stop in time" in host.says()
+        assert host.experiment(experiment).state is State.RUNNING
+    with running(Host(settings)) as host:
+        wait_until(lambda: "lease_lost" in host.kinds(experiment))
+        host.cancel(experiment)
+
+
+def test_signals_that_come_thick_and_fast_do_not_hang_the_launcher(in_folder: Settings) -> None:
+    with running(Host(in_folder)) as host:
+        (child,) = host.processes()
+        for _ in range(50):
+            host.send(signal.SIGTERM)
+        assert host.launcher.wait(5) == 0
+        assert gone([child], 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "planned"),
+    [
+        ("cpu", None, ["cpu"] * min(len(os.sched_getaffinity(0)), 4)),
+        ("cpu", 3, ["cpu"] * 3),
+        ("cuda:1", None, ["cuda:1"]),
+        ("cuda:1", 2, ["cuda:1"] * 2),
+        ("auto", 6, ["cpu"] * 6),
+    ],
+)
+def test_a_process_a_device(device: str, workers: int | None, planned: list[str], in_folder: Settings) -> None:
+    if device == "auto" and devices._gpu_count():
+        pytest.skip("this host has GPUs")
+    assert devices.plan(in_folder.model_copy(update={"device": device}), workers) == planned

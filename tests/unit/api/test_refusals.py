@@ -1,0 +1,277 @@
+"""Whatever is sent that should not be: a problem that names it, a 4xx and never a 500, and nothing written."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.api.builders import Json, problem, spec
+
+JSON = {"content-type": "application/json"}
+SHORT = '{"dataset": {"name": "mnist"}, "importance_weight": "16:1"'
+
+
+@pytest.fixture
+def client(shared_client: TestClient) -> TestClient:
+    return shared_client
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_written(client: TestClient) -> Iterator[None]:
+    yield
+    assert client.get("/experiments").json()["items"] == []
+
+
+def post(client: TestClient, content: Any, **headers: str | bytes) -> Any:
+    return client.post("/experiments", content=content, headers={**JSON, **headers})
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer", "value"),
+    [
+        ('"optimizer": {"lr": NaN}', "/optimizer/lr", "NaN"),
+        ('"optimizer": {"lr": 1e400}', "/optimizer/lr", "Infinity"),
+        ('"optimizer": {"lr": -Infinity}', "/optimizer/lr", "-Infinity"),
+        ('"seed": NaN', "/seed", "NaN"),
+        ('"name": "\\ud800"', "/name", "?"),
+        ('"name": "\\u0000"', "/name", "\x00"),
+        ('"name": "a\\u001b[2J"', "/name", "a\x1b[2J"),
+        (f'"name": "{"x" * 201}"', "/name", "x" * 100),
+        ('"epochs": 0', "/epochs", 0),
+        ('"epochs": 1e2', "/epochs", 100.0),
+        (f'"epochs": {10**100}', "/epochs", "a number of more than 100 digits"),
+        ('"epochs": {"\\ud800": NaN}', "/epochs", '{"\\ud800": NaN}'),
+        ('"label_noise": 0.1', "/label_noise", 0.1),
+        ('"a/b": 1', "/a~1b", 1),
+        ('"model": {"name": "cnn", "cnn": 1}', "/model/cnn", 1),
+        ('"model": {"name": "vgg"}', "/model/name", "vgg"),
+        ('"model": {"name": "\\udcff"}', "/model/name", "?"),
+        ('"batch_size": "16"', "/batch_size", "16"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_value_and_what_is_allowed(
+    client: TestClient, more: str, pointer: str, value: Any
+) -> None:
+    refusal = problem(post(client, f"{SHORT}, {more}}}"), 422)
+    (fault,) = refusal["errors"]
+    assert (fault["pointer"], fault["value"]) == (pointer, value)
+    assert fault["allowed"]
+    assert refusal["detail"].startswith(f"{pointer} {fault['detail']}")
+
+
+def test_a_key_with_half_a_surrogate_pair_is_refused(client: TestClient) -> None:
+    problem(post(client, f'{SHORT}, "\\ud800": 1}}'), 422)
+
+
+def test_every_bad_field_is_named(client: TestClient) -> None:
+    refusal = problem(client.post("/experiments", json={"dataset": {"name": "mnist", "seed": -1}, "epochs": 0}), 422)
+    assert {fault["pointer"] for fault in refusal["errors"]} == {"/dataset/seed", "/epochs", "/importance_weight"}
+    assert refusal["detail"].endswith("; and 2 more")
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "5", '"spec"', "true", "[{}]"])
+def test_a_body_that_is_no_object_is_refused(client: TestClient, body: str) -> None:
+    (fault,) = problem(post(client, body), 422)["errors"]
+    assert (fault["pointer"], fault["detail"], fault["allowed"]) == ("", "is not an object", "an object")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"{", b"{'dataset': 1}", b"\xff\xfe\xfd", b"\x00", b" ", b"{}{}", b"\xef\xbb\xbf{}", b'{"a": 01}'),
+        *(b"[" * 10_000, b"[" * 10_000 + b"]" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
+        SHORT.encode() + b', "seed": ' + b"9" * 5000 + b"}",
+        SHORT.encode() + b', "name": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    ],
+    ids=lambda body: repr(body[:12]),
+)
+def test_a_body_that_is_no_readable_json_is_refused(client: TestClient, body: bytes) -> None:
+    response = post(client, body)
+    assert response.status_code in (400, 422)
+    problem(response, response.status_code)
+
+
+def test_depth_that_python_can_still_read_is_refused_too(client: TestClient) -> None:
+    for depth in (50, 200, 500, 900, 990):
+        response = post(client, f'{SHORT}, "name": {"[" * depth}{"]" * depth}}}')
+        problem(response, 422 if depth < 500 else response.status_code)
+        assert response.status_code in (400, 422)
+
+
+def test_an_empty_body_is_refused(client: TestClient) -> None:
+    (fault,) = problem(post(client, b""), 422)["errors"]
+    assert (fault["pointer"], fault["detail"], fault["allowed"]) == ("", "is missing", "an object")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        SHORT + ', "epochs": 5, "epochs": 5000}',
+        SHORT + ', "dataset": {"name": "digits"}}',
+        '{"dataset": {"name": "mnist", "seed": 1, "seed": 2}, "importance_weight": "16:1"}',
+        '{"dataset": {"name": "mnist"}, "importance_weight": "16:1", "\\u0069mportance_weight": "1:16"}',
+    ],
+)
+def test_a_field_that_is_there_twice_is_refused_and_named(client: TestClient, body: str) -> None:
+    """Of two values one would be ignored, without a word."""
+    (fault,) = problem(post(client, body), 422)["errors"]
+    assert fault["detail"].startswith("is ambiguous: ")
+    assert fault["detail"].endswith(" is there more than once")
+
+
+TWO_MIB = 2 * 1024 * 1024
+
+
+def padded(size: int) -> bytes:
+    start = f'{SHORT}, "name": "'.encode()
+    return start + b"x" * (size - len(start) - 2) + b'"}'
+
+
+def in_chunks(body: bytes) -> Iterator[bytes]:
+    for at in range(0, len(body), 65_536):
+        yield body[at : at + 65_536]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [1024 * 1024 + 1, TWO_MIB])
+def test_a_body_above_a_mebibyte_is_too_large_announced_or_chunked(
+    client: TestClient, size: int, chunked: bool
+) -> None:
+    body = padded(size)
+    response = post(client, in_chunks(body) if chunked else body)
+    assert problem(response, 413)["detail"] == "the body is larger than 1048576 bytes"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_a_mebibyte_is_read_and_its_fault_cut_short(client: TestClient, chunked: bool) -> None:
+    body = padded(1024 * 1024)
+    response = post(client, in_chunks(body) if chunked else body)
+    assert problem(response, 422)["errors"][0]["value"] == "x" * 100
+    assert len(response.content) < 2000
+
+
+def test_of_80000_faults_the_first_hundred_are_named(client: TestClient) -> None:
+    body = json.dumps({f"k{number}": 1 for number in range(80_000)}).encode()
+    assert len(body) <= 1024 * 1024
+    refusal = problem(post(client, body), 422)
+    assert len(refusal["errors"]) == 100
+    assert refusal["detail"].endswith("; and 80001 more")
+
+
+@pytest.mark.parametrize("length", [b"-1", b"x", b"1e3", b"9" * 30, b"\xb3", b"0"])
+def test_a_wrong_content_length_is_no_way_around(client: TestClient, length: bytes) -> None:
+    response = post(client, padded(TWO_MIB), **{"content-length": length})
+    assert response.status_code in (400, 413)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/problem+json"],
+)
+def test_another_media_type_is_refused(client: TestClient, media_type: str) -> None:
+    """A form can be sent by any page of the web, without asking."""
+    refusal = problem(
+        client.post("/experiments", content=json.dumps(spec()), headers={"content-type": media_type}), 415
+    )
+    assert refusal["detail"] == "send the spec as application/json"
+
+
+def test_no_media_type_is_refused(client: TestClient) -> None:
+    problem(client.post("/experiments", content=json.dumps(spec())), 415)
+
+
+@pytest.mark.parametrize("priority", ["-101", "101", "1.5", "x", "", "9" * 5000, "nan", "%00"])
+def test_a_priority_out_of_range_is_refused(client: TestClient, priority: str) -> None:
+    (fault,) = problem(client.post(f"/experiments?priority={priority}", json=spec()), 422)["errors"]
+    assert (fault["pointer"], fault["allowed"]) == ("?priority", "an integer from -100 to 100")
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "allowed"),
+    [
+        ("limit=0", "?limit", "an integer from 1 to 500"),
+        ("limit=501", "?limit", "an integer from 1 to 500"),
+        ("limit=x", "?limit", "an integer from 1 to 500"),
+        ("state=done", "?state", "queued, running, paused, succeeded, failed, cancelled"),
+        ("cursor=x", "?cursor", "text that matches ^[0-9]{1,18}$"),
+        ("cursor=-1", "?cursor", "text that matches ^[0-9]{1,18}$"),
+        ("cursor=" + "9" * 19, "?cursor", "text that matches ^[0-9]{1,18}$"),
+        ("cursor=1%0A", "?cursor", "text that matches ^[0-9]{1,18}$"),
+        (f"dataset={'x' * 101}", "?dataset", "text of at most 100 characters"),
+        ("stat=queued", "?stat", "state, dataset, model, importance_weight, limit, cursor"),
+        ("%FF=1", "?\ufffd", "state, dataset, model, importance_weight, limit, cursor"),
+        ("state=queued&state=running", "?state", None),
+    ],
+)
+def test_a_bad_query_parameter_is_named(client: TestClient, query: str, pointer: str, allowed: str | None) -> None:
+    (fault,) = problem(client.get(f"/experiments?{query}"), 422)["errors"]
+    assert (fault["pointer"], fault["allowed"]) == (pointer, allowed)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", path) for path in ("/livez", "/readyz", "/version", "/workers")),
+        *(("GET", f"/experiments/1{path}") for path in ("", "/curve", "/events")),
+        ("POST", "/experiments/1/cancel"),
+    ],
+)
+def test_no_route_ignores_a_query_parameter_that_it_does_not_know(client: TestClient, method: str, path: str) -> None:
+    assert "?dry_run" in problem(client.request(method, f"{path}?dry_run=true"), 422)["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nope", "/experiments/1/nope", "/experiments/1/curve/2", "/%00", "/%FF%FE", "//"]
+)
+def test_a_path_where_nothing_is_is_not_found(client: TestClient, path: str) -> None:
+    refusal = problem(client.get(f"http://127.0.0.1:8000{path}"), 404)
+    refusal["instance"].encode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/experiments", {"GET", "POST"}),
+        ("DELETE", "/experiments", {"GET", "POST"}),
+        ("POST", "/experiments/1", {"GET"}),
+        ("GET", "/experiments/1/cancel", {"POST"}),
+        ("POST", "/livez", {"GET"}),
+        ("TRACE", "/workers", {"GET"}),
+        ("BREW", "/workers", {"GET"}),
+    ],
+)
+def test_a_method_that_is_not_for_a_path_is_405(client: TestClient, method: str, path: str, allow: set[str]) -> None:
+    response = client.request(method, path)
+    assert problem(response, 405)["detail"] == f"{method} is not for this path"
+    assert set(response.headers["allow"].split(", ")) <= allow
+
+
+_junk: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_fields = st.sampled_from(
+    ["name", "dataset", "model", "loss", "optimizer", "batch_size", "epochs", "seed", "precision"]
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.dictionaries(_fields, _junk, min_size=1, max_size=4))
+def test_whatever_json_is_sent_the_answer_is_no_500(client: TestClient, fields: Json) -> None:
+    body = json.dumps({**fields, "importance_weight": "none"})
+    problem(post(client, body), 422)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=40))
+def test_whatever_bytes_are_sent_the_answer_is_no_500(client: TestClient, body: bytes) -> None:
+    response = post(client, body)
+    problem(response, response.status_code)
+    assert response.status_code in (400, 422)

@@ -1,0 +1,87 @@
+"""Opening in order: a home that can be written, one service a home, a database of our revision; or one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.opening import HomeUnusable, open_store, prepare_home, sole_service
+from core.settings import Settings, load_settings
+from core.store import schema
+from core.store.errors import DatabaseBroken, SchemaBehind
+
+REDIS = "redis://127.0.0.1:1/0"
+
+
+def at(home: Path, database_url: str = "", broker_url: str = "") -> Settings:
+    return load_settings(home=home, database_url=database_url, broker_url=broker_url)
+
+
+def test_a_home_is_made_with_its_parents_and_left_clean(tmp_path: Path) -> None:
+    home = tmp_path / "a" / "b"
+    prepare_home(at(home))
+    prepare_home(at(home))
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("home", ["file", "file/below", "/proc/ballast"])
+def test_a_home_that_cannot_be_written_is_one_sentence(tmp_path: Path, home: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HomeUnusable, match=r"^cannot write to .*: set BALLAST_HOME to a folder that you may write to$"):
+        prepare_home(at(tmp_path / home))
+
+
+@pytest.mark.parametrize("broker_url", ["", REDIS])
+def test_a_second_service_on_the_same_home_is_told_who_is_there(tmp_path: Path, broker_url: str) -> None:
+    settings = at(tmp_path / "home", broker_url=broker_url)
+    code = (
+        "import sys; from pathlib import Path; from core.opening import sole_service;"
+        "from core.settings import load_settings;"
+        f"settings = load_settings(home={str(settings.home)!r}, database_url='', broker_url={broker_url!r});"
+        "held = sole_service(settings); held.__enter__(); print('held', flush=True); sys.stdin.read()"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == b"held\n"
+    with pytest.raises(HomeUnusable, match=f"is served already, by process {first.pid} on "), sole_service(settings):
+        pass
+    first.kill()  # whatever ends it, the kernel lets go
+    first.communicate()
+    with sole_service(settings):
+        pass
+
+
+def test_two_homes_on_one_sqlite_file_are_two_services_on_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    with (
+        sole_service(at(tmp_path / "one", url)),
+        pytest.raises(HomeUnusable, match="is served already"),
+        sole_service(at(tmp_path / "two", url)),
+    ):
+        pass
+
+
+def test_services_with_servers_of_their_own_hold_nothing(tmp_path: Path) -> None:
+    settings = at(tmp_path / "home", "postgresql://db/ballast", REDIS)
+    with sole_service(settings), sole_service(settings):
+        assert not settings.home.exists()
+
+
+def test_a_sqlite_file_in_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    settings = at(tmp_path / "home", f"sqlite:///{tmp_path}/nowhere/ballast.db")
+    sentence = r"^cannot write to .*/nowhere \(.*\): correct BALLAST_DATABASE_URL$"
+    with pytest.raises(HomeUnusable, match=sentence), sole_service(settings):
+        pass
+    with pytest.raises(DatabaseBroken):
+        open_store(settings)
+
+
+def test_a_database_without_our_schema_is_not_opened(tmp_path: Path) -> None:
+    settings = at(tmp_path / "home")
+    with pytest.raises(SchemaBehind, match="ballast db upgrade"):
+        open_store(settings)
+    schema.upgrade(settings.database_url)
+    open_store(settings).close()
