@@ -1,12 +1,12 @@
 """Every error as an RFC 9457 problem (CONTRACT §1): one sentence; for a bad body each field and what is allowed."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -49,7 +49,8 @@ def problem(
     ).model_dump(exclude={"errors"})
     if faults:
         body["errors"] = [asdict(fault) for fault in faults]
-    return Response(orjson.dumps(body), status, {**(headers or {}), "X-Request-ID": request_id}, MEDIA_TYPE)
+    content = json.dumps(body)  # orjson stumbles over an integer of more than 64 bits
+    return Response(content, status, {**(headers or {}), "X-Request-ID": request_id}, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:

@@ -17,7 +17,9 @@ from core.faults import Fault, faults_of
 PREFIX = "BALLAST_"
 SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file that `<name>_FILE` names
 
-_DATABASE = re.compile(r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://.")
+_DATABASE = re.compile(
+    r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
+)
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 

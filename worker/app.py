@@ -31,11 +31,11 @@ def make_app(settings: Settings, drain: Callable[[], None], leave: Leave) -> Cel
         def start(self, _parent: Any) -> None:
             threading.Thread(target=poll, name="poll", daemon=True).start()
 
-        def close(self, _parent: Any) -> None:
-            leave.now()  # a remote shutdown sends no signal
+        def close(self, parent: Any) -> None:
+            leave.now(parent.exitcode or 0)  # a remote shutdown sends no signal, nor does Celery when it fails
 
-        def terminate(self, _parent: Any) -> None:
-            leave.now()
+        def terminate(self, parent: Any) -> None:
+            self.close(parent)
 
     def poll() -> None:
         while not leave.wait(0.3 if settings.embedded_broker else 1.0):

@@ -5,7 +5,8 @@ import threading
 import structlog
 
 from core.settings import Settings
-from core.store import claims
+from core.states import WorkerState
+from core.store import claims, workers
 from core.store.errors import DatabaseBroken, DatabaseUnavailable
 from core.store.session import Store
 from worker.heartbeat import Heartbeat, Held
@@ -33,8 +34,10 @@ class Drain:
         if not self._busy.acquire(blocking=False):
             return
         try:
-            while self._run_next():
-                pass
+            if self._run_next():
+                while self._run_next():
+                    pass
+                self._heartbeat.beat_now()
         except (DatabaseUnavailable, DatabaseBroken) as error:
             log.warning("trying again at the next poll", error=str(error))
         except Exception:  # our own fault; whoever polls must live on. What was held goes back when its lease ends
@@ -51,6 +54,8 @@ class Drain:
             return False
         with self._store.writing() as tx:
             claim = claims.claim(tx, self._worker_id, self._lease_ms)
+            if claim:
+                workers.seen(tx, self._worker_id, WorkerState.BUSY, claim.experiment_id)
         if claim is None:
             return False
         self._heartbeat.held = Held(claim, self._leave)

@@ -58,8 +58,8 @@ class Heartbeat:
         except ClaimLost:
             held.lost = True
 
-    def say_goodbye(self) -> None:
-        """The last sign of life. A database that is away learns of it by our silence."""
+    def beat_now(self) -> None:
+        """Out of turn, when there is news. A database that is away learns of it at the next beat, or by our silence."""
         with contextlib.suppress(DatabaseUnavailable, DatabaseBroken):
             self.beat()
 

@@ -12,10 +12,13 @@ import threading
 class Leave:
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.status = 0  # with which the process is to end; any other than 0 and the launcher restarts it
 
-    def now(self) -> None:
-        """Fit to be called inside a signal handler."""
-        self._event.set()
+    def now(self, status: int = 0) -> None:
+        """Fit to be called inside a signal handler. Who says it first decides on the status."""
+        if not self._event.is_set():
+            self.status = status
+            self._event.set()
 
     def is_set(self) -> bool:
         return self._event.is_set()

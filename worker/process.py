@@ -59,20 +59,25 @@ def work(settings: Settings, device: str, slot: int) -> None:
         if not drain.wait_until_idle(settings.grace_seconds):
             log.error("did not stop in time: ends now, and the lease ends by itself", grace=settings.grace_seconds)
             os._exit(1)
-        heartbeat.say_goodbye()
+        heartbeat.beat_now()
         time.sleep(0.5)  # Celery's own end takes so long on Redis; in a folder several seconds, for nothing
-        os._exit(0)
+        os._exit(leave.status)
 
-    threading.Thread(target=farewell, name="farewell", daemon=True).start()
+    goodbye = threading.Thread(target=farewell, name="farewell", daemon=True)
+    goodbye.start()
     log.info("ready", device=device, worker=worker_id)
     app = make_app(settings, drain, leave)
     node = f"ballast-{slot}@{socket.gethostname()}"
-    app.worker_main(
-        [
-            *("--quiet", "worker", "--pool=threads", "--concurrency=1", "--loglevel=WARNING", f"--hostname={node}"),
-            *("--without-gossip", "--without-mingle", "--task-events"),
-        ]
-    )
+    try:
+        app.worker_main(
+            [
+                *("--quiet", "worker", "--pool=threads", "--concurrency=1", "--loglevel=WARNING", f"--hostname={node}"),
+                *("--without-gossip", "--without-mingle", "--task-events"),
+            ]
+        )
+    finally:
+        if leave.is_set():
+            goodbye.join()  # Celery may be done before we are
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     if not sys.stdout.isatty():
-        for row in rows:
+        for row in (columns, *rows):
             print("\t".join(cell(value) for value in row))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)

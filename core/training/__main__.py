@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from core.errors import BallastError
-from core.faults import faults_of
+from core.faults import faults_of, without_repeats
 from core.results import CurveHead, EpochResult, curve
 from core.spec import Spec
 from core.states import State
@@ -61,7 +61,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _read_spec(path: Path) -> Spec:
     try:
-        sent = json.loads(sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8"))
+        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
+        sent = json.loads(text, object_pairs_hook=without_repeats)
     except OSError as error:
         raise _BadSpec(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -85,15 +85,19 @@ def test_one_experiment_from_submission_to_its_end(ballast: Ballast, store: Stor
     said = ballast("submit", file, "--priority", "5")
     number = said.split()[1]
     assert said == f"experiment {number} is queued: follow it with `ballast curve {number}`\n"
-    assert ballast("list") == f"{number}\tqueued\t16:1\tmnist\tcnn\t0/3\té 16:1\n"
+    assert (
+        ballast("list")
+        == f"id\tstate\tweight\tdata set\tmodel\tepochs\tname\n{number}\tqueued\t16:1\tmnist\tcnn\t0/3\té 16:1\n"
+    )
 
     claim = claimed(store, worker_id=a_worker(store, "gpu1", 7))
     with store.writing() as tx:
         claims.record(tx, claim, result(1))
     with store.writing() as tx:
         claims.record(tx, claim, result(2))
-    assert ballast("curve", number) == "1\t0.5\t0.5\t0.5\t0.95\n2\t0.5\t0.5\t0.25\t0.95\n"
-    assert ballast("curve", number, "--after", "1") == "2\t0.5\t0.5\t0.25\t0.95\n"
+    header = "epoch\tbase in-domain\tbase out-of-domain\ttrain loss\taccuracy\n"
+    assert ballast("curve", number) == header + "1\t0.5\t0.5\t0.5\t0.95\n2\t0.5\t0.5\t0.25\t0.95\n"
+    assert ballast("curve", number, "--after", "1") == header + "2\t0.5\t0.5\t0.25\t0.95\n"
     shown = ballast("show", number)
     for line in (f"id\t{number}", "state\trunning", "worker\tgpu1:7", "priority\t5", "epochs\t2/3"):
         assert line in shown.splitlines()

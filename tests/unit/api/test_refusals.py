@@ -43,6 +43,8 @@ def post(client: TestClient, content: Any, **headers: str | bytes) -> Any:
         (f'"name": "{"x" * 201}"', "/name", "x" * 100),
         ('"epochs": 0', "/epochs", 0),
         ('"epochs": 1e2', "/epochs", 100.0),
+        (f'"epochs": {2**64}', "/epochs", 2**64),
+        (f'"name": {-(10**99)}', "/name", -(10**99)),
         (f'"epochs": {10**100}', "/epochs", "a number of more than 100 digits"),
         ('"epochs": {"\\ud800": NaN}', "/epochs", '{"\\ud800": NaN}'),
         ('"label_noise": 0.1', "/label_noise", 0.1),

@@ -35,7 +35,7 @@ _sides = st.decimals("0.000001", 1_000_000, places=6).map(lambda side: f"{side:f
 
 
 def _datasets() -> st.SearchStrategy[Json]:
-    digits = {"base_class": st.sampled_from("01234"), "other_class": st.sampled_from("56789")}
+    digits = {"base_class": st.sampled_from("0234"), "other_class": st.sampled_from("56789")}
     animals = {"base_class": st.sampled_from(["dog", "horse"]), "other_class": st.sampled_from(["cat", "ship"])}
     folder = st.builds(
         lambda folder, classes, rest: {

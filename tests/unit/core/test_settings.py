@@ -188,11 +188,26 @@ def test_no_other_host_is_served_yet(monkeypatch: pytest.MonkeyPatch, host: str)
         load_settings()
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///?x", "postgresql://", "x"])
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///?x", "postgresql://", "postgresql://a@b:xx/c", "x"],
+)
 def test_a_database_is_a_file_or_a_server(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("BALLAST_DATABASE_URL", url)
     with pytest.raises(SettingsError, match="BALLAST_DATABASE_URL"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql://db", "postgresql://db/x", "postgresql://me@db:5432/x", "postgresql+psycopg://me:p:/#@db/x"),
+        *("postgresql:///x?host=/run/postgresql", "postgresql://me:p%40@[::1]:5432/x", "sqlite:////var/ballast.db"),
+    ],
+)
+def test_every_usual_form_of_a_database_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("BALLAST_DATABASE_URL", url)
+    assert load_settings().database_url == url
 
 
 @pytest.mark.parametrize("url", ["redis://", "redis://host:port/0", "redis://host:99999", "redis://[::1", "http://x"])
@@ -220,6 +235,7 @@ def test_a_child_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "PORT": "1234",
         "DEVICE": "cuda:1",
         "LEASE_SECONDS": "0.25",
+        "HEARTBEAT_SECONDS": "0.1",
         "LOG": "json",
     }.items():
         monkeypatch.setenv(f"BALLAST_{name}", value)
