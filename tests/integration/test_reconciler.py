@@ -193,7 +193,7 @@ def test_training_must_stop_when_the_worker_leaves(store: Store, settings: Setti
     heartbeat.beat()
     assert the_worker(store).state is WorkerState.LEAVING
     heartbeat.held = None
-    heartbeat.say_goodbye()
+    heartbeat.beat_now()
     assert the_worker(store).state is WorkerState.GONE
 
 
