@@ -89,7 +89,11 @@ def curve(head: CurveHead, rows: Sequence[EpochResult], after: int = 0) -> dict[
 
     points = [point for row in rows for point in row.loss]
     return {
-        **head._asdict(),
+        "id": head.id,
+        "state": head.state,
+        "attempt": head.attempt,
+        "epochs_done": head.epochs_done,
+        "epochs_total": head.epochs_total,
         "epoch": [row.epoch for row in rows],
         "base_fraction_in_domain": column(
             "base_fraction_in_domain",
@@ -120,7 +124,10 @@ def curve(head: CurveHead, rows: Sequence[EpochResult], after: int = 0) -> dict[
             "value": [finite("loss", point.iteration, _short(point.value)) for point in points],
         },
         "nonfinite": nonfinite,
+        "diverged_at": head.diverged_at,
+        "replay_mismatch_from": head.replay_mismatch_from,
         "next_after": rows[-1].epoch if rows else after,
+        "complete": head.complete,
     }
 
 

@@ -33,10 +33,9 @@ NOT_A_NUMBER = (
 def test_a_curve_has_the_keys_of_the_contract_and_columns_as_long_as_its_epochs() -> None:
     whole = curve(HEAD, [result(1), result(2), result(3)])
     assert list(whole) == [
-        *("id", "state", "attempt", "epochs_done", "epochs_total", "diverged_at", "replay_mismatch_from", "complete"),
-        "epoch",
+        *("id", "state", "attempt", "epochs_done", "epochs_total", "epoch"),
         *COLUMNS,
-        *("loss", "nonfinite", "next_after"),
+        *("loss", "nonfinite", "diverged_at", "replay_mismatch_from", "next_after", "complete"),
     ]
     assert whole["epoch"] == [1, 2, 3]
     assert {len(whole[column]) for column in COLUMNS} == {3}
