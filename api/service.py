@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from typing import IO
 
 import uvicorn
@@ -24,6 +25,10 @@ class PortInUse(BallastError):
     """Somebody else listens there."""
 
 
+class CannotTrain(BallastError):
+    """This installation has no torch."""
+
+
 def bind(settings: Settings) -> socket.socket:
     """A socket that listens at the address of the settings. Raises PortInUse."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -31,6 +36,7 @@ def bind(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(2048)  # at once: two that are only bound do not notice each other
     except OSError as error:
         listener.close()
         raise PortInUse(
@@ -70,20 +76,36 @@ def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
         while thread.is_alive() and not server.started:
             time.sleep(0.01)
         try:
+            if not thread.is_alive():
+                raise PortInUse(f"the API did not start at {settings.address}: its log says why")
             yield
         finally:
             server.should_exit = True
             thread.join()
 
 
+def require_torch() -> None:
+    """Raises CannotTrain."""
+    if find_spec("torch") is None:
+        raise CannotTrain("this host cannot train: pip install -c constraints.txt -e '.[worker]'")
+
+
+def launcher_command(workers: int | None) -> list[str]:
+    """What serves the devices of this host. Raises CannotTrain."""
+    require_torch()
+    count = [] if workers is None else ["--workers", str(workers)]
+    return [sys.executable, "-P", "-m", "worker", *count]
+
+
 @contextmanager
 def launcher(settings: Settings, workers: int | None, log: IO[bytes] | None) -> Iterator[subprocess.Popen[bytes]]:
     """The worker launcher, in a session of its own (Ctrl-C is ours to pass on) and on a leash (it ends when we do)."""
-    command = [sys.executable, "-P", "-m", "worker", "--leash"]
-    if workers is not None:
-        command += ["--workers", str(workers)]
     process = subprocess.Popen(
-        command, env=settings.child_environment(), stdin=subprocess.PIPE, stderr=log, start_new_session=True
+        [*launcher_command(workers), "--leash"],
+        env=settings.child_environment(),
+        stdin=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
     )
     try:
         yield process

@@ -3,7 +3,6 @@
 A ring carries nothing that matters. Losing it costs latency, never a result, so it never fails its caller.
 """
 
-import time
 from typing import Any
 
 import structlog
@@ -46,17 +45,17 @@ class Doorbell:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._app = celery_app(settings, "ballast-doorbell", self._transport_options())
-        self._silent_since: float | None = None
+        self._silent = False
 
     def ring(self) -> None:
         """Tell one worker that there is work. Takes 0.3 s at most, also when the broker is dead, and never raises."""
         try:
             self._app.send_task(TASK, queue=QUEUE, retry=False, expires=600)
-            self._silent_since = None
+            self._silent = False
         except Exception as error:  # whatever it is: what the bell is rung for is committed already
-            if self._silent_since is None:  # said once an outage: every worker polls, so nothing is lost
+            if not self._silent:  # said once an outage: every worker polls, so nothing is lost
                 log.warning("the broker does not answer: workers find work by polling", error=str(error))
-                self._silent_since = time.monotonic()
+                self._silent = True
 
     def check(self) -> None:
         """Raises BrokerUnreachable."""

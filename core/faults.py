@@ -4,14 +4,17 @@ allowed is read from the JSON schema, so that a refusal and the OpenAPI document
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from core.errors import BallastError
 from core.spec import Spec
 
 MAX_VALUE = 100  # characters of an offending value that are echoed
@@ -67,6 +70,22 @@ def shown(value: Any) -> Any:
     except (RecursionError, ValueError):
         return "too large to show"
     return text.encode("utf-8", "replace").decode()[:MAX_VALUE]
+
+
+class UnreadableSpec(BallastError):
+    """The file is not there, or holds no JSON."""
+
+
+def read_json(file: Path) -> Any:
+    """The JSON value in `file`, or in standard input for `-`. Raises UnreadableSpec."""
+    name = "standard input" if file == Path("-") else str(file)
+    try:
+        text = sys.stdin.read() if file == Path("-") else file.read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=without_repeats)
+    except OSError as error:
+        raise UnreadableSpec(f"cannot read {name}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UnreadableSpec(f"{name} is not JSON: {error}") from None
 
 
 def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from core.errors import BallastError
 from core.settings import Settings
 from core.store import schema
+from core.store.errors import SchemaMissing
 from core.store.session import Store
 
 
@@ -41,7 +42,7 @@ def sole_service(settings: Settings) -> Iterator[None]:
     if settings.embedded_broker:
         files.append(settings.home / "service.lock")
     if settings.embedded_database:
-        files.append(Path(f"{settings.database_url.removeprefix('sqlite:///')}.lock"))
+        files.append(settings.sqlite_file.with_name(f"{settings.sqlite_file.name}.lock"))
     with ExitStack() as stack:
         for file in files:
             stack.enter_context(_locked(file))
@@ -71,13 +72,19 @@ def _locked(path: Path) -> Iterator[None]:
 
 def open_store(settings: Settings) -> Store:
     """A store that this process may use. Raises StoreError: unreachable, a revision behind, another machine's file."""
-    if settings.embedded_database:
-        prepare_home(settings)
-    store = Store(settings.database_url)
-    schema.require(store)
+    store = checked_store(settings)
     if settings.embedded_database:
         with store.writing() as tx:
             schema.adopt(tx, machine_id(), socket.gethostname())
+    return store
+
+
+def checked_store(settings: Settings) -> Store:
+    """A store whose database is there and has our schema. Changes nothing. Raises StoreError."""
+    if settings.embedded_database and not settings.sqlite_file.exists():
+        raise SchemaMissing
+    store = Store(settings.database_url)
+    schema.require(store)
     return store
 
 

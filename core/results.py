@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 LOSS_POINT_EVERY = 100  # iterations, counted through epochs
@@ -84,9 +84,6 @@ def curve(head: CurveHead, rows: Sequence[EpochResult], after: int = 0) -> dict[
         nonfinite.setdefault(column, {})[str(key)] = _kind(value)
         return None
 
-    def column(name: str, values: list[float | None]) -> list[float | None]:
-        return [finite(name, row.epoch, value) for row, value in zip(rows, values, strict=True)]
-
     points = [point for row in rows for point in row.loss]
     return {
         "id": head.id,
@@ -95,29 +92,7 @@ def curve(head: CurveHead, rows: Sequence[EpochResult], after: int = 0) -> dict[
         "epochs_done": head.epochs_done,
         "epochs_total": head.epochs_total,
         "epoch": [row.epoch for row in rows],
-        "base_fraction_in_domain": column(
-            "base_fraction_in_domain",
-            [_tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain) for row in rows],
-        ),
-        "base_fraction_out_of_domain": column(
-            "base_fraction_out_of_domain",
-            [_tested(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain) for row in rows],
-        ),
-        "train_loss": column("train_loss", [_short(row.train_loss) for row in rows]),
-        "accuracy_in_domain": column(
-            "accuracy_in_domain",
-            [_tested(row.correct_in_domain, row.n_in_domain, row.finite_in_domain) for row in rows],
-        ),
-        "train_accuracy_base": column(
-            "train_accuracy_base", [_trained(row, row.train_correct_base, row.train_n_base) for row in rows]
-        ),
-        "train_accuracy_other": column(
-            "train_accuracy_other", [_trained(row, row.train_correct_other, row.train_n_other) for row in rows]
-        ),
-        "finite_logits": [
-            _share(row.finite_in_domain + row.finite_out_of_domain, row.n_in_domain + row.n_out_of_domain)
-            for row in rows
-        ],
+        **{name: [finite(name, row.epoch, measure(row)) for row in rows] for name, measure in _MEASURES.items()},
         "seconds": [round(row.seconds, 4) for row in rows],
         "loss": {
             "iteration": [point.iteration for point in points],
@@ -153,3 +128,18 @@ def _kind(value: float) -> str:
     if math.isnan(value):
         return "nan"
     return "inf" if value > 0 else "-inf"
+
+
+_MEASURES: dict[str, Callable[[EpochResult], float | None]] = {
+    "base_fraction_in_domain": lambda row: _tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain),
+    "base_fraction_out_of_domain": lambda row: _tested(
+        row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain
+    ),
+    "train_loss": lambda row: _short(row.train_loss),
+    "accuracy_in_domain": lambda row: _tested(row.correct_in_domain, row.n_in_domain, row.finite_in_domain),
+    "train_accuracy_base": lambda row: _trained(row, row.train_correct_base, row.train_n_base),
+    "train_accuracy_other": lambda row: _trained(row, row.train_correct_other, row.train_n_other),
+    "finite_logits": lambda row: _share(
+        row.finite_in_domain + row.finite_out_of_domain, row.n_in_domain + row.n_out_of_domain
+    ),
+}

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
         filled = {
             "home": home,
             "data_dir": self.data_dir.expanduser().absolute() if self.data_dir != Path() else home / "data",
-            "database_url": self.database_url or f"sqlite:///{home / 'ballast.db'}",
+            "database_url": self.database_url or f"sqlite:///{quote(str(home / 'ballast.db'))}",
             "broker_url": self.broker_url or "filesystem://localhost//",
             "url": (self.url or self.address).rstrip("/"),
         }
@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     @property
     def embedded_database(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+    @property
+    def sqlite_file(self) -> Path:
+        """Where an embedded database lies."""
+        return Path(unquote(self.database_url.removeprefix("sqlite:///").partition("?")[0]))
 
     @property
     def embedded_broker(self) -> bool:
@@ -134,6 +139,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Settings from the environment. Raises SettingsError with one sentence a fault."""
     try:
         return Settings(**{**_from_files(), **overrides})
+    except RuntimeError as error:  # a home of nobody's, such as ~nobody-of-this-name
+        raise SettingsError(f"{PREFIX}HOME or {PREFIX}DATA_DIR: {error}") from None
     except ValidationError as error:
         faults = faults_of(error, None, Settings.model_json_schema())
         raise SettingsError("; ".join(map(_sentence, faults))) from None

@@ -10,7 +10,7 @@ MAX_CPU_PROCESSES = 4
 
 
 def plan(settings: Settings, processes: int | None) -> list[str]:
-    """One device name a process. `processes` overrides how many."""
+    """One device name a process: at most `processes` GPUs, or so many processes on the CPU."""
     if settings.device != "auto":
         return [settings.device] * (processes or (_cpu_processes() if settings.device == "cpu" else 1))
     gpus = _gpu_count()
@@ -24,12 +24,16 @@ def _cpu_processes() -> int:
 
 
 def _gpu_count() -> int:
-    """From the driver: asking torch would create a CUDA context in the launcher."""
+    """From the driver, which does not know what CUDA_VISIBLE_DEVICES hides: asking torch would create a CUDA context in
+    the launcher."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return 0
     try:
-        return int(pynvml.nvmlDeviceGetCount())
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is None:
+            return int(pynvml.nvmlDeviceGetCount())
+        return sum(name.strip() not in ("", "-1") for name in visible.split(","))
     finally:
         pynvml.nvmlShutdown()

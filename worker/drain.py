@@ -1,5 +1,6 @@
 """`drain`: claim an experiment, run it, claim again until SQL has nothing for this device. One at a time a process."""
 
+import os
 import threading
 
 import structlog
@@ -11,9 +12,11 @@ from core.store.errors import DatabaseBroken, DatabaseUnavailable
 from core.store.session import Store
 from worker.heartbeat import Heartbeat, Held
 from worker.leave import Leave
-from worker.runner import Runner
+from worker.runner import DeviceBroken, Runner
 
 log = structlog.get_logger()
+
+DEVICE_BROKEN = 70  # an exit status: the launcher restarts the process
 
 
 class Drain:
@@ -40,6 +43,9 @@ class Drain:
                 self._heartbeat.beat_now()
         except (DatabaseUnavailable, DatabaseBroken) as error:
             log.warning("trying again at the next poll", error=str(error))
+        except DeviceBroken as error:  # nothing more is written: the lease ends by itself, and counts as a failure
+            log.critical("the device is broken: another process takes over", error=str(error))
+            os._exit(DEVICE_BROKEN)
         except Exception:  # our own fault; whoever polls must live on. What was held goes back when its lease ends
             log.exception("trying again at the next poll")
         finally:

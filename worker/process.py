@@ -37,6 +37,10 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # root in a container is common, and no pickle is read
     try:
+        torch.zeros(1, device=arguments.device)
+    except (RuntimeError, AssertionError) as error:  # before it claims what it cannot run
+        sys.exit(f"ballast: the device {arguments.device} cannot be used: {str(error).partition(chr(10))[0]}")
+    try:
         work(settings, arguments.device, arguments.slot)
     except BallastError as error:  # the launcher tries again
         sys.exit(f"ballast: {error}")

@@ -28,6 +28,10 @@ T = TypeVar("T")
 _PATIENTLY = stamina.RetryingCaller(attempts=None, timeout=None, wait_max=2.0)
 
 
+class DeviceBroken(Exception):
+    """The device fails whatever it is asked from now on, in this process: only another process can use it."""
+
+
 class Runner:
     def __init__(self, store: Store, settings: Settings, device: str) -> None:
         self._store = store
@@ -57,6 +61,8 @@ class Runner:
         except StoreError:
             raise  # not the experiment's fault
         except Exception as error:
+            if isinstance(error, torch.AcceleratorError):
+                raise DeviceBroken(f"{self._device}: {_first_line(error)}") from error
             if _is_out_of_memory(error):
                 return self._fail(claim, None, ErrorKind.OUT_OF_MEMORY, f"{self._device}: {_first_line(error)}")
             message = f"{type(error).__name__}: {_first_line(error)}"

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ EPOCHS = 100
 
 
 class DemoFailed(BallastError):
-    """An experiment of the demo did not succeed."""
+    """The demo could not be played to its end."""
+
+
+class NotSucceeded(DemoFailed):
+    """One of its experiments failed."""
 
 
 def spec(importance_weight: str) -> dict[str, Any]:
@@ -40,26 +45,32 @@ def spec(importance_weight: str) -> dict[str, Any]:
 
 def play(folder: Path, workers: int | None) -> None:
     """Run the demo and write `folder`/curves.json and figure.png. Raises BallastError."""
+    curves_file, figure_file = folder / "curves.json", folder / "figure.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for file in (curves_file, figure_file):
+            file.open("ab").close()  # better now than after the training
     except OSError as error:
-        raise DemoFailed(f"cannot write to {folder}: {error.strerror}") from None
+        raise DemoFailed(f"cannot write {error.filename}: {error.strerror}") from None
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="ballast-demo-") as home:
         settings = load_settings(home=Path(home), port=free_port(), database_url="", broker_url="", host="127.0.0.1")
         logs.configure(settings, logging.WARNING)
-        with (Path(home) / "workers.log").open("wb") as log, service(settings, workers, log):
+        log_file = Path(home) / "workers.log"
+        with log_file.open("wb") as log, service(settings, workers, log) as launcher:
             console.print(f"serving {settings.address}; posting {len(WEIGHTS)} experiments", highlight=False)
             client = Client(settings.address)
             experiments = [client.submit(spec(weight)) for weight in WEIGHTS]
-            watch(client, [experiment["id"] for experiment in experiments], console)
+            for _ in watch(client, [experiment["id"] for experiment in experiments], console):
+                if launcher.poll() is not None:
+                    raise DemoFailed(f"the workers ended: {log_file.read_text()[-500:].strip()}")
             curves = [client.curve(experiment["id"]) for experiment in experiments]
             client.close()
-    report(folder, curves)
+    report(curves, curves_file, figure_file)
 
 
-def watch(client: Client, ids: list[int], console: Console) -> None:
-    """A live progress bar an experiment, until all have ended."""
+def watch(client: Client, ids: list[int], console: Console) -> Iterator[None]:
+    """A live progress bar an experiment, until all have ended; yields after every look. Raises NotSucceeded."""
     columns = (
         TextColumn("{task.description:>6}"),
         BarColumn(),
@@ -79,21 +90,23 @@ def watch(client: Client, ids: list[int], console: Console) -> None:
                     progress.stop_task(bar)
                     del bars[id_]
                     if experiment["state"] != State.SUCCEEDED:
-                        raise DemoFailed(f"experiment {id_} {experiment['state']}: {experiment['error']}")
+                        error = experiment["error"] or {"kind": "cancelled", "message": "somebody cancelled it"}
+                        raise NotSucceeded(f"experiment {id_} {error['kind']}: {error['message']}")
+            yield
             time.sleep(0.2)
 
 
-def report(folder: Path, curves: list[dict[str, Any]]) -> None:
+def report(curves: list[dict[str, Any]], curves_file: Path, figure_file: Path) -> None:
     table = [
         (weight, *(curve[column][epoch - 1] for column in _SHOWN for epoch in _EPOCHS))
         for weight, curve in zip(WEIGHTS, curves, strict=True)
     ]
     print_table(("weight", *(f"{name} @{epoch}" for name in _SHOWN.values() for epoch in _EPOCHS)), table)
     document = [{"importance_weight": weight, "curve": curve} for weight, curve in zip(WEIGHTS, curves, strict=True)]
-    (folder / "curves.json").write_text(json.dumps(document, indent=1))
+    curves_file.write_text(json.dumps(document, indent=1))
     lines = [Line(weight, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
-    draw(lines, folder / "figure.png", "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0")
-    print(f"wrote {folder / 'curves.json'} and {folder / 'figure.png'}")
+    draw(lines, figure_file, "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0")
+    print(f"wrote {curves_file} and {figure_file}")
 
 
 _SHOWN = {"base_fraction_in_domain": "in-domain", "base_fraction_out_of_domain": "out-of-domain"}

@@ -9,8 +9,10 @@ from typing import NoReturn
 import typer
 
 from api.cli import run, show
+from api.cli.demo import NotSucceeded
 from api.client import Refused, Unreachable
 from core.errors import BallastError
+from core.faults import UnreadableSpec
 
 app = typer.Typer(
     name="ballast",
@@ -27,6 +29,10 @@ def main() -> None:
         app()
     except Unreachable as error:
         _end(error, 3)
+    except NotSucceeded as error:
+        _end(error, 4)
+    except UnreadableSpec as error:
+        _end(error, 2)
     except Refused as error:
         _end(error, 2 if error.status == 422 else 1)
     except BallastError as error:

@@ -1,25 +1,33 @@
 """Commands that touch the machine. Whatever needs torch is a subprocess of its own."""
 
+import os
 import signal
-import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 
 from api.cli.demo import play
-from api.cli.printing import AsJson, note
+from api.cli.printing import AsJson, print_json
 from api.service import api as serve_api
-from api.service import bind, service
+from api.service import bind, launcher_command, require_torch, service
 from core import logs
-from core.opening import prepare_home, sole_service
-from core.settings import load_settings
+from core.opening import checked_store, prepare_home, sole_service
+from core.settings import Settings, load_settings
 from core.store import schema
-from core.store.session import Store
 
-INTERRUPTED = 130
+# Ctrl-C ends it without a traceback, in the seconds that torch takes to import too.
+RUN = """
+import os, runpy, signal
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+runpy.run_module("core.training", run_name="__main__", alter_sys=True)
+"""
+
+log = structlog.get_logger()
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The database.")
@@ -42,9 +50,9 @@ def up(workers: Workers = None, port: Port = None) -> None:
         while not stop.asked and launcher.poll() is None:
             time.sleep(0.1)
         if stop.asked:
-            note("stopping: running experiments go back into the queue")
+            log.info("stopping: running experiments go back into the queue")
         else:
-            note("the workers have ended: stopping")
+            log.error("the workers have ended: stopping")
             raise typer.Exit(1)
 
 
@@ -72,11 +80,7 @@ def api(port: Port = None) -> None:
 @app.command(epilog="Example: BALLAST_DEVICE=cuda:0 ballast worker --workers 1")
 def worker(workers: Workers = None) -> None:
     """Train what is queued, on this host's devices, until Ctrl-C."""
-    settings = load_settings()
-    command = [sys.executable, "-P", "-m", "worker"]
-    if workers is not None:
-        command += ["--workers", str(workers)]
-    run_child(command, settings.child_environment())
+    become(launcher_command(workers), load_settings())
 
 
 @app.command(epilog="Example: ballast run spec.json")
@@ -85,33 +89,39 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train one spec here and now, without any service."""
+    require_torch()
     settings = load_settings()
-    command = [sys.executable, "-P", "-m", "core.training", str(file), "--data-dir", str(settings.data_dir)]
+    command = [sys.executable, "-P", "-c", RUN, str(file), "--data-dir", str(settings.data_dir)]
     command += ["--locks-dir", str(settings.locks_dir), "--threads", str(settings.threads)]
     if settings.device != "auto":
         command += ["--device", settings.device]
-    run_child(command + ["--json"] * as_json, settings.child_environment())
+    become(command + ["--json"] * as_json, settings)
 
 
 @db.command(epilog="Example: ballast db upgrade")
-def upgrade() -> None:
+def upgrade(as_json: AsJson = False) -> None:
     """Bring the database to this version's schema."""
     settings = load_settings()
     if settings.embedded_database:
         prepare_home(settings)
     schema.upgrade(settings.database_url)
-    print(f"the database has revision {schema.REVISION}")
+    say_revision(settings, as_json)
 
 
 @db.command(epilog="Example: ballast db check")
-def check() -> None:
+def check(as_json: AsJson = False) -> None:
     """Say whether the database answers and has this version's schema."""
-    store = Store(load_settings().database_url)
-    try:
-        schema.require(store)
-    finally:
-        store.close()
-    print(f"the database has revision {schema.REVISION}")
+    say_revision(load_settings(), as_json)
+
+
+def say_revision(settings: Settings, as_json: bool) -> None:
+    logs.configure(settings)
+    with closing(checked_store(settings)) as store:
+        revision = schema.revision_of(store)
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        print(f"the database has revision {revision}")
 
 
 class Stop:
@@ -127,10 +137,6 @@ class Stop:
         self.asked = True
 
 
-def run_child(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Run `command` in our place. Ctrl-C and SIGTERM mean the same to it: SIGTERM. Exits with its status."""
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.terminate())
-    status = process.wait()
-    raise typer.Exit(status if status >= 0 else INTERRUPTED)
+def become(command: list[str], settings: Settings) -> NoReturn:
+    """Put `command` in our place: signals, standard input and exit status are its own."""
+    os.execve(command[0], command, settings.child_environment())

@@ -1,7 +1,6 @@
 """Commands that speak HTTP only, to `BALLAST_URL`."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,7 @@ from pydantic import ValidationError
 
 from api.cli.printing import AsJson, note, print_json, print_table
 from api.client import Client
-from core.errors import BallastError
-from core.faults import without_repeats
+from core.faults import UnreadableSpec, read_json
 from core.settings import load_settings
 from core.spec import Spec
 from core.states import State
@@ -21,10 +19,6 @@ from core.states import State
 app = typer.Typer()
 
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The number of an experiment.")]
-
-
-class UnreadableSpec(BallastError):
-    """The file is not there, or holds no JSON object."""
 
 
 @contextmanager
@@ -134,13 +128,13 @@ def curve(
 
 @app.command(epilog="Example: ballast cancel 417")
 def cancel(id: Id, as_json: AsJson = False) -> None:  # noqa: A002
-    """Cancel an experiment: at once while it waits, at its next step while it runs."""
+    """Cancel an experiment: at once while it waits, within seconds while it runs."""
     with connected() as client:
         experiment = client.cancel(id)
     if as_json:
         print_json(experiment)
     elif experiment["requested"]:
-        print(f"experiment {id} is {experiment['state']} and will be cancelled at its next step")
+        print(f"experiment {id} is {experiment['state']} and will be cancelled within seconds")
     else:
         print(f"experiment {id} is {experiment['state']}")
 
@@ -158,14 +152,8 @@ def workers(as_json: AsJson = False) -> None:
 
 
 def read_spec(file: Path) -> dict[str, Any]:
-    """The JSON object in `file`, or in standard input for `-`. Raises UnreadableSpec."""
-    try:
-        text = sys.stdin.read() if file == Path("-") else file.read_text(encoding="utf-8")
-        value = json.loads(text, object_pairs_hook=without_repeats)
-    except OSError as error:
-        raise UnreadableSpec(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UnreadableSpec(f"{file} is not JSON: {error}") from None
+    """The JSON object in `file`. Raises UnreadableSpec."""
+    value = read_json(file)
     if not isinstance(value, dict):
         raise UnreadableSpec(
             f"{file} holds no JSON object: a spec looks like "

@@ -101,6 +101,6 @@ def list_events(id: Id, store: StoreDep) -> EventList:  # noqa: A002
 
 @router.post("/{id}/cancel", status_code=202, responses=documented(404, 409))
 def cancel(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002
-    """Cancel it: at once while it waits, at its worker's next step while it runs."""
+    """Cancel it: at once while it waits, within a heartbeat (5 seconds) while it runs."""
     with store.writing() as tx:
         return ExperimentOut.of(experiments.cancel(tx, id))

@@ -6,6 +6,7 @@ StoreError
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
 ├── DatabaseUnavailable   passes by itself: try the whole transaction again
 ├── DatabaseBroken        does not pass: the disk is full, the file read-only or damaged
+├── SchemaMissing         refuse to start: there are no tables yet
 ├── SchemaBehind          refuse to start
 ├── SchemaAhead           start, and say so
 └── OtherHost             a SQLite file belongs to one host
@@ -45,6 +46,11 @@ class DatabaseUnavailable(StoreError):
 
 class DatabaseBroken(StoreError):
     """The database cannot be opened or written, and waiting will not help."""
+
+
+class SchemaMissing(StoreError):
+    def __init__(self) -> None:
+        super().__init__("the database has no tables yet: run `ballast db upgrade`")
 
 
 class SchemaBehind(StoreError):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from core.states import WorkerState
 from core.store.clock import now_ms
-from core.store.errors import OtherHost, SchemaAhead, SchemaBehind
+from core.store.errors import OtherHost, SchemaAhead, SchemaBehind, SchemaMissing
 from core.store.session import Store, translated
 from core.store.tables import service, workers
 
@@ -34,10 +34,7 @@ class Standing(Enum):
 
 def standing(store: Store) -> Standing:
     """How the database's revision compares with this code's."""
-    with store.reading() as tx:
-        if not inspect(tx).has_table("alembic_version"):
-            return Standing.EMPTY
-        revision = tx.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    revision = revision_of(store)
     if revision is None:
         return Standing.EMPTY
     if revision == REVISION:
@@ -45,19 +42,37 @@ def standing(store: Store) -> Standing:
     return Standing.BEHIND if revision < REVISION else Standing.AHEAD
 
 
+def revision_of(store: Store) -> str | None:
+    """The revision that the database has; None without a schema."""
+    with store.reading() as tx:
+        if not inspect(tx).has_table("alembic_version"):
+            return None
+        revision: str | None = tx.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return revision
+
+
 def require(store: Store) -> None:
-    """Raises SchemaBehind where this code would not find its tables; says so where the database is newer."""
+    """Raises SchemaMissing or SchemaBehind where this code would not find its tables; says so where the database is
+    newer."""
     now = standing(store)
-    if now in (Standing.EMPTY, Standing.BEHIND):
+    if now is Standing.EMPTY:
+        raise SchemaMissing
+    if now is Standing.BEHIND:
         raise SchemaBehind
     if now is Standing.AHEAD:
         log.warning(str(SchemaAhead()))
 
 
 def upgrade(url: str) -> None:
-    """Bring the database to REVISION, from whatever is there. Two at once both succeed."""
+    """Bring the database to REVISION, from whatever is there; a newer one stays as it is. Two at once both succeed."""
     from alembic import command
 
+    store = Store(url)
+    try:
+        if standing(store) is Standing.AHEAD:
+            return
+    finally:
+        store.close()
     with translated():
         command.upgrade(_config(url), "head")
 

@@ -25,7 +25,7 @@ _POSTGRESQL = {
 _TIMEOUTS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s"  # no frozen client holds up the others
 
 _RETRIED = {"40001", "40P01", "55P03", "53300"}  # serialization failure, deadlock, lock not available, connections
-_POSTGRESQL_BROKEN = ("53", "58")  # out of disk or memory, I/O errors
+_POSTGRESQL_BROKEN = ("53", "58", "42501")  # out of disk or memory, I/O errors, no right to do it
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_BROKEN = {
     sqlite3.SQLITE_FULL,

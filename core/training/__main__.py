@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from core.errors import BallastError
-from core.faults import faults_of, without_repeats
+from core.faults import UnreadableSpec, faults_of, read_json
 from core.results import CurveHead, EpochResult, curve
 from core.spec import Spec
 from core.states import State
@@ -21,18 +21,16 @@ from core.training import Member, load, train
 DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 4, 130  # exit codes, CONTRACT §3
 
 
-class _BadSpec(BallastError):
-    pass
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The exit code. Progress goes to stderr, and with --json the curve to stdout."""
     options = _options(arguments)
     torch.set_num_threads(options.threads)
     try:
         spec = _read_spec(options.spec)
+        for sentence in spec.warnings():
+            print(f"warning: {sentence}", file=sys.stderr)
         rows = _train(spec, options)
-    except _BadSpec as error:
+    except UnreadableSpec as error:
         print(error, file=sys.stderr)
         return USAGE
     except BallastError as error:
@@ -60,17 +58,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _read_spec(path: Path) -> Spec:
-    try:
-        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
-        sent = json.loads(text, object_pairs_hook=without_repeats)
-    except OSError as error:
-        raise _BadSpec(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise _BadSpec(f"{path} is not JSON: {error}") from error
+    sent = read_json(path)
     try:
         return Spec.model_validate(sent)
     except ValidationError as error:
-        raise _BadSpec("\n".join(map(str, faults_of(error, sent)))) from error
+        raise UnreadableSpec("\n".join(map(str, faults_of(error, sent)))) from error
 
 
 def _train(spec: Spec, options: argparse.Namespace) -> list[EpochResult]:

@@ -76,9 +76,53 @@ def test_a_database_a_migration_ahead_starts_with_a_warning(tmp_path: Path) -> N
     with engine.begin() as tx:
         tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with running(Process("api", log=tmp_path / "log", home=tmp_path, port=free_port())) as api:
-        wait_until(lambda: "Ballast serves" in api.says(), 20)
-        assert "newer than this Ballast" in api.says()
+    upgraded = ballast("db", "upgrade", home=tmp_path)
+    assert upgraded.stdout == "the database has revision 9999\n"
+    for command in ("api", "up"):
+        with running(Process(command, log=tmp_path / command, home=tmp_path, port=free_port())) as process:
+            wait_until(lambda process=process: "Ballast serves" in process.says(), 20)
+            assert "newer than this Ballast" in process.says()
+
+
+def test_a_home_of_any_name_holds_its_own_database(tmp_path: Path) -> None:
+    home = tmp_path / "an odd home é %20 #x?q" / ".ballast"
+    assert ballast("db", "upgrade", home=home).returncode == 0
+    assert (home / "ballast.db").is_file()
+    assert [each.name for each in tmp_path.iterdir()] == ["an odd home é %20 #x?q"]
+    assert "BALLAST_HOME" in refused("db", "check", home="~nobody-of-this-name/x")
+
+
+def test_a_check_changes_nothing(tmp_path: Path) -> None:
+    assert "has no tables yet" in refused("db", "check", home=tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_role_without_rights_is_told_so(tmp_path: Path, postgres: Postgres) -> None:
+    postgres.execute("CREATE ROLE guest LOGIN", "CREATE DATABASE foreign_to_guest")
+    url = postgres.url_of("foreign_to_guest").replace("postgres@", "guest@")
+    assert "permission denied" in refused("db", "upgrade", home=tmp_path, database_url=url)
+
+
+def test_two_services_never_share_a_port(tmp_path: Path) -> None:
+    port = free_port()
+    both = [Process("up", log=tmp_path / name, home=tmp_path / f"home-{name}", port=port) for name in "ab"]
+    with running(both[0]), running(both[1]):
+        wait_until(lambda: any(each.popen.poll() is not None for each in both), 30)
+        (loser,) = [each for each in both if each.popen.poll() is not None]
+        assert loser.popen.returncode == 1
+        assert "BALLAST_PORT" in loser.says()
+        (winner,) = [each for each in both if each is not loser]
+        wait_until(lambda: "Ballast serves" in winner.says(), 30)
+
+
+def test_a_worker_without_its_device_claims_nothing(tmp_path: Path) -> None:
+    with running(Process("up", log=tmp_path / "log", home=tmp_path / "home", port=free_port(), device="cuda:7")) as up:
+        wait_until(lambda: "the device cuda:7 cannot be used" in up.says(), 30)
+
+
+def test_the_demo_looks_before_it_trains_whether_it_may_write(tmp_path: Path) -> None:
+    (tmp_path / "figure.png").mkdir()
+    assert "figure.png" in refused("demo", "--out", str(tmp_path))
 
 
 def test_an_address_that_others_can_reach_is_refused(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_one_experiment_from_submission_to_its_end(ballast: Ballast, store: Stor
     assert "\tclaimed\t1\tgpu1:7\t–" in shown
     assert "\tgpu1\t7\tcpu\tidle\t–\t" in ballast("workers")
 
-    assert ballast("cancel", number) == f"experiment {number} is running and will be cancelled at its next step\n"
+    assert ballast("cancel", number) == f"experiment {number} is running and will be cancelled within seconds\n"
     with store.writing() as tx:
         claims.release(tx, claim)
     assert ballast("cancel", number) == f"experiment {number} is cancelled\n"
@@ -139,10 +139,10 @@ BAD_FILES = {
 
 def test_a_file_that_is_no_spec_is_one_sentence(ballast: Ballast) -> None:
     for content, words in BAD_FILES.items():
-        assert words in ballast("submit", ballast.file(content), status=1)
-    assert "is not JSON" in ballast("submit", ballast.file(b"\xff\xfe\x00{"), status=1)
-    assert "cannot read missing.json: No such file" in ballast("submit", "missing.json", status=1)
-    assert "cannot read .: Is a directory" in ballast("submit", ".", status=1)
+        assert words in ballast("submit", ballast.file(content), status=2)
+    assert "is not JSON" in ballast("submit", ballast.file(b"\xff\xfe\x00{"), status=2)
+    assert "cannot read missing.json: No such file" in ballast("submit", "missing.json", status=2)
+    assert "cannot read .: Is a directory" in ballast("submit", ".", status=2)
     assert ballast.json("list") == []
 
 
@@ -195,7 +195,7 @@ def test_an_address_that_is_none_fails_with_one(tmp_path: Path) -> None:
     assert ballast("workers", status=1) == "ballast: BALLAST_URL is not http://HOST:PORT\n"
 
 
-@pytest.mark.parametrize(("words", "status"), [(("list",), 3), (("submit", "missing.json"), 1), (("nonsense",), 2)])
+@pytest.mark.parametrize(("words", "status"), [(("list",), 3), (("submit", "missing.json"), 2), (("nonsense",), 2)])
 def test_a_process_of_its_own_ends_with_the_same_codes(tmp_path: Path, words: tuple[str, ...], status: int) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = subprocess.run([*COMMAND, *words], cwd=tmp_path, env=environment(url), capture_output=True, check=False)

@@ -9,7 +9,7 @@ import pytest
 from core.opening import HomeUnusable, open_store, prepare_home, sole_service
 from core.settings import Settings, load_settings
 from core.store import schema
-from core.store.errors import DatabaseBroken, SchemaBehind
+from core.store.errors import SchemaMissing
 
 REDIS = "redis://127.0.0.1:1/0"
 
@@ -75,13 +75,14 @@ def test_a_sqlite_file_in_a_folder_that_is_not_there_is_one_sentence(tmp_path: P
     sentence = r"^cannot write to .*/nowhere \(.*\): correct BALLAST_DATABASE_URL$"
     with pytest.raises(HomeUnusable, match=sentence), sole_service(settings):
         pass
-    with pytest.raises(DatabaseBroken):
+    with pytest.raises(SchemaMissing):
         open_store(settings)
 
 
 def test_a_database_without_our_schema_is_not_opened(tmp_path: Path) -> None:
     settings = at(tmp_path / "home")
-    with pytest.raises(SchemaBehind, match="ballast db upgrade"):
+    with pytest.raises(SchemaMissing, match="ballast db upgrade"):
         open_store(settings)
+    prepare_home(settings)
     schema.upgrade(settings.database_url)
     open_store(settings).close()

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from core.states import ErrorKind, State, Wish, WorkerState
 from core.store import claims, schema, workers
-from core.store.errors import SchemaBehind
+from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import Standing
 from core.store.session import Store
 from core.store.tables import metadata
@@ -117,7 +117,7 @@ def test_a_database_stands_empty_behind_current_or_ahead(
         return schema.standing(empty)
 
     assert schema.standing(empty) is Standing.EMPTY
-    with pytest.raises(SchemaBehind, match="ballast db upgrade"):
+    with pytest.raises(SchemaMissing, match="ballast db upgrade"):
         schema.require(empty)
     schema.upgrade(empty_url)
     assert schema.standing(empty) is Standing.CURRENT

@@ -52,7 +52,7 @@ def test_what_is_not_json_is_said_in_a_sentence(text: str, tmp_path: Path, capsy
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none.json"), "--data-dir", ".", "--locks-dir", "."]) == 2
-    assert "cannot be read: No such file" in capsys.readouterr().err
+    assert "cannot read " in capsys.readouterr().err
 
 
 def test_bad_data_is_said_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
