@@ -85,7 +85,7 @@ class Client:
         return items
 
     def ready(self) -> Json:
-        return self._ask("GET", "/readyz")
+        return self._get("/readyz")
 
     def _get(self, path: str, params: Json | None = None) -> Json:
         return self._ask("GET", path, params=params)

@@ -21,8 +21,8 @@ from core.settings import Settings
 from core.store import schema
 
 
-class PortInUse(BallastError):
-    """Somebody else listens there."""
+class CannotServe(BallastError):
+    """The address is taken, or the API does not start."""
 
 
 class CannotTrain(BallastError):
@@ -30,7 +30,7 @@ class CannotTrain(BallastError):
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A socket that listens at the address of the settings. Raises PortInUse."""
+    """A socket that listens at the address of the settings. Raises CannotServe."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,7 +39,7 @@ def bind(settings: Settings) -> socket.socket:
         listener.listen(2048)  # at once: two that are only bound do not notice each other
     except OSError as error:
         listener.close()
-        raise PortInUse(
+        raise CannotServe(
             f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop what does, or set BALLAST_PORT"
         ) from None
     return listener
@@ -77,7 +77,7 @@ def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
             time.sleep(0.01)
         try:
             if not thread.is_alive():
-                raise PortInUse(f"the API did not start at {settings.address}: its log says why")
+                raise CannotServe(f"the API did not start at {settings.address}: its log says why")
             yield
         finally:
             server.should_exit = True

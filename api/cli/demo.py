@@ -49,7 +49,7 @@ def play(folder: Path, workers: int | None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in (curves_file, figure_file):
-            file.open("ab").close()  # better now than after the training
+            _try_to_write(file)  # better now than after the training
     except OSError as error:
         raise DemoFailed(f"cannot write {error.filename}: {error.strerror}") from None
     console = Console(stderr=True)
@@ -67,6 +67,14 @@ def play(folder: Path, workers: int | None) -> None:
             curves = [client.curve(experiment["id"]) for experiment in experiments]
             client.close()
     report(curves, curves_file, figure_file)
+
+
+def _try_to_write(file: Path) -> None:
+    """Leaves what is there as it is. Raises OSError."""
+    new = not file.exists()
+    file.open("ab").close()
+    if new:
+        file.unlink()
 
 
 def watch(client: Client, ids: list[int], console: Console) -> Iterator[None]:

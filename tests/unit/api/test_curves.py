@@ -13,18 +13,8 @@ from core.store.claims import Claim
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from tests.unit.api.builders import Json, problem, spec
+from tests.unit.core.builders import COLUMNS
 from tests.unit.store.builders import claimed, result
-
-COLUMNS = (
-    "base_fraction_in_domain",
-    "base_fraction_out_of_domain",
-    "train_loss",
-    "accuracy_in_domain",
-    "train_accuracy_base",
-    "train_accuracy_other",
-    "finite_logits",
-    "seconds",
-)
 
 
 def running(client: TestClient, store: Store, epochs: int = 3) -> Claim:

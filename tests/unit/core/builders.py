@@ -80,3 +80,16 @@ def valid_specs() -> st.SearchStrategy[Json]:
             "precision": st.just("fp32"),
         },
     )
+
+
+# The columns of a curve beside `epoch`, in their order.
+COLUMNS = (
+    "base_fraction_in_domain",
+    "base_fraction_out_of_domain",
+    "train_loss",
+    "accuracy_in_domain",
+    "train_accuracy_base",
+    "train_accuracy_other",
+    "finite_logits",
+    "seconds",
+)

@@ -10,19 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.results import CurveHead, EpochResult, LossPoint, curve
+from tests.unit.core.builders import COLUMNS
 from tests.unit.store.builders import result
 
 HEAD = CurveHead(417, "running", 1, 3, 50, None, None, complete=False)
-COLUMNS = (
-    "base_fraction_in_domain",
-    "base_fraction_out_of_domain",
-    "train_loss",
-    "accuracy_in_domain",
-    "train_accuracy_base",
-    "train_accuracy_other",
-    "finite_logits",
-    "seconds",
-)
 
 NOT_A_NUMBER = (
     struct.unpack("<f", b"\x00\x00\xc0\x7f")[0],
