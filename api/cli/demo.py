@@ -15,7 +15,7 @@ from api.cli.printing import print_table
 from api.client import Client
 from api.service import free_port, service
 from core import logs
-from core.analysis.figures import Line, draw
+from core.analysis.figures import Group, draw, line_of
 from core.errors import BallastError
 from core.settings import load_settings
 from core.states import ENDED, State
@@ -112,8 +112,9 @@ def report(curves: list[dict[str, Any]], curves_file: Path, figure_file: Path) -
     print_table(("weight", *(f"{name} @{epoch}" for name in _SHOWN.values() for epoch in _EPOCHS)), table)
     document = [{"importance_weight": weight, "curve": curve} for weight, curve in zip(WEIGHTS, curves, strict=True)]
     curves_file.write_text(json.dumps(document, indent=1))
-    lines = [Line(weight, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
-    draw(lines, figure_file, "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0")
+    lines = [line_of(weight, 0, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
+    title = "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0"
+    draw([Group("", lines)], title, figure_file, "png")
     print(f"wrote {curves_file} and {figure_file}")
 
 

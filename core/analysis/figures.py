@@ -1,81 +1,190 @@
-"""Figures in the paper's layout: base fraction over epochs, one line a weight, in-domain beside out-of-domain.
+"""Figures in the paper's layout: base fraction over epochs, one colour a weight, in-domain beside out-of-domain.
 
-matplotlib takes a second to import, so it is imported when something is drawn.
+matplotlib takes a second to import, so it is imported when something is drawn; and never pyplot, whose current figure
+is one for all threads.
 """
 
 import math
-from collections.abc import Sequence
+import textwrap
+import threading
+import unicodedata
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
-from core.spec import ImportanceWeight
+from core.analysis.looks import Look, looks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-PANELS = (("base_fraction_in_domain", "in-domain"), ("base_fraction_out_of_domain", "out-of-domain"))
+_MOST_GROUPS = 24  # nobody reads a taller picture, and Agg draws no more than 65 535 pixels
+_LEGEND_ROWS = 13  # as high as a panel
+_SEED: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.45}
+_MEAN: dict[str, Any] = {"linewidth": 1.7, "zorder": 3}
+_STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # titles are the user's: a "$" is a dollar
+    "svg.fonttype": "none",  # a browser has the letters that our font lacks
+    "svg.hashsalt": "ballast",  # else every drawing has ids of its own
+    "path.simplify_threshold": 0.5,  # of a point: an SVG of noisy curves is two fifths smaller
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+# matplotlib's settings and caches belong to the process, as the filters of warnings do: two threads that draw at once
+# would undo each other's.
+_DRAWING = threading.Lock()
 
 
 class Line(NamedTuple):
+    """The curve of one experiment: base fractions, one an epoch; None where nothing finite was measured."""
+
     importance_weight: str
-    curve: dict[str, Any]  # the JSON of CONTRACT §1
+    seed: int
+    epoch: Sequence[int]
+    in_domain: Sequence[float | None]
+    out_of_domain: Sequence[float | None]
 
 
-def draw(lines: Sequence[Line], file: Path, title: str) -> None:
-    """Write a figure of `lines` to `file`; its suffix names the format (png, svg, pdf)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+class Group(NamedTuple):
+    """Experiments that differ only in weight and seed: one row of two panels."""
+
+    title: str  # may be empty
+    lines: Sequence[Line]
+
+
+def line_of(importance_weight: str, seed: int, curve: Mapping[str, Any]) -> Line:
+    """The line of a curve that is the API's JSON."""
+    in_domain, out_of_domain = curve["base_fraction_in_domain"], curve["base_fraction_out_of_domain"]
+    return Line(importance_weight, seed, curve["epoch"], in_domain, out_of_domain)
+
+
+def draw(groups: Sequence[Group], title: str, target: Path | BinaryIO, file_format: Literal["png", "svg"]) -> None:
+    """Write a figure of `groups`, of the first 24, to `target`; the same input gives the same bytes. Raises OSError."""
+    with _DRAWING:
+        import matplotlib
+
+        with matplotlib.rc_context(), warnings.catch_warnings():
+            matplotlib.rcdefaults()  # somebody's matplotlibrc is no part of the input
+            matplotlib.rcParams.update(_STYLE)
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a PNG shows a box there
+            metadata = {"Date": None} if file_format == "svg" else {}
+            figure = _figure(groups, title)
+            figure.savefig(target, format=file_format, dpi=150, bbox_inches="tight", pad_inches=0.2, metadata=metadata)
+
+
+def _figure(groups: Sequence[Group], title: str) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=12)
-    left, right = figure.subplots(1, 2, sharey=True)
-    ordered = sorted(lines, key=lambda line: _log_ratio(line.importance_weight), reverse=True)
-    for axes, (column, name) in zip((left, right), PANELS, strict=True):
-        _panel(axes, ordered, column, name)
-    left.set_ylabel("base fraction")
-    if ordered:
-        right.legend(title="base : other", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(file)
+    heading = _wrapped(title, width=100, most=3)
+    if len(groups) > _MOST_GROUPS:
+        heading.append(f"(the first {_MOST_GROUPS} of {len(groups)} groups)")
+    groups = groups[:_MOST_GROUPS] or [Group("no experiments", [])]
+    looks = looks_of({line.importance_weight for group in groups for line in group.lines})
+    # The panels fill the figure; all else hangs over its edges, and saving it makes room for just that.
+    figure = Figure(figsize=(8.7, 3.5 * len(groups) - 0.9))
+    places = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.3 / 4.2, "hspace": 0.9 / 2.6}
+    rows = figure.subplots(len(groups), 2, sharex=True, sharey=True, squeeze=False, gridspec_kw=places)
+    _scale(rows[0][0], [epoch for group in groups for line in group.lines for epoch in line.epoch])
+    _beside(rows[0][0], heading, (0, 32), va="bottom", size=12)
+    alike = len({frozenset(line.importance_weight for line in group.lines) for group in groups}) == 1
+    for (left, right), group in zip(rows, groups, strict=True):
+        _panel(left, "in-domain", [(line, line.in_domain) for line in group.lines], looks)
+        _panel(right, "out-of-domain", [(line, line.out_of_domain) for line in group.lines], looks)
+        left.set_ylabel("base fraction")
+        _beside(left, _wrapped(group.title, width=26, most=12), (-180, 0), va="top")
+        if not alike or left is rows[0][0]:
+            _legend(right, groups if alike else [group], looks)
+    return figure
 
 
-def _panel(axes: "Axes", lines: Sequence[Line], column: str, name: str) -> None:
-    colours = _colours([line.importance_weight for line in lines])
-    for line in lines:
-        values = [math.nan if value is None else value for value in line.curve[column]]
-        axes.plot(
-            line.curve["epoch"],
-            values,
-            color=colours[line.importance_weight],
-            label=line.importance_weight,
-            linewidth=1.6,
-        )
-    axes.set_title(name, fontsize=10)
-    axes.set_xscale("log")  # the disagreement is over within a twentieth of the run
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_ylim(-0.03, 1.03)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+def _beside(axes: "Axes", words: Sequence[str], offset: tuple[float, float], **style: Any) -> None:
+    """So many points from the upper left corner."""
+    axes.annotate("\n".join(words), (0, 1), offset, "axes fraction", "offset points", **style)
 
 
-def _colours(weights: Sequence[str]) -> dict[str, Any]:
-    """Red where the base class weighs more, blue where the other does, grey between: the deeper, the heavier. Every
-    kind of colour blindness tells them apart."""
-    from matplotlib import colormaps
+def _scale(axes: "Axes", epochs: Sequence[int]) -> None:
+    """For all panels, which share their scales. Logarithmic over many epochs: the disagreement is over early."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    scale = colormaps["RdBu"]
-    heaviest = max((abs(_log_ratio(weight)) for weight in weights), default=0) or 1
+    axes.set(ylim=(-0.03, 1.03))
+    first, last = min(epochs, default=1), max(epochs, default=1)
+    if last > max(20, 5 * first):  # over less than a factor of five there may be one tick
+        axes.set(xscale="log", xlim=(first / 1.05, last * 1.05))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=99))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set(xlim=(first - 0.5, last + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter("{x:.0f}")
 
-    def colour(weight: str) -> Any:
-        share = _log_ratio(weight) / heaviest
-        if share == 0:
-            return "#555555"
-        return scale(0.5 - math.copysign(0.22 + 0.22 * abs(share), share))
 
-    return {weight: colour(weight) for weight in weights}
+def _panel(
+    axes: "Axes", name: str, lines: Sequence[tuple[Line, Sequence[float | None]]], looks: Mapping[str, Look]
+) -> None:
+    axes.set(title=name, xlabel="epoch")
+    axes.tick_params(labelbottom=True)
+    seeds: dict[str, list[dict[int, float]]] = {weight: [] for weight in looks}
+    for line, values in lines:
+        seeds[line.importance_weight].append(_series(line.epoch, values))
+    if not any(chain.from_iterable(seeds.values())):
+        words = "nothing was measured" if any(line.epoch for line, _ in lines) else "no rows yet"
+        axes.text(0.5, 0.5, words, color="#777777", ha="center", transform=axes.transAxes)
+    for weight, look in looks.items():
+        if len(seeds[weight]) > 1:
+            for seed in seeds[weight]:
+                _stroke(axes, seed, look, **_SEED)
+        if seeds[weight]:
+            _stroke(axes, _mean(seeds[weight]), look, **_MEAN)
 
 
-def _log_ratio(weight: str) -> float:
-    parsed = ImportanceWeight.parse(weight)
-    return math.log2(parsed.base / parsed.other)
+def _series(epochs: Sequence[int], values: Sequence[float | None]) -> dict[int, float]:
+    """Value by epoch, nan where there is none, until the last that was measured: where a seed diverged, it ends."""
+    series = {epoch: math.nan if value is None else value for epoch, value in zip(epochs, values, strict=True)}
+    last = max((epoch for epoch, value in series.items() if math.isfinite(value)), default=0)
+    return {epoch: value for epoch, value in series.items() if epoch <= last}
+
+
+def _mean(seeds: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Only over epochs that every seed has reached: it would jump wherever one ends."""
+    common = sorted(set(seeds[0]).intersection(*seeds[1:]))
+    finite = {epoch: [seed[epoch] for seed in seeds if math.isfinite(seed[epoch])] for epoch in common}
+    return {epoch: fmean(values) if values else math.nan for epoch, values in finite.items()}
+
+
+def _stroke(axes: "Axes", series: Mapping[int, float], look: Look, **style: Any) -> None:
+    """A line, with a dot where a point stands alone and no line would show it."""
+    finite = [False, *map(math.isfinite, series.values()), False]
+    alone = [at for at in range(len(series)) if finite[at : at + 3] == [False, True, False]]
+    axes.plot([*series], [*series.values()], marker="o", markersize=4, markevery=alone, **look._asdict(), **style)
+
+
+def _legend(axes: "Axes", groups: Sequence[Group], looks: Mapping[str, Look]) -> None:
+    """Right of `axes`; of more weights than there is room for, every second or so."""
+    from matplotlib.lines import Line2D
+
+    weights = [[line.importance_weight for line in group.lines] for group in groups]
+    present = set(chain.from_iterable(weights))
+    shown = [weight for weight in looks if weight in present]
+    shown = shown[:: math.ceil(len(shown) / (3 * _LEGEND_ROWS)) or 1]
+    handles = [Line2D([], [], label=weight, **looks[weight]._asdict(), **_MEAN) for weight in shown]
+    if any(len(own) > len(set(own)) for own in weights):
+        handles += [Line2D([], [], label="mean of seeds", color="#444444", **_MEAN)]
+        handles += [Line2D([], [], label="one seed", color="#444444", **_SEED)]
+    if handles:
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.04), "alignment": "left"}
+        axes.legend(handles=handles, title="base : other", ncols=math.ceil(len(shown) / _LEGEND_ROWS), **place)
+
+
+def _wrapped(text: str, width: int, most: int) -> list[str]:
+    """At most so many lines of at most so many columns; an East Asian letter fills two."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    doubled = "".join(f"{letter}\0" if unicodedata.east_asian_width(letter) in "WF" else letter for letter in printable)
+    lines = textwrap.wrap(doubled, width, max_lines=most, placeholder=" …", break_on_hyphens=False)
+    return [line.replace("\0", "") for line in lines]

@@ -1,121 +1,350 @@
-"""The figure: two panels, a line a weight in the order of the weights, gaps where nothing was measured."""
+"""The figure: a row of two panels a group, a colour a weight, thin seeds under their mean, any title."""
 
+import io
+import math
 import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from core.analysis.figures import Line, draw
+from core.analysis.figures import Group, Line, draw, line_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 WEIGHTS = ("1:1", "1:256", "16:1", "256:1", "1:16")  # in no order
+MEAN, SEED = "1.7", "0.7"  # widths of strokes, as nothing else has
+PANEL_WIDTH, PANEL_HEIGHT = 4.2 * 72, 2.6 * 72 / 1.06  # in points; from 0 to 1
 
 
-def line(weight: str, in_domain: list[float | None], out_of_domain: list[float | None] | None = None) -> Line:
-    curve: dict[str, Any] = {
-        "epoch": list(range(1, len(in_domain) + 1)),
-        "base_fraction_in_domain": in_domain,
-        "base_fraction_out_of_domain": in_domain if out_of_domain is None else out_of_domain,
-    }
-    return Line(weight, curve)
+def line(
+    weight: str, in_domain: Sequence[float | None], out: Sequence[float | None] | None = None, seed: int = 0
+) -> Line:
+    return Line(weight, seed, range(1, len(in_domain) + 1), in_domain, in_domain if out is None else out)
+
+
+def picture(groups: Sequence[Group], title: str = "digits, mlp") -> bytes:
+    target = io.BytesIO()
+    draw(groups, title, target, "svg")
+    return target.getvalue()
 
 
 class Svg:
     """What stands in an SVG file that matplotlib wrote."""
 
-    def __init__(self, file: Path) -> None:
-        self.text = file.read_text()
-        self.root = ElementTree.fromstring(self.text)
+    def __init__(self, content: bytes) -> None:
+        self.root = ElementTree.fromstring(content)
+        self.words = ["".join(text.itertext()) for text in self.root.iter(f"{SVG}text")]
+        self.panels = [g for g in self.root.iter(f"{SVG}g") if re.fullmatch(r"axes_\d+", g.get("id", ""))]
 
-    def panels(self) -> list[ElementTree.Element]:
-        return [group for group in self.root.iter(f"{SVG}g") if re.fullmatch(r"axes_\d+", group.get("id", ""))]
+    def legends(self) -> list[list[str]]:
+        groups = [g for g in self.root.iter(f"{SVG}g") if g.get("id", "").startswith("legend_")]
+        return [["".join(text.itertext()) for text in group.iter(f"{SVG}text")] for group in groups]
 
-    def strokes(self, group: ElementTree.Element) -> list[ElementTree.Element]:
-        """The data lines and legend samples in a group: 1.6 points wide, as nothing else is."""
-        return [path for path in group.iter(f"{SVG}path") if "stroke-width: 1.6" in path.get("style", "")]
-
-    def words(self) -> list[str]:
-        return [part.strip() for part in re.findall(r"<!--(.*?)-->", self.text)]
-
-
-def colour(path: ElementTree.Element) -> str:
-    match = re.search(r"stroke: (#[0-9a-f]{6})", path.get("style", ""))
-    assert match
-    return match.group(1)
+    def ticks(self) -> list[str]:
+        """Of the first panel, along the epochs."""
+        ticks = [g for g in self.panels[0].iter(f"{SVG}g") if re.fullmatch(r"xtick_\d+", g.get("id", ""))]
+        return ["".join(text.itertext()) for tick in ticks for text in tick.iter(f"{SVG}text")]
 
 
-def drawn(tmp_path: Path, *lines: Line) -> Svg:
-    file = tmp_path / "figure.svg"
-    draw(lines, file, "digits, mlp")
-    return Svg(file)
+def drawn(*lines: Line) -> Svg:
+    return Svg(picture([Group("", lines)]))
 
 
-def test_five_weights_are_five_lines_on_each_of_two_panels(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, *(line(weight, [0.9, 0.5, 0.4]) for weight in WEIGHTS))
-    left, right = svg.panels()
-    assert len(svg.strokes(left)) == 5
-    assert len(svg.strokes(right)) == 10  # its lines, and the legend's samples
-    words = svg.words()
+def strokes(panel: ElementTree.Element, width: str = MEAN) -> list[ElementTree.Element]:
+    """The lines of a panel, without its legend."""
+    lines = [g for g in panel if re.fullmatch(r"line2d_\d+", g.get("id", ""))]
+    paths = [path for group in lines for path in group.iter(f"{SVG}path")]
+    return [path for path in paths if f"stroke-width: {width}" in path.get("style", "")]
+
+
+def points(path: ElementTree.Element) -> list[tuple[float, float]]:
+    pairs = re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", path.get("d", ""))
+    return [(float(x), float(y)) for x, y in pairs]
+
+
+def heights(path: ElementTree.Element) -> list[float]:
+    """How far each point is above the first, as a base fraction."""
+    first, *others = (y for _, y in points(path))
+    return [round((first - y) / PANEL_HEIGHT, 3) for y in others]
+
+
+def dots(panel: ElementTree.Element) -> int:
+    lines = [g for g in panel if re.fullmatch(r"line2d_\d+", g.get("id", ""))]
+    return sum(len(list(group.iter(f"{SVG}use"))) for group in lines)
+
+
+def style(path: ElementTree.Element, key: str) -> str:
+    match = re.search(rf"(?:^|; ){key}: ([^;]+)", path.get("style", ""))
+    return match.group(1) if match else ""
+
+
+def rgb(path: ElementTree.Element) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(style(path, "stroke").removeprefix("#"))
+    return red, green, blue
+
+
+def test_five_weights_are_five_lines_on_each_of_two_panels() -> None:
+    svg = drawn(*(line(weight, [0.9, 0.5, 0.4]) for weight in WEIGHTS))
+    assert [len(strokes(panel)) for panel in svg.panels] == [5, 5]
     for word in ("digits, mlp", "in-domain", "out-of-domain", "base fraction", "base : other"):
-        assert word in words
-    assert words.count("epoch") == 2
+        assert svg.words.count(word) == 1
+    assert svg.words.count("epoch") == 2
+    assert [label for label in ("−0.2", "0.0", "1.0", "1.2") if label in svg.words] == ["0.0", "1.0"]
 
 
-def test_the_legend_goes_from_the_heaviest_base_class_to_the_lightest(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, *(line(weight, [0.9, 0.5]) for weight in WEIGHTS))
-    assert [word for word in svg.words() if re.fullmatch(r"\d+:\d+", word)] == ["256:1", "16:1", "1:1", "1:16", "1:256"]
+def test_the_legend_goes_from_the_heaviest_base_class_to_the_lightest() -> None:
+    svg = drawn(*(line(weight, [0.9, 0.5]) for weight in WEIGHTS))
+    assert svg.legends() == [["base : other", "256:1", "16:1", "1:1", "1:16", "1:256"]]
 
 
-def test_each_weight_has_one_colour_on_both_panels_and_no_two_share_one(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, *(line(weight, [0.9, 0.5]) for weight in WEIGHTS))
-    left, right = (list(map(colour, svg.strokes(panel))) for panel in svg.panels())
-    assert len(set(left)) == 5
-    assert left == right[:5] == right[5:]
+def test_base_is_red_and_other_is_blue_and_the_heavier_the_deeper_and_even_is_grey() -> None:
+    svg = drawn(*(line(weight, [0.9, 0.5]) for weight in WEIGHTS))
+    left, right = ([rgb(stroke) for stroke in strokes(panel)] for panel in svg.panels)
+    assert left == right
+    deep_red, red, grey, blue, deep_blue = left
+    assert grey[0] == grey[1] == grey[2]
+    for red_part, _, blue_part in (deep_red, red):
+        assert red_part > blue_part
+    for red_part, _, blue_part in (blue, deep_blue):
+        assert red_part < blue_part
+    assert sum(deep_red) < sum(red) < 500  # and none fades into the white
+    assert sum(deep_blue) < sum(blue) < 500
 
 
-def moves(path: ElementTree.Element) -> int:
-    return path.get("d", "").count("M")
+@pytest.mark.parametrize(
+    "weights", [("1:1", "2:2", "4:4", "16:16", "0.1:0.1"), ("2:1", "4:2", "0.2:0.1"), ("1:3", "0.1:0.3")]
+)
+def test_weights_of_one_ratio_share_a_colour_and_differ_in_dashes(weights: tuple[str, ...]) -> None:
+    lines = strokes(drawn(*(line(weight, [0.9, 0.5]) for weight in weights)).panels[0])
+    assert len({rgb(stroke) for stroke in lines}) == 1
+    assert len({style(stroke, "stroke-dasharray") for stroke in lines}) == len(weights)
 
 
-def test_what_was_not_measured_is_a_gap(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, line("16:1", [0.9, 0.8, None, 0.4, 0.3], [0.9, 0.8, 0.7, 0.4, 0.3]))
-    left, right = svg.panels()
-    assert moves(svg.strokes(left)[0]) == 2
-    assert moves(svg.strokes(right)[0]) == 1
+def test_the_mean_of_the_seeds_is_a_thick_line_over_thin_ones() -> None:
+    svg = drawn(
+        line("16:1", [0.0, 1.0, 0.5], seed=1), line("16:1", [0.0, 0.5, 0.0], seed=0), line("1:1", [0.0, 0.2, 0.2])
+    )
+    left = svg.panels[0]
+    assert sorted(heights(stroke) for stroke in strokes(left, SEED)) == [[0.5, 0.0], [1.0, 0.5]]
+    assert [heights(stroke) for stroke in strokes(left)] == [[0.75, 0.25], [0.2, 0.2]]
+    assert float(style(strokes(left, SEED)[0], "stroke-opacity")) < 0.6
+    everything = list(left.iter(f"{SVG}path"))
+    assert everything.index(strokes(left)[0]) > everything.index(strokes(left, SEED)[-1])
+    assert svg.legends()[0][-2:] == ["mean of seeds", "one seed"]
 
 
-def test_each_panel_shows_its_own_column(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, line("16:1", [1.0, 1.0], [0.0, 0.0]))
-    heights = []
-    for panel in svg.panels():
-        numbers = re.findall(r"[-\d.]+", svg.strokes(panel)[0].get("d", ""))
-        heights.append(float(numbers[1]))
-    assert heights[0] < heights[1] - 100  # downwards, in an SVG
+def test_the_mean_ends_where_the_first_seed_ends() -> None:
+    svg = drawn(line("1:1", [0.0, 0.2, 0.4, 0.6], seed=0), line("1:1", [0.0, 0.4], seed=1))
+    assert [heights(stroke) for stroke in strokes(svg.panels[0])] == [[0.3]]
+
+
+def test_a_seed_that_diverged_ends_and_does_not_make_the_mean_jump() -> None:
+    svg = drawn(line("1:1", [0.0, 0.2, 0.4, 0.5], seed=0), line("1:1", [0.0, 0.4, None], seed=1))
+    assert [heights(stroke) for stroke in strokes(svg.panels[0])] == [[0.3]]
+    assert [heights(stroke) for stroke in strokes(svg.panels[0], SEED)] == [[0.2, 0.4, 0.5], [0.4]]
+
+
+def test_the_mean_passes_over_a_value_that_one_seed_lacks() -> None:
+    svg = drawn(line("1:1", [0.0, 0.2, 0.5], seed=0), line("1:1", [0.0, None, 0.3], seed=1))
+    assert [heights(stroke) for stroke in strokes(svg.panels[0])] == [[0.2, 0.4]]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 100), min_size=2, max_size=6), min_size=2, max_size=4))
+def test_the_mean_is_the_mean_over_the_epochs_of_all_seeds(percents: list[list[int]]) -> None:
+    seeds = [line("4:1", [0.0, *(percent / 100 for percent in own)], seed=k) for k, own in enumerate(percents)]
+    (mean,) = strokes(drawn(*seeds).panels[0])
+    # What lies on a straight line between its neighbours is left out, so it is looked up by its epoch.
+    xs = [x for x, _ in points(mean)]
+    shortest = min(map(len, percents))
+    longest = max(map(len, percents))
+    step = PANEL_WIDTH / (longest + 1)
+    for x, height in zip(xs[1:], heights(mean), strict=True):
+        epoch = round((x - xs[0]) / step)
+        assert height == pytest.approx(sum(own[epoch - 1] for own in percents) / 100 / len(percents), abs=0.005)
+    assert round((xs[-1] - xs[0]) / step) == shortest
+
+
+def test_what_was_not_measured_is_a_gap() -> None:
+    svg = drawn(line("16:1", [0.9, 0.8, None, 0.4, 0.3], [0.9, 0.8, 0.7, 0.4, 0.3]))
+    assert [stroke.get("d", "").count("M") for panel in svg.panels for stroke in strokes(panel)] == [2, 1]
+
+
+def test_each_panel_shows_its_own_column() -> None:
+    svg = drawn(line("16:1", [0.0, 1.0], [0.0, 0.25]))
+    assert [heights(strokes(panel)[0]) for panel in svg.panels] == [[1.0], [0.25]]
+
+
+@pytest.mark.parametrize(
+    ("values", "dotted"),
+    [([0.5], 1), ([0.5, None], 1), ([None, 0.5, None, 0.4, 0.3], 1), ([0.5, None, 0.5], 2), ([0.5, 0.4], 0)],
+)
+def test_a_point_without_neighbours_is_a_dot(values: list[float | None], dotted: int) -> None:
+    svg = drawn(line("16:1", values))
+    assert [dots(panel) for panel in svg.panels] == [dotted, dotted]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "ticks"),
+    [
+        ([1], ["1"]),
+        ([1, 2, 3], ["1", "2", "3"]),
+        (range(1, 21), [str(tick) for tick in (2, 4, 6, 8, 10, 12, 14, 16, 18, 20)]),
+        (range(1, 22), ["1", "2", "5", "10", "20"]),
+        (range(10, 1001, 10), ["10", "20", "50", "100", "200", "500", "1000"]),
+        ([50], ["50"]),
+    ],
+)
+def test_epochs_are_whole_and_on_a_logarithmic_scale_beyond_twenty(epochs: Sequence[int], ticks: list[str]) -> None:
+    values = [0.5] * len(epochs)
+    svg = drawn(Line("1:1", 0, epochs, values, values))
+    assert [tick for tick in svg.ticks() if tick] == ticks
+
+
+def test_eight_groups_are_eight_rows_under_one_legend() -> None:
+    lines = [line(weight, [0.5, 0.4], seed=seed) for weight in WEIGHTS for seed in (0, 1)]
+    svg = Svg(picture([Group(f"dropout 0.{k}", lines) for k in range(8)]))
+    assert len(svg.panels) == 16
+    assert len(svg.legends()) == 1
+    for k in range(8):
+        assert f"dropout 0.{k}" in svg.words
+    assert all(len(strokes(panel)) == 5 for panel in svg.panels)
+
+
+def test_groups_of_other_weights_have_legends_of_their_own_in_the_colours_of_all() -> None:
+    svg = Svg(
+        picture([Group("a", [line("16:1", [0.5, 0.4])]), Group("b", [line(w, [0.5, 0.4]) for w in ("256:1", "16:1")])])
+    )
+    assert svg.legends() == [["base : other", "16:1"], ["base : other", "256:1", "16:1"]]
+    assert rgb(strokes(svg.panels[0])[0]) == rgb(strokes(svg.panels[2])[1])
+
+
+def test_of_a_hundred_groups_it_draws_the_first_and_says_so() -> None:
+    svg = Svg(picture([Group(f"group {k}", [line("1:1", [0.5, 0.4])]) for k in range(100)]))
+    assert "(the first 24 of 100 groups)" in svg.words
+    assert "group 23" in svg.words
+    assert "group 24" not in svg.words
+
+
+def test_the_legend_of_a_thousand_weights_has_room() -> None:
+    svg = drawn(*(line(f"{base}:1", [0.5]) for base in range(1, 1001)))
+    assert 20 < len(svg.legends()[0]) <= 40
+    assert float(svg.root.get("width", "").removesuffix("pt")) < 1200
+
+
+def test_a_group_without_rows_says_so() -> None:
+    groups = [Group("a", [line("1:1", [])]), Group("b", [line("1:1", [0.5, 0.4])]), Group("c", [])]
+    assert Svg(picture(groups)).words.count("no rows yet") == 4
+
+
+def test_a_test_set_without_images_says_so() -> None:
+    svg = drawn(line("1:1", [0.5, 0.4], [None, None]))
+    assert svg.words.count("nothing was measured") == 1
+
+
+def test_no_groups_are_a_figure_that_says_so() -> None:
+    assert "no experiments" in Svg(picture([])).words
+
+
+TITLES = [
+    r"$\frac{1}{2}$ of it",
+    "between $5 and $6",
+    "unbalanced $ and \\",
+    "<b>&amp;</b> ]]> -- \"'",
+    "重み付けの効果 🎉 ⚖️",
+    "\u0627\u0644\u0633\u0644\u0627\u0645 \u05e9\u05dc\u05d5\u05dd",
+]
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_titles_are_drawn_letter_by_letter(title: str) -> None:
+    svg = Svg(picture([Group(title, [line("1:1", [0.5, 0.4])])], title))
+    assert svg.words.count(title) == 2
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_any_title_is_drawn_as_both_formats(title: str, group_title: str) -> None:
+    groups = [Group(group_title, [line("1:1", [0.5, 0.4])])]
+    Svg(picture(groups, title))
+    draw(groups, title, io.BytesIO(), "png")
+
+
+@pytest.mark.parametrize("title", ["weight decay and dropout " * 8, "x" * 200, "字" * 200])
+def test_a_long_title_is_wrapped_and_makes_the_figure_no_wider(title: str) -> None:
+    lines = [line("1:1", [0.5, 0.4])]
+    wide, long = Svg(picture([Group("short", lines)])), Svg(picture([Group(title, lines)], title))
+    assert (
+        float(long.root.get("width", "").removesuffix("pt")) < float(wide.root.get("width", "").removesuffix("pt")) + 20
+    )
+    assert sum(title.startswith(word) for word in long.words if word) >= 2  # of the figure, of the group
+    width = max(len(word.encode("utf-16-le")) for word in long.words) / 2
+    assert width <= (50 if title[0] == "字" else 100)
 
 
 @pytest.mark.parametrize(
     "lines",
     [
-        [],
-        [line("1:1", [])],
-        [line("1:1", [0.5])],
-        [line("16:1", [None, None], [None, None])],
-        [line("2:2", [0.5, 0.5]), line("1:1", [0.5, 0.4])],
         [line("1:1", [0.5, 0.4]), line("1:1", [0.5, 0.3])],
+        [line("1:1", [0.5, 0.4]), line("1:1", [], seed=1)],
+        [line("1:1", [0.5, math.nan, math.inf])],
         [line("0.000001:1000000", [0.0] * 3), line("1000000:0.000001", [1.0] * 3)],
     ],
-    ids=["nothing", "no epoch", "one epoch", "only gaps", "the same ratio", "the same weight", "extremes"],
+    ids=["the same seed twice", "a seed that has not begun", "not finite", "extremes"],
 )
-def test_odd_curves_are_drawn_without_a_warning(tmp_path: Path, lines: list[Line]) -> None:
-    svg = drawn(tmp_path, *lines)
-    assert len(svg.panels()) == 2
+def test_odd_curves_are_drawn_without_a_warning(lines: list[Line]) -> None:
+    assert len(drawn(*lines).panels) == 2
 
 
-def test_the_suffix_names_the_format(tmp_path: Path) -> None:
-    draw([line("1:1", [0.5, 0.4])], tmp_path / "figure.png", "title")
-    content = (tmp_path / "figure.png").read_bytes()
+@pytest.mark.parametrize("file_format", ["png", "svg"])
+def test_the_same_input_gives_the_same_bytes_from_four_threads_at_once(file_format: str) -> None:
+    def once(number: int) -> bytes:
+        target = io.BytesIO()
+        lines = [line(weight, [0.9, 0.5, 0.1 * number], seed=seed) for weight in WEIGHTS for seed in (0, 1)]
+        draw([Group("$", lines)], f"字 {number}", target, "png" if file_format == "png" else "svg")
+        return target.getvalue()
+
+    alone = [once(number) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(once, [*range(4)] * 2))
+    assert together == alone * 2
+    assert len(set(alone)) == 4
+    assert not any(b"<dc:date>" in content for content in alone)  # it would differ a second later
+
+
+def test_a_png_goes_to_a_file_and_looks_like_one(tmp_path: Path) -> None:
+    file = tmp_path / "figure.png"
+    draw([Group("", [line("1:1", [0.5, 0.4])])], "title", file, "png")
+    content = file.read_bytes()
     assert content.startswith(b"\x89PNG")
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-    assert (width, height) == (1500, 630)
+    assert 1400 < width < 1700
+    assert 500 < height < 700
+
+
+def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"figure\.png"):
+        draw([], "title", tmp_path / "none" / "figure.png", "png")
+
+
+def test_a_curve_of_the_api_becomes_a_line() -> None:
+    curve = {"epoch": [1, 2], "base_fraction_in_domain": [0.9, None], "base_fraction_out_of_domain": [0.8, 0.7]}
+    assert line_of("16:1", 3, curve) == Line("16:1", 3, [1, 2], [0.9, None], [0.8, 0.7])
+
+
+def test_importing_it_does_not_import_matplotlib_and_drawing_does_not_import_pyplot() -> None:
+    code = """
+import io, sys
+from core.analysis.figures import draw
+assert "matplotlib" not in sys.modules
+draw([], "", io.BytesIO(), "svg")
+draw([], "", io.BytesIO(), "png")
+assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
