@@ -38,8 +38,13 @@ class Fault:
 def faults_of(error: ValidationError, sent: Any, schema: Schema | None = None) -> list[Fault]:
     """One fault a pydantic error. `sent` is the JSON value that was validated; `schema` that of the model, by default
     the spec's."""
-    schema = schema or _spec_schema()
+    schema = schema or spec_schema()
     return [fault_of(details, sent, schema) for details in error.errors(include_url=False)]
+
+
+@cache
+def spec_schema() -> Schema:
+    return Spec.model_json_schema()
 
 
 def fault_of(details: ErrorDetails, sent: Any, schema: Schema) -> Fault:
@@ -50,11 +55,21 @@ def fault_of(details: ErrorDetails, sent: Any, schema: Schema) -> Fault:
     if details["type"] == "misfit":
         keys = [*keys, *details["ctx"]["path"]]
     return Fault(
-        pointer="".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys),
+        pointer=pointer(*keys),
         detail=_detail(details),
         value=shown(_value_at(sent, keys)),
         allowed=_allowed(details, place),
     )
+
+
+def pointer(*keys: int | str) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+def pointed(pointer: str) -> list[str]:
+    """The keys of a pointer."""
+    return [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
 
 
 def shown(value: Any) -> Any:
@@ -106,11 +121,6 @@ class _Place(NamedTuple):
     around: Schema  # the schema of the object that holds it,
     here: Schema  # and its own; empty where the schema knows no such place
     definitions: Schema
-
-
-@cache
-def _spec_schema() -> Schema:
-    return Spec.model_json_schema()
 
 
 def _place(loc: Sequence[int | str], schema: Schema) -> _Place:

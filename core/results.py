@@ -13,6 +13,14 @@ class LossPoint(NamedTuple):
     value: float  # mean loss of the last 100 batches, float32; may be NaN or infinite
 
 
+class Predictions(NamedTuple):
+    """What was predicted of every test image: a bit an image, the first image the highest bit, 1 = base; in the file
+    order of the test set."""
+
+    in_domain: bytes
+    out_of_domain: bytes
+
+
 class EpochResult(NamedTuple):
     """One row of a curve: counts of whole images and float32 losses, so that rows can be compared bit by bit."""
 
@@ -31,6 +39,8 @@ class EpochResult(NamedTuple):
     train_correct_other: int
     loss: tuple[LossPoint, ...]  # the loss points since the row before
     seconds: float  # of wall clock since the row before; the one value that a repeat need not reproduce
+    predictions: Predictions | None = None  # of the epochs that `Spec.predicted` names
+    weights: bytes | None = None  # the trained model as safetensors, with the last epoch
 
     @property
     def diverged(self) -> bool:
@@ -48,13 +58,13 @@ class EpochResult(NamedTuple):
         return f"{what} in epoch {self.epoch}: try a smaller lr, or normalization weight_sum"
 
     def same_as(self, other: "EpochResult") -> bool:
-        """Bit for bit, but for the seconds. NaN equals NaN."""
+        """Bit for bit, but for the seconds; of what was counted, not of what was kept beside it. NaN equals NaN."""
         return self._bits() == other._bits()
 
     def _bits(self) -> tuple[object, ...]:
         losses = (self.train_loss, *(point.value for point in self.loss))
         return (
-            self._replace(seconds=0.0, train_loss=0.0, loss=()),
+            self._replace(seconds=0.0, train_loss=0.0, loss=(), predictions=None, weights=None),
             tuple(point.iteration for point in self.loss),
             tuple("nan" if math.isnan(value) else struct.pack("<f", value) for value in losses),
         )

@@ -14,6 +14,8 @@ from pydantic_core import PydanticCustomError
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence repeats
 
+LAST_EVALUATED = 50  # claims are averaged over these (PROTOCOL §3)
+
 _WEIGHT = re.compile(r"(\d{1,7}(?:\.\d{1,6})?):(\d{1,7}(?:\.\d{1,6})?)", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
 
@@ -179,11 +181,19 @@ class Spec(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.dataset.base_class == self.dataset.other_class:
-            raise _at(("dataset", "other_class"), "is the base class too", "a class other than the base class")
+            raise _misfit(
+                ("dataset", "other_class"),
+                ("dataset", "base_class"),
+                "is the base class too",
+                "a class other than the base class",
+            )
         per_class = self.dataset.train_per_class
         if per_class and self.batch_size and self.batch_size > 2 * per_class:
-            raise _at(
-                ("batch_size",), "is larger than the training set", f"at most 2 × train_per_class = {2 * per_class}"
+            raise _misfit(
+                ("batch_size",),
+                ("dataset", "train_per_class"),
+                "is larger than the training set",
+                f"at most 2 × train_per_class = {2 * per_class}",
             )
         return self
 
@@ -208,6 +218,14 @@ class Spec(_Part):
         """Whether the curve has a row for `epoch`."""
         return epoch % self.eval_every == 0 or epoch == self.epochs
 
+    def predicted(self, epoch: int) -> bool:
+        """Whether the predictions of `epoch` are kept: of the evaluated epochs the 1st, 2nd, 4th, 8th, …, and the last
+        50."""
+        if not self.evaluated(epoch):
+            return False
+        nth, after = -(-epoch // self.eval_every), -(-(self.epochs - epoch) // self.eval_every)
+        return nth & (nth - 1) == 0 or after < LAST_EVALUATED
+
     def warnings(self) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
         heaviest = max(self.weights)
@@ -219,9 +237,9 @@ class Spec(_Part):
         return []
 
 
-def _at(path: tuple[str, ...], message: str, allowed: str) -> PydanticCustomError:
-    """A fault of the whole spec that belongs to one field. pydantic knows no place for it, so it travels inside."""
-    return PydanticCustomError("misfit", message, {"path": path, "allowed": allowed})
+def _misfit(path: tuple[str, ...], other: tuple[str, ...], message: str, allowed: str) -> PydanticCustomError:
+    """A fault of the whole spec that belongs to two fields. pydantic knows no place for it, so it travels inside."""
+    return PydanticCustomError("misfit", message, {"path": path, "with": other, "allowed": allowed})
 
 
 def _sha256(value: Any) -> str:

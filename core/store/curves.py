@@ -12,8 +12,11 @@ from core.store.tables import AnyRow, curve_rows, experiments, is_id
 
 _LAST_EPOCH = 2**31 - 1  # an INTEGER
 
-# The fields of a result in their order, the loss points packed; then where those begin.
-_COLUMNS = [curve_rows.c["loss_values" if name == "loss" else name] for name in EpochResult._fields]
+# The fields of a result in their order, the loss points packed; then where those begin. What is kept beside a row has
+# tables of its own.
+_BESIDE = ("predictions", "weights")
+_FIELDS = [name for name in EpochResult._fields if name not in _BESIDE]
+_COLUMNS = [curve_rows.c["loss_values" if name == "loss" else name] for name in _FIELDS]
 _ROW = select(*_COLUMNS, curve_rows.c.loss_from)
 _TRAIN_LOSS, _LOSS = EpochResult._fields.index("train_loss"), EpochResult._fields.index("loss")
 
@@ -32,7 +35,7 @@ def read(tx: Connection, experiment_id: int, after: int = 0) -> tuple[CurveHead,
 
 def write(tx: Connection, experiment_id: int, attempt: int, result: EpochResult) -> EpochResult | None:
     """Write a row under the caller's fence. Returns the row that stands there already, if one does, untouched."""
-    packed = result._asdict()
+    packed = {name: getattr(result, name) for name in _FIELDS}
     points = _in_step(packed.pop("loss"))
     packed["train_loss"] = _packed(result.train_loss)
     row = _insert_once(tx).values(
@@ -88,4 +91,4 @@ def _result(row: AnyRow) -> EpochResult:
     fields[_LOSS] = tuple(
         LossPoint(first + i * LOSS_POINT_EVERY, value) for i, value in enumerate(_unpacked(fields[_LOSS]))
     )
-    return EpochResult._make(fields)
+    return EpochResult(*fields)

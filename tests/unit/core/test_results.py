@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.results import CurveHead, EpochResult, LossPoint, curve
+from core.results import CurveHead, EpochResult, LossPoint, Predictions, curve
 from tests.unit.core.builders import COLUMNS
 from tests.unit.store.builders import result
 
 HEAD = CurveHead(417, "running", 1, 3, 50, None, None, complete=False)
 
+BESIDE = ("predictions", "weights")
 NOT_A_NUMBER = (
     struct.unpack("<f", b"\x00\x00\xc0\x7f")[0],
     struct.unpack("<f", b"\x01\x00\xc0\xff")[0],  # another payload, another sign
@@ -148,6 +149,10 @@ def test_seconds_need_not_be_the_same() -> None:
     assert result(1, seconds=1.0).same_as(result(1, seconds=2.0))
 
 
+def test_what_is_kept_beside_a_row_is_not_compared() -> None:
+    assert result(1).same_as(result(1)._replace(predictions=Predictions(b"\x80", b""), weights=b"safetensors"))
+
+
 @pytest.mark.parametrize("one", NOT_A_NUMBER)
 @pytest.mark.parametrize("other", NOT_A_NUMBER)
 def test_nan_is_the_same_as_nan(one: float, other: float) -> None:
@@ -159,7 +164,7 @@ def test_nan_is_the_same_as_nan(one: float, other: float) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        *({name: 7} for name in EpochResult._fields if name not in ("train_loss", "loss", "seconds")),
+        *({name: 7} for name in EpochResult._fields if name not in ("train_loss", "loss", "seconds", *BESIDE)),
         {"train_loss": math.nan},
         {"train_loss": 0.50000006},  # the next float32
         {"loss": ()},

@@ -370,3 +370,21 @@ def test_a_weight_that_multiplies_the_learning_rate_is_warned_of(weight: str, no
     sentences = spec(importance_weight=weight, loss=loss).warnings()
     assert bool(sentences) is warned
     assert all("learning rate by up to 16:" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "kept"),
+    [
+        (60, 1, [1, 2, 4, 8, *range(11, 61)]),
+        (3, 1, [1, 2, 3]),
+        (1000, 1, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(951, 1001)]),
+        (1000, 10, [10, 20, 40, 80, 160, 320, *range(510, 1001, 10)]),
+        (105, 2, [2, 4, *range(8, 106, 2), 105]),
+        (5, 10, [5]),
+    ],
+)
+def test_predictions_are_kept_at_powers_of_two_and_of_the_last_fifty_evaluated(
+    epochs: int, every: int, kept: list[int]
+) -> None:
+    whole = spec(epochs=epochs, eval_every=every)
+    assert [epoch for epoch in range(1, epochs + 1) if whole.predicted(epoch)] == kept

@@ -1,0 +1,275 @@
+"""A sweep before it is stored: what is asked for, the grids that this means, and the specs that they hold.
+
+A grid is a base spec and axes: dotted paths with the values that each takes, the last axis varying fastest. A sweep is
+one grid, or one a figure of a preset. Whatever is wrong is told at the place where it was sent.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from core.errors import BallastError
+from core.faults import Fault, fault_of, pointed, pointer, shown, spec_schema
+from core.presets import PRESETS, Figure, PresetName
+from core.spec import Label, Spec
+
+MAX_MEMBERS = 10_000
+MAX_FAULTS = 100  # that are looked for
+
+_MAX_DEPTH = 8  # keys of a path; no field of a spec lies deeper
+_DEFAULTS = {"model": {"name": "cnn"}, "loss": {"name": "cross_entropy"}}  # the spec's, for an axis inside of them
+
+Json = dict[str, Any]
+Axes = Annotated[
+    dict[str, list[Any]],
+    Field(
+        description="Dotted paths into the spec, each with its values; the last varies fastest.",
+        examples=[{"importance_weight": ["16:1", "1:1", "1:16"], "seed": [0, 1, 2]}],
+    ),
+]
+
+
+class SweepRequest(BaseModel):
+    """A base spec and axes, or a preset with overrides of both."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    name: Annotated[Label, Field(max_length=200)] = ""
+    preset: PresetName | None = None
+    as_drawn: bool = Field(False, description="With a preset: the weights of the paper's picture, not of its text.")
+    base: Json = Field(
+        default_factory=dict,
+        description="A spec without what the axes say; with a preset: what differs from it.",
+        examples=[{"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 20}],
+    )
+    axes: Axes = Field(default_factory=dict)
+
+
+class GrowthRequest(BaseModel):
+    """More values of the axes that a sweep has, or new axes."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    axes: Axes
+
+
+class Grid(NamedTuple):
+    base: Json
+    axes: dict[str, list[Any]]
+
+
+class BadSweep(BallastError):
+    """What was asked for makes no sweep."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
+        super().__init__(f"{faults[0]}{more}")
+        self.faults = list(faults)
+
+
+def expanded(request: SweepRequest) -> tuple[list[Grid], list[Spec]]:
+    """The grids that are meant, and their specs in the order of their positions. Raises BadSweep."""
+    sent = _Sent(request.axes, request.base, elsewhere="/preset" if request.preset else None)
+    _check(request.axes)
+    grids = _grids(request)
+    return grids, list(_specs(grids, sent, request.name or request.preset or "", once=False))
+
+
+def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tuple[list[Grid], list[Spec]]:
+    """The grids with more values on their axes, and all their specs, each once. An axis that is new begins with the
+    value that all members had so far. Raises BadSweep."""
+    if not axes:
+        raise BadSweep([Fault("/axes", "is empty", None, "at least one axis")])
+    _check(axes)
+    larger = [_with_axes(grid, axes) for grid in grids]
+    return larger, list(_specs(larger, _Sent(axes, {}, elsewhere="/axes"), name, once=True))
+
+
+def _check(axes: Mapping[str, list[Any]]) -> None:
+    """What is wrong with the axes before anything is put together. Raises BadSweep."""
+    faults = []
+    for path, values in axes.items():
+        outer = next((other for other in axes if path.startswith(f"{other}.")), None)
+        if not values:
+            faults.append(Fault(pointer("axes", path), "is an empty list", None, "at least one value"))
+        elif path.count(".") >= _MAX_DEPTH:
+            faults.append(Fault(pointer("axes", path), "is no path of a spec", None, "such as optimizer.lr"))
+        elif outer is not None:
+            faults.append(Fault(pointer("axes", path), f"lies inside the axis {outer}", None, "one of the two"))
+        if len(faults) == MAX_FAULTS:
+            break
+    if faults:
+        raise BadSweep(faults)
+
+
+def _grids(request: SweepRequest) -> list[Grid]:
+    if request.preset is None:
+        if request.as_drawn:
+            raise BadSweep([Fault("/as_drawn", "means nothing without a preset", True, "false")])
+        return [Grid(request.base, request.axes)]
+    return [
+        Grid(_merged(figure.base, request.base), {**_weights(figure, request), **request.axes})
+        for figure in PRESETS[request.preset]
+    ]
+
+
+def _weights(figure: Figure, request: SweepRequest) -> dict[str, list[Any]]:
+    """The figure's axis; a weight that the base says takes its place."""
+    if "importance_weight" in request.base:
+        return {}
+    return {"importance_weight": list(figure.drawn if request.as_drawn else figure.weights)}
+
+
+def _merged(base: Json, overrides: Json) -> Json:
+    """`base` with what differs. Another data set, model or loss takes the whole place of the former."""
+    merged = {**base, **overrides}
+    for part in base.keys() & overrides.keys():
+        former, given = base[part], overrides[part]
+        if isinstance(former, dict) and isinstance(given, dict) and given.get("name") in (None, former.get("name")):
+            merged[part] = {**former, **given}
+    return merged
+
+
+def _with_axes(grid: Grid, axes: Mapping[str, list[Any]]) -> Grid:
+    union = dict(grid.axes)
+    for path, values in axes.items():
+        if path not in union:
+            union[path] = _so_far(grid, path)
+        known = {_same(value) for value in union[path]}
+        union[path] = [*union[path], *(value for value in values if _same(value) not in known)]
+    return Grid(grid.base, union)
+
+
+def _so_far(grid: Grid, path: str) -> list[Any]:
+    """The value at `path` of the members that a grid without such an axis has; none where there is no such field."""
+    spec: Any = Spec.model_validate(next(_members([grid])).value).model_dump(mode="json")
+    for key in path.split("."):
+        if not isinstance(spec, dict) or key not in spec:
+            return []
+        spec = spec[key]
+    return [spec]
+
+
+class _Member(NamedTuple):
+    grid: Grid
+    indices: dict[str, int]  # its place on each axis
+    value: Json  # its spec, as if it had been sent alone
+
+
+def _members(grids: Sequence[Grid]) -> Iterator[_Member]:
+    for grid in grids:
+        for indices in itertools.product(*(range(len(values)) for values in grid.axes.values())):
+            value = dict(grid.base)
+            for (path, values), index in zip(grid.axes.items(), indices, strict=True):
+                _put(value, path.split("."), values[index])
+            yield _Member(grid, dict(zip(grid.axes, indices, strict=True)), value)
+
+
+def _put(value: Json, keys: Sequence[str], leaf: Any) -> None:
+    """Set what lies at `keys`, copying on the way down: the base is shared by all members."""
+    for depth, key in enumerate(keys[:-1]):
+        inner = value.get(key, _DEFAULTS.get(key, {}) if depth == 0 else {})
+        value[key] = dict(inner) if isinstance(inner, dict) else {}
+        value = value[key]
+    value[keys[-1]] = leaf
+
+
+def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> Iterable[Spec]:
+    """The specs of all members; with `once`, one that is there already is left out, else that is a fault."""
+    count = sum(math.prod(map(len, grid.axes.values())) for grid in grids)
+    if count > MAX_MEMBERS:
+        raise BadSweep([Fault("/axes", f"make {count} members", None, f"at most {MAX_MEMBERS}")])
+    specs: dict[str, Spec] = {}  # by digest
+    members: dict[str, _Member] = {}
+    faults: dict[Fault, None] = {}
+    for member in _members(grids):
+        try:
+            spec = Spec.model_validate(member.value)
+        except ValidationError as error:
+            faults |= dict.fromkeys(sent.faults(error, member))
+        else:
+            if spec.digest not in specs:
+                specs[spec.digest] = spec if spec.name else spec.model_copy(update={"name": _name(name, member)})
+                members[spec.digest] = member
+            elif not once:
+                faults[sent.twice(member, members[spec.digest])] = None
+        if len(faults) >= MAX_FAULTS:
+            break
+    if faults:
+        raise BadSweep(list(faults))
+    return specs.values()
+
+
+def _name(name: str, member: _Member) -> str:
+    """Where it stands on the axes, for a person."""
+    said = [_said(path, member.grid.axes[path][index]) for path, index in member.indices.items()]
+    return " ".join(filter(None, [name, ", ".join(said)]))[:200]
+
+
+def _said(path: str, value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if path == "importance_weight" else f"{path.rpartition('.')[2]} {text}"
+
+
+def _same(value: Any) -> str:
+    """Equal for equal JSON: 1 is not true."""
+    return json.dumps(value, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What was sent, to say of a member's fault where it comes from."""
+
+    axes: Mapping[str, list[Any]]
+    base: Json
+    elsewhere: str | None  # where what is in neither comes from; None: it is missing in the base
+
+    def faults(self, error: ValidationError, member: _Member) -> list[Fault]:
+        found = []
+        for details in error.errors(include_url=False):
+            _blame_an_axis(details, member)
+            fault = fault_of(details, member.value, spec_schema())
+            found.append(replace(fault, pointer=self._pointer(pointed(fault.pointer), member)))
+        return found
+
+    def twice(self, member: _Member, former: _Member) -> Fault:
+        detail = "makes a member that there is already"
+        moved = [path for path, index in member.indices.items() if former.indices.get(path) != index]
+        if member.grid is not former.grid or not moved:
+            return Fault("/preset", detail, None, "each spec once")
+        path, index = moved[-1], member.indices[moved[-1]]
+        return Fault(self._on_axis(path, index, member), detail, shown(member.grid.axes[path][index]), "each spec once")
+
+    def _pointer(self, keys: Sequence[str], member: _Member) -> str:
+        for end in range(len(keys), 0, -1):
+            path = ".".join(keys[:end])
+            if path in member.indices:
+                return self._on_axis(path, member.indices[path], member) + pointer(*keys[end:])
+        inner = next((path for path in member.indices if path.startswith(".".join(keys) + ".")), None)
+        if inner is not None:  # an axis goes into what is no object
+            return self._on_axis(inner, member.indices[inner], member)
+        if self.elsewhere is not None and (not keys or keys[0] not in self.base):
+            return self.elsewhere
+        return "/base" + pointer(*keys)
+
+    def _on_axis(self, path: str, index: int, member: _Member) -> str:
+        if path not in self.axes:
+            return self.elsewhere or ""
+        value = member.grid.axes[path][index]
+        if self.axes[path] is not member.grid.axes[path]:  # a sweep that grows had values before
+            index = next((i for i, each in enumerate(self.axes[path]) if _same(each) == _same(value)), 0)
+        return pointer("axes", path, index)
+
+
+def _blame_an_axis(details: ErrorDetails, member: _Member) -> None:
+    """Of two fields that do not fit together, the one that varies."""
+    context = details.get("ctx", {})
+    path, other = (".".join(context.get(key, ())) for key in ("path", "with"))
+    if path not in member.indices and other in member.indices:
+        context["path"] = context["with"]

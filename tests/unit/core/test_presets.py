@@ -1,0 +1,127 @@
+"""The presets hold the protocol's numbers, field by field (PROTOCOL §1 and §2, written out here again)."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from core.presets import FIGURES, PRESETS
+from core.spec import Spec
+from core.sweeps import BadSweep, SweepRequest, expanded
+
+NINE = ["256:1", "64:1", "16:1", "4:1", "1:1", "1:4", "1:16", "1:64", "1:256"]
+FIVE = ["256:1", "16:1", "1:1", "1:16", "1:256"]
+CNN = {"name": "cnn", "width": 64, "dropout": 0.0}
+CIFAR10 = {"name": "cifar10", "train_per_class": None, "eval_limit": None, "seed": 0}
+CIFAR10 |= {"base_class": "dog", "other_class": "cat"}
+MNIST = {"name": "mnist", "train_per_class": None, "eval_limit": None, "seed": 0}
+MNIST |= {"base_class": "0", "other_class": "1"}
+DROPOUT = {"name": "cnn", "width": 64, "dropout": 0.5}
+SGD = {"lr": 0.1, "weight_decay": 0.0, "momentum": 0.0}
+
+
+def resnet(batch_norm: bool) -> dict[str, Any]:
+    return {"name": "resnet", "width": 64, "batch_norm": batch_norm}
+
+
+PROTOCOL = {  # figure: data set, model, optimizer, weights in the text, weights drawn
+    "figure-1": (CIFAR10, CNN, SGD, NINE, NINE),
+    "figure-2": (MNIST, CNN, SGD, FIVE, FIVE),
+    "figure-3": (CIFAR10, CNN, SGD | {"weight_decay": 0.001}, NINE, ["256:1", "16:1", "1:16", "1:256"]),
+    "figure-4": (
+        CIFAR10,
+        DROPOUT,
+        SGD | {"lr": 0.05},
+        NINE,
+        [f"{2**i}:1" for i in (8, 7, 6, 5, 3, 2, 1)] + ["1:1"] + [f"1:{2**i}" for i in (1, 2, 3, 5, 6, 7, 8)],
+    ),
+    "figure-5": (MNIST, DROPOUT, SGD | {"lr": 0.05}, FIVE, FIVE),
+    "figure-6": (CIFAR10, resnet(True), SGD, NINE, NINE),
+    "figure-7": (MNIST, resnet(True), SGD, FIVE, FIVE),
+    "figure-8": (CIFAR10, resnet(False), SGD, NINE, NINE),
+}
+
+
+def specs(**request: Any) -> list[Spec]:
+    return expanded(SweepRequest.model_validate(request))[1]
+
+
+@pytest.mark.parametrize("as_drawn", [False, True])
+@pytest.mark.parametrize("figure", PROTOCOL)
+def test_a_figure_holds_the_protocols_numbers_field_by_field(figure: str, as_drawn: bool) -> None:
+    dataset, model, optimizer, text, drawn = PROTOCOL[figure]
+    assert [spec.model_dump(exclude={"name"}) for spec in specs(preset=figure, as_drawn=as_drawn)] == [
+        {
+            "dataset": dataset,
+            "model": model,
+            "loss": {"name": "cross_entropy", "normalization": "weight_sum"},
+            "importance_weight": weight,
+            "optimizer": optimizer,
+            "batch_size": 16,
+            "epochs": 1000,
+            "eval_every": 1,
+            "seed": 0,
+            "precision": "fp32",
+        }
+        for weight in (drawn if as_drawn else text)
+    ]
+
+
+def test_the_paper_is_its_eight_figures_in_order() -> None:
+    paper = specs(preset="paper")
+    assert len(paper) == 60
+    assert [spec.digest for spec in paper] == [spec.digest for figure in PROTOCOL for spec in specs(preset=figure)]
+    assert set(PRESETS) == {*FIGURES, "paper"} == {*PROTOCOL, "paper"}
+
+
+def test_the_paper_expands_in_under_a_second_in_a_fresh_process() -> None:
+    program = (
+        "import time; from core.sweeps import SweepRequest, expanded; t = time.perf_counter();"
+        "n = len(expanded(SweepRequest(preset='paper'))[1]); print(n, time.perf_counter() - t)"
+    )
+    n, seconds = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert int(n) == 60
+    assert float(seconds) < 1
+
+
+def test_overrides_reach_into_the_objects_of_every_member() -> None:
+    small = specs(preset="figure-5", base={"epochs": 8, "model": {"width": 16}, "dataset": {"train_per_class": 200}})
+    assert {(spec.epochs, spec.dataset.train_per_class) for spec in small} == {(8, 200)}
+    assert {tuple(spec.model.model_dump().values()) for spec in small} == {("cnn", 16, 0.5)}
+
+
+def test_another_model_takes_the_whole_place_of_the_presets() -> None:
+    assert {spec.model.model_dump_json() for spec in specs(preset="figure-5", base={"model": {"name": "linear"}})} == {
+        '{"name":"linear"}'
+    }
+
+
+def test_axes_replace_the_presets_or_are_added() -> None:
+    assert [spec.importance_weight for spec in specs(preset="figure-2", axes={"importance_weight": ["2:1"]})] == ["2:1"]
+    assert [spec.importance_weight for spec in specs(preset="figure-2", base={"importance_weight": "3:1"})] == ["3:1"]
+    seeds = specs(preset="figure-2", axes={"seed": [0, 1]})
+    assert [(spec.importance_weight, spec.seed) for spec in seeds[:3]] == [("256:1", 0), ("256:1", 1), ("16:1", 0)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "pointer"),
+    [
+        ({"base": {"epochs": 0}}, "/base/epochs"),
+        ({"base": {"dataset": {"base_class": "dog"}}}, "/base/dataset/base_class"),
+        ({"axes": {"seed": [0, -1]}}, "/axes/seed/1"),
+        ({"base": {"model": {"batch_norm": True}}}, "/base/model/batch_norm"),
+    ],
+)
+def test_a_wrong_override_is_told_where_it_was_sent(request_: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(BadSweep) as refused:
+        specs(preset="figure-2", **request_)
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_an_override_that_makes_two_figures_the_same_is_refused() -> None:
+    with pytest.raises(BadSweep) as refused:
+        specs(preset="paper", base={"optimizer": {"weight_decay": 0}})
+    assert {fault.pointer for fault in refused.value.faults} == {"/preset"}
