@@ -12,8 +12,17 @@ class State(StrEnum):
     CANCELLED = "cancelled"  # ended by its user
 
 
+class Ask(StrEnum):
+    """What a user may ask of an experiment, or of a whole sweep."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+
+
 class Wish(StrEnum):
-    """What a user asks of an experiment that is running. Obeyed by its worker, at a step."""
+    """What is asked of an experiment that is running. Obeyed by its worker, at a step."""
 
     CANCEL = "cancel"
     PAUSE = "pause"

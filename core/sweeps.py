@@ -7,7 +7,7 @@ one grid, or one a figure of a preset. Whatever is wrong is told at the place wh
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
@@ -78,7 +78,7 @@ def expanded(request: SweepRequest) -> tuple[list[Grid], list[Spec]]:
     sent = _Sent(request.axes, request.base, elsewhere="/preset" if request.preset else None)
     _check(request.axes)
     grids = _grids(request)
-    return grids, list(_specs(grids, sent, request.name or request.preset or "", once=False))
+    return grids, _specs(grids, sent, request.name or request.preset or "", once=False)
 
 
 def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tuple[list[Grid], list[Spec]]:
@@ -88,7 +88,13 @@ def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tu
         raise BadSweep([Fault("/axes", "is empty", None, "at least one axis")])
     _check(axes)
     larger = [_with_axes(grid, axes) for grid in grids]
-    return larger, list(_specs(larger, _Sent(axes, {}, elsewhere="/axes"), name, once=True))
+    return larger, _specs(larger, _Sent(axes, {}, elsewhere="/axes"), name, once=True)
+
+
+def refuse_too_many(count: int) -> None:
+    """Raises BadSweep for more members than a sweep may have."""
+    if count > MAX_MEMBERS:
+        raise BadSweep([Fault("/axes", f"make {count} members", None, f"at most {MAX_MEMBERS}")])
 
 
 def _check(axes: Mapping[str, list[Any]]) -> None:
@@ -180,11 +186,10 @@ def _put(value: Json, keys: Sequence[str], leaf: Any) -> None:
     value[keys[-1]] = leaf
 
 
-def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> Iterable[Spec]:
+def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[Spec]:
     """The specs of all members; with `once`, one that is there already is left out, else that is a fault."""
     count = sum(math.prod(map(len, grid.axes.values())) for grid in grids)
-    if count > MAX_MEMBERS:
-        raise BadSweep([Fault("/axes", f"make {count} members", None, f"at most {MAX_MEMBERS}")])
+    refuse_too_many(count)
     specs: dict[str, Spec] = {}  # by digest
     members: dict[str, _Member] = {}
     faults: dict[Fault, None] = {}
@@ -203,7 +208,7 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> Itera
             break
     if faults:
         raise BadSweep(list(faults))
-    return specs.values()
+    return list(specs.values())
 
 
 def _name(name: str, member: _Member) -> str:

@@ -8,8 +8,8 @@ from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
 from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage
 from core.spec import Label, Spec
-from core.states import State
-from core.store import events, experiments
+from core.states import Ask, State
+from core.store import events, experiments, wishes
 
 router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)])
 
@@ -103,4 +103,4 @@ def list_events(id: Id, store: StoreDep) -> EventList:  # noqa: A002
 def cancel(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002
     """Cancel it: at once while it waits, within a heartbeat (5 seconds) while it runs."""
     with store.writing() as tx:
-        return ExperimentOut.of(experiments.cancel(tx, id))
+        return ExperimentOut.of(wishes.ask(tx, id, Ask.CANCEL))

@@ -4,6 +4,7 @@ A claim is a lease on the experiment's row. Its attempt is the fencing token: ev
 statement that changes the row only if that attempt still holds it, and a worker that is refused writes nothing more.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, or_, select, updat
 from core.results import EpochResult
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish
-from core.store import curves, events
+from core.store import curves, events, predictions
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost
 from core.store.experiments import ExperimentError, move, rank
@@ -53,6 +54,7 @@ def claim(tx: Connection, worker_id: int, lease_ms: int) -> Claim | None:
         "worker_id": worker_id,
         "lease_until_ms": now_ms() + lease_ms,
         "started_ms": func.coalesce(experiments.c.started_ms, now_ms()),
+        "progress_ms": now_ms(),
     }
     move(tx, head.id, head.attempt, State.QUEUED, State.RUNNING, kind="claimed", worker_id=worker_id, changes=taken)
     try:
@@ -68,9 +70,24 @@ def renew(tx: Connection, claim: Claim, lease_ms: int) -> Wish | None:
     return _wish(_fence(tx, claim, lease_until_ms=now_ms() + lease_ms))
 
 
-def record(tx: Connection, claim: Claim, row: EpochResult) -> Wish | None:
-    """Write a row of the curve, or compare it with the one that stands. Returns the pending wish. Raises ClaimLost."""
-    held = _fence(tx, claim, epochs_done=_at_least(row.epoch), revision=experiments.c.revision + 1)
+def describe(tx: Connection, claim: Claim, provenance: dict[str, Any]) -> None:
+    """What this attempt trains with. Raises ClaimLost."""
+    _fence(tx, claim, provenance=json.dumps(provenance), revision=experiments.c.revision + 1)
+
+
+def record(tx: Connection, claim: Claim, row: EpochResult, epoch_seconds: float | None = None) -> Wish | None:
+    """Write a row of the curve, or compare it with the one that stands; `epoch_seconds` is this attempt's median.
+
+    Returns the pending wish. Raises ClaimLost.
+    """
+    held = _fence(
+        tx,
+        claim,
+        epochs_done=_at_least(row.epoch),
+        epoch_seconds=epoch_seconds,
+        progress_ms=now_ms(),
+        revision=experiments.c.revision + 1,
+    )
     _keep(tx, claim, row)
     return _wish(held)
 
@@ -183,7 +200,10 @@ def _leave(tx: Connection, claim: Claim, state: State, **options: Any) -> None:
 def _keep(tx: Connection, claim: Claim, row: EpochResult) -> None:
     """Write the row, once. One that stands is never rewritten: where a replay differs from it, that is recorded."""
     standing = curves.write(tx, claim.experiment_id, claim.attempt, row)
-    if standing is None or standing.same_as(row):
+    if standing is None:
+        predictions.write(tx, claim.experiment_id, row)
+        return
+    if standing.same_as(row):
         return
     # Only an earlier mismatch than the known one is news.
     known = experiments.c.replay_mismatch_from

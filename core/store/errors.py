@@ -1,7 +1,8 @@
 """Errors of the store. Each is one sentence, fit to be shown to a user.
 
 StoreError
-├── NotFound              no experiment has this id
+├── NotFound              no experiment or sweep has this id
+├── NotKept               the experiment has no such predictions or weights
 ├── NotAllowed            the state forbids it; the sentence names the state
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
 ├── DatabaseUnavailable   passes by itself: try the whole transaction again
@@ -21,14 +22,17 @@ class StoreError(BallastError):
 
 
 class NotFound(StoreError):
-    def __init__(self, experiment_id: int) -> None:
-        super().__init__(f"there is no experiment {experiment_id}")
-        self.experiment_id = experiment_id
+    def __init__(self, number: int, what: str = "experiment") -> None:
+        super().__init__(f"there is no {what} {number}")
+
+
+class NotKept(StoreError):
+    """The experiment has none, or not yet, or not of this epoch."""
 
 
 class NotAllowed(StoreError):
-    def __init__(self, experiment_id: int, state: State, to: State) -> None:
-        super().__init__(f"experiment {experiment_id} is {state}: it cannot become {to}")
+    def __init__(self, experiment_id: int, state: State, refusal: str) -> None:
+        super().__init__(f"experiment {experiment_id} is {state}: {refusal}")
         self.experiment_id = experiment_id
         self.state = state
 

@@ -1,6 +1,8 @@
 """What happened to an experiment, in order. Written in the transaction that made it happen, never changed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
@@ -15,7 +17,9 @@ class Event:
     id: int
     experiment_id: int
     at_ms: int
-    kind: str  # submitted, warning, claimed, requested, released, lease_lost, replay_mismatch, or the state it came to
+    # submitted, warning, priority, claimed, requested, withdrawn, released, lease_lost, replay_mismatch, or
+    # the state it came to
+    kind: str
     from_state: State | None
     to_state: State | None
     attempt: int
@@ -34,18 +38,14 @@ def record(
     worker_id: int | None = None,
     detail: str | None = None,
 ) -> None:
-    tx.execute(
-        insert(events).values(
-            experiment_id=experiment_id,
-            at_ms=now_ms(),
-            kind=kind,
-            from_state=from_state,
-            to_state=to_state,
-            attempt=attempt,
-            worker_id=worker_id,
-            detail=storable(detail) if detail else None,
-        )
-    )
+    own = {"experiment_id": experiment_id, "attempt": attempt, "worker_id": worker_id}
+    record_all(tx, kind, [own], from_state=from_state, to_state=to_state, detail=storable(detail) if detail else None)
+
+
+def record_all(tx: Connection, kind: str, own: Sequence[Mapping[str, Any]], **shared: str | None) -> None:
+    """One event for each of `own`: its experiment, and the columns that differ between them."""
+    if own:
+        tx.execute(insert(events).values({"at_ms": now_ms(), "kind": kind, "attempt": 0, **shared}), own)
 
 
 def storable(text: str) -> str:

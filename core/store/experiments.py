@@ -1,11 +1,11 @@
-"""Experiments: submitted, read, listed, cancelled; and the one place where a state changes (`move`)."""
+"""Experiments: submitted, read, listed, deleted; and the one place where a state changes (`move`, `move_all`)."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from core.spec import Spec
 from core.states import ENDED, MOVES, ErrorKind, State, Wish
@@ -57,9 +57,12 @@ class Experiment:
     diverged_at: int | None
     replay_mismatch_from: int | None
     provenance: dict[str, Any] | None
+    epoch_seconds: float | None
+    progress_ms: int | None
     created_ms: int
     started_ms: int | None
     ended_ms: int | None
+    read_ms: int = field(compare=False)  # the database's time of this reading
 
 
 def rank(priority: int | ColumnElement[int]) -> ColumnElement[int]:
@@ -69,33 +72,56 @@ def rank(priority: int | ColumnElement[int]) -> ColumnElement[int]:
 
 def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
     """A new experiment, queued."""
-    row = insert(experiments).values(
+    (experiment_id,) = submit_all(tx, [spec], priority)
+    return get(tx, experiment_id)
+
+
+def submit_all(
+    tx: Connection, specs: Sequence[Spec], priority: int, sweep_id: int | None = None, first_position: int | None = None
+) -> list[int]:
+    """The ids of new experiments, queued in their order; in a sweep they stand at `first_position` and after."""
+    if not specs:
+        return []
+    shared = insert(experiments).values(
         revision=1,
-        name=spec.name,
         state=State.QUEUED,
-        spec=spec.model_dump_json(),
-        digest=spec.digest,
-        pack_key=spec.pack_key,
-        dataset=spec.dataset.name,
-        model=spec.model.name,
-        importance_weight=spec.importance_weight,
+        sweep_id=sweep_id,
         priority=priority,
         queued_ms=now_ms(),
         rank=rank(priority),
         attempt=0,
         failures=0,
         epochs_done=0,
-        epochs_total=spec.epochs,
         created_ms=now_ms(),
     )
-    experiment_id: int = tx.execute(row.returning(experiments.c.id)).scalar_one()
-    events.record(tx, experiment_id, "submitted", to_state=State.QUEUED)
-    for sentence in spec.warnings():
-        events.record(tx, experiment_id, "warning", detail=sentence)
-    return get(tx, experiment_id)
+    own = [
+        {
+            "name": spec.name,
+            "spec": spec.model_dump_json(),
+            "digest": spec.digest,
+            "pack_key": spec.pack_key,
+            "dataset": spec.dataset.name,
+            "model": spec.model.name,
+            "importance_weight": spec.importance_weight,
+            "epochs_total": spec.epochs,
+            "position": None if first_position is None else first_position + nth,
+        }
+        for nth, spec in enumerate(specs)
+    ]
+    ids = list(tx.execute(shared.returning(experiments.c.id, sort_by_parameter_order=True), own).scalars())
+    events.record_all(tx, "submitted", [{"experiment_id": each} for each in ids], to_state=State.QUEUED)
+    warnings = [
+        {"experiment_id": each, "detail": sentence}
+        for each, spec in zip(ids, specs, strict=True)
+        for sentence in spec.warnings()
+    ]
+    events.record_all(tx, "warning", warnings)
+    return ids
 
 
-_SELECT = select(experiments, NAME.label("worker")).outerjoin(workers, workers.c.id == experiments.c.worker_id)
+_SELECT = select(experiments, NAME.label("worker"), now_ms().label("read_ms")).outerjoin(
+    workers, workers.c.id == experiments.c.worker_id
+)
 
 
 def get(tx: Connection, experiment_id: int) -> Experiment:
@@ -112,6 +138,7 @@ def list_newest(
     tx: Connection,
     *,
     state: State | None = None,
+    sweep_id: int | None = None,
     dataset: str | None = None,
     model: str | None = None,
     importance_weight: str | None = None,
@@ -119,7 +146,13 @@ def list_newest(
     before: int | None = None,
 ) -> list[Experiment]:
     """At most `limit` experiments that match, newest first; with `before`, those with a smaller id."""
-    wanted = {"state": state, "dataset": dataset, "model": model, "importance_weight": importance_weight}
+    wanted = {
+        "state": state,
+        "sweep_id": None if sweep_id is None else min(sweep_id, LARGEST),
+        "dataset": dataset,
+        "model": model,
+        "importance_weight": importance_weight,
+    }
     query = _SELECT.order_by(experiments.c.id.desc()).limit(limit)
     for column, value in wanted.items():
         if value is not None:
@@ -129,20 +162,61 @@ def list_newest(
     return [_experiment(row) for row in tx.execute(query)]
 
 
-def cancel(tx: Connection, experiment_id: int) -> Experiment:
-    """Cancelled at once, or asked for where a worker must obey first; the same again changes nothing.
+def members(tx: Connection, sweep_id: int, limit: int, after: int = 0) -> list[Experiment]:
+    """At most `limit` members of a sweep whose ids are above `after`, in the order of their positions."""
+    of_sweep = _SELECT.where(experiments.c.sweep_id == sweep_id, experiments.c.id > min(after, LARGEST))
+    return [_experiment(row) for row in tx.execute(of_sweep.order_by(experiments.c.id).limit(limit))]
 
-    Raises NotFound, and NotAllowed once it has succeeded or failed.
-    """
-    now = _lock(tx, experiment_id)
-    match now.state:
-        case State.QUEUED | State.PAUSED:
-            move(tx, experiment_id, now.attempt, State(now.state), State.CANCELLED)
-        case State.RUNNING if now.requested != Wish.CANCEL:
-            _request(tx, now, Wish.CANCEL)
-        case State.SUCCEEDED | State.FAILED:
-            raise NotAllowed(experiment_id, State(now.state), State.CANCELLED)
+
+def set_priority(tx: Connection, experiment_id: int, priority: int) -> Experiment:
+    """Another place in the queue. Raises NotFound, and NotAllowed where it does not wait."""
+    now = lock(tx, experiment_id)
+    if now.state not in (State.QUEUED, State.PAUSED):
+        raise NotAllowed(experiment_id, State(now.state), "only one that is queued or paused has a place in the queue")
+    if now.priority != priority:
+        place = experiments.c.queued_ms - priority * _HOUR_MS
+        tx.execute(
+            update(experiments)
+            .where(experiments.c.id == experiment_id)
+            .values(priority=priority, rank=place, revision=experiments.c.revision + 1)
+        )
+        events.record(tx, experiment_id, "priority", attempt=now.attempt, detail=str(priority))
     return get(tx, experiment_id)
+
+
+def remove(tx: Connection, experiment_id: int) -> None:
+    """Delete it with all that was measured. Raises NotFound, and NotAllowed before it has ended."""
+    now = lock(tx, experiment_id)
+    if now.state not in ENDED:
+        raise NotAllowed(experiment_id, State(now.state), "only one that has ended can be deleted: cancel it first")
+    tx.execute(delete(experiments).where(experiments.c.id == experiment_id))
+
+
+def lock(tx: Connection, experiment_id: int) -> AnyRow:
+    """What a wish depends on, held until the end of the transaction. Raises NotFound."""
+    rows = lock_all(tx, experiments.c.id == experiment_id) if is_id(experiment_id) else []
+    if not rows:
+        raise NotFound(experiment_id)
+    return rows[0]
+
+
+def lock_all(tx: Connection, which: ColumnElement[bool], limit: int | None = None) -> Sequence[AnyRow]:
+    """The same of several, in the order of their ids: two that lock so never wait for each other."""
+    return tx.execute(
+        select(
+            experiments.c.id,
+            experiments.c.state,
+            experiments.c.attempt,
+            experiments.c.requested,
+            experiments.c.worker_id,
+            experiments.c.priority,
+            experiments.c.error_kind,
+        )
+        .where(which)
+        .order_by(experiments.c.id)
+        .limit(limit)
+        .with_for_update(key_share=True)
+    ).all()
 
 
 def move(
@@ -163,7 +237,7 @@ def move(
     Raises ClaimLost if another was faster, NotAllowed if there is no such move.
     """
     if to not in MOVES[origin]:
-        raise NotAllowed(experiment_id, origin, to)
+        raise NotAllowed(experiment_id, origin, f"it cannot become {to}")
     values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
     if origin is State.RUNNING:
         values |= {"worker_id": None, "lease_until_ms": None, "requested": None}
@@ -194,33 +268,24 @@ def move(
     )
 
 
-def _lock(tx: Connection, experiment_id: int) -> AnyRow:
-    if not is_id(experiment_id):
-        raise NotFound(experiment_id)
-    # What a wish depends on, held until the end of the transaction.
-    row = tx.execute(
-        select(
-            experiments.c.id,
-            experiments.c.state,
-            experiments.c.attempt,
-            experiments.c.requested,
-            experiments.c.worker_id,
-        )
-        .where(experiments.c.id == experiment_id)
-        .with_for_update(key_share=True)
-    ).one_or_none()
-    if row is None:
-        raise NotFound(experiment_id)
-    return row
+def move_all(
+    tx: Connection, locked: Sequence[AnyRow], origin: State, to: State, *, changes: Mapping[str, Any] | None = None
+) -> None:
+    """`move` for many that wait or have ended, all in `origin`, whose rows this transaction has locked."""
+    if to not in MOVES[origin] or origin is State.RUNNING:
+        raise ValueError(f"{origin} to {to}")
+    values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
+    if to in ENDED:
+        values["ended_ms"] = now_ms()
+    for part in in_parts(locked):
+        tx.execute(update(experiments).where(experiments.c.id.in_([row.id for row in part])).values(values))
+    moved = [{"experiment_id": row.id, "attempt": row.attempt} for row in locked]
+    events.record_all(tx, str(to), moved, from_state=origin, to_state=to)
 
 
-def _request(tx: Connection, now: AnyRow, wish: Wish) -> None:
-    tx.execute(
-        update(experiments)
-        .where(experiments.c.id == now.id)
-        .values(requested=wish, revision=experiments.c.revision + 1)
-    )
-    events.record(tx, now.id, "requested", attempt=now.attempt, worker_id=now.worker_id, detail=wish)
+def in_parts(rows: Sequence[AnyRow]) -> Iterator[Sequence[AnyRow]]:
+    """A statement takes only so many parameters."""
+    return (rows[start : start + 1000] for start in range(0, len(rows), 1000))
 
 
 def _experiment(row: AnyRow) -> Experiment:

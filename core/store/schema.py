@@ -18,7 +18,7 @@ from core.store.tables import service, workers
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0001"  # what this code needs; revisions are numbered, so that older and newer can be told apart
+REVISION = "0002"  # what this code needs; revisions are numbered, so that older and newer can be told apart
 
 _SILENT_MS = 60_000
 

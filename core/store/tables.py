@@ -103,6 +103,8 @@ experiments = Table(
     Column("diverged_at", Integer),
     Column("replay_mismatch_from", Integer),
     Column("provenance", Text),  # JSON
+    Column("epoch_seconds", Double),  # the median epoch of the last attempt
+    Column("progress_ms", BigInteger),  # the last row, or the claim
     Column("created_ms", BigInteger, nullable=False),
     Column("started_ms", BigInteger),
     Column("ended_ms", BigInteger),
@@ -111,6 +113,10 @@ experiments = Table(
     _one_of("error_kind", ErrorKind),
     sqlite_autoincrement=True,
 )
+
+# Lists are newest first, whatever they are filtered by.
+for _filter in ("sweep_id", "state", "dataset", "model", "importance_weight"):
+    Index(f"ix_experiments_{_filter}_id", experiments.c[_filter], experiments.c.id)
 
 _queued = experiments.c.state == literally(State.QUEUED)
 _running = experiments.c.state == literally(State.RUNNING)
@@ -145,6 +151,40 @@ curve_rows = Table(
     Column("loss_from", BigInteger),  # iteration of the first loss point; the others follow at every 100th
     Column("loss_values", LargeBinary, nullable=False),  # as train_loss
     Column("seconds", Double, nullable=False),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("preset", Text),
+    Column("grids", Text, nullable=False),  # JSON, [{base, axes}]
+    Column("next_position", Integer, nullable=False),  # of a member that is added
+    Column("created_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("experiment_id", BigInteger, ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("in_domain", LargeBinary, nullable=False),  # a bit an image
+    Column("out_of_domain", LargeBinary, nullable=False),
+)
+
+weights = Table(
+    "weights",
+    metadata,
+    Column(
+        "experiment_id",
+        BigInteger,
+        ForeignKey("experiments.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("safetensors", LargeBinary, nullable=False),
 )
 
 events = Table(

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Text, case, cast, insert, select, update
+from sqlalchemy import Connection, Text, case, cast, func, insert, select, update
 
 from core.states import WorkerState
 from core.store.clock import now_ms
 from core.store.tables import workers
 
 NAME = workers.c.host + ":" + cast(workers.c.pid, Text)
+
+_SILENT_MS = 60_000
 
 _ALIVE = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
 
@@ -74,3 +76,10 @@ def mark_dead(tx: Connection, silent_ms: int) -> list[int]:
     if silent:
         tx.execute(update(workers).where(workers.c.id.in_(silent)).values(state=WorkerState.DEAD, experiment_id=None))
     return list(silent)
+
+
+def alive(tx: Connection) -> int:
+    """How many can take an experiment: seen in the last minute, and not leaving."""
+    takes = workers.c.state.in_((WorkerState.IDLE, WorkerState.BUSY))
+    recent = workers.c.seen_ms > now_ms() - _SILENT_MS
+    return tx.execute(select(func.count()).select_from(workers).where(takes, recent)).scalar_one()

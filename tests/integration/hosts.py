@@ -16,8 +16,8 @@ from core.doorbell import Doorbell
 from core.results import EpochResult
 from core.settings import Settings
 from core.spec import Spec
-from core.states import ENDED, State, WorkerState
-from core.store import curves, events, experiments, workers
+from core.states import ENDED, Ask, State, WorkerState
+from core.store import curves, events, experiments, wishes, workers
 from core.store.session import Store
 from tests.servers import wait_until
 
@@ -111,7 +111,7 @@ class Host:
 
     def cancel(self, experiment_id: int) -> None:
         with self.store.writing() as tx:
-            experiments.cancel(tx, experiment_id)
+            wishes.ask(tx, experiment_id, Ask.CANCEL)
 
     def wait_for_end(self, experiment_id: int, seconds: float = 30) -> experiments.Experiment:
         wait_until(lambda: self.experiment(experiment_id).state in ENDED, seconds)

@@ -4,7 +4,8 @@ from typing import Any
 
 from core.results import EpochResult, LossPoint
 from core.spec import Spec
-from core.store import claims, experiments, workers
+from core.states import Ask
+from core.store import claims, experiments, wishes, workers
 from core.store.claims import Claim
 from core.store.session import Store
 
@@ -65,7 +66,7 @@ def expired(store: Store, max_failures: int = 5) -> int:
 
 def cancelled(store: Store, experiment_id: int) -> experiments.Experiment:
     with store.writing() as tx:
-        return experiments.cancel(tx, experiment_id)
+        return wishes.ask(tx, experiment_id, Ask.CANCEL)
 
 
 def seen_now(store: Store, experiment_id: int) -> experiments.Experiment:

@@ -9,8 +9,8 @@ from itertools import chain
 import pytest
 from sqlalchemy import Connection, text
 
-from core.states import MOVES, ErrorKind, State, Wish
-from core.store import claims, curves, events, experiments
+from core.states import MOVES, Ask, ErrorKind, State, Wish
+from core.store import claims, curves, events, experiments, wishes
 from core.store.claims import Claim
 from core.store.errors import ClaimLost, NotAllowed
 from core.store.experiments import ExperimentError
@@ -154,7 +154,7 @@ def test_a_worker_that_holds_nothing_any_more_writes_nothing(store: Store, write
             case "finished":
                 claims.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.INTERNAL, "ours"))
             case "cancelled":
-                experiments.cancel(tx, claim.experiment_id)
+                wishes.ask(tx, claim.experiment_id, Ask.CANCEL)
                 assert claims.release(tx, claim) is State.CANCELLED
             case "released":
                 claims.release(tx, claim)

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from core.spec import Spec
-from core.states import ErrorKind, State, Wish
-from core.store import claims, events, experiments
+from core.states import Ask, ErrorKind, State, Wish
+from core.store import claims, events, experiments, wishes
 from core.store.errors import NotAllowed, NotFound
 from core.store.experiments import ExperimentError
 from core.store.session import Store
@@ -46,7 +46,7 @@ def test_what_is_no_experiments_id_is_not_found(store: Store, no_such_id: int) -
     with store.reading() as tx, pytest.raises(NotFound, match=f"no experiment {no_such_id}"):
         experiments.get(tx, no_such_id)
     with store.writing() as tx, pytest.raises(NotFound):
-        experiments.cancel(tx, no_such_id)
+        wishes.ask(tx, no_such_id, Ask.CANCEL)
     with store.reading() as tx:
         assert events.read(tx, no_such_id) == []
 
@@ -136,7 +136,7 @@ def test_an_ended_experiment_cannot_be_cancelled_and_the_refusal_names_its_state
     with store.writing() as tx:
         claims.finish(tx, claim, result(3), state, error)
     with store.writing() as tx, pytest.raises(NotAllowed, match=f"experiment {experiment_id} is {state}"):
-        experiments.cancel(tx, experiment_id)
+        wishes.ask(tx, experiment_id, Ask.CANCEL)
 
 
 def test_a_running_experiment_shows_who_holds_it_and_an_ended_one_nobody(store: Store) -> None:

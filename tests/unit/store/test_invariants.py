@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.states import MOVES, State
-from core.store import claims, curves, events, experiments
+from core.states import MOVES, Ask, State
+from core.store import claims, curves, events, experiments, wishes
 from core.store.claims import Claim
 from core.store.errors import ClaimLost, NotAllowed
 from core.store.session import Store
@@ -47,7 +47,7 @@ class House:
                     case "expire":
                         claims.expire(tx, max_failures=3)
                     case "cancel" if self.ids:
-                        experiments.cancel(tx, self.ids[which % len(self.ids)])
+                        wishes.ask(tx, self.ids[which % len(self.ids)], Ask.CANCEL)
                     case "record" if self.claims:
                         claims.record(tx, self._claim(which), result(epoch, base_in_domain=which))
                     case "finish" if self.claims:

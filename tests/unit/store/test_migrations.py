@@ -13,13 +13,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 import migrations
+from core.results import Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import claims, schema, workers
+from core.store import claims, schema, sweeps, workers
 from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import Standing
 from core.store.session import Store
 from core.store.tables import metadata
-from tests.unit.store.builders import a_worker, claimed, result, submitted
+from core.sweeps import SweepRequest, expanded
+from tests.unit.store.builders import a_worker, claimed, result, spec, submitted
 
 
 @pytest.fixture
@@ -31,10 +33,11 @@ def empty(empty_url: str) -> Iterator[Store]:
 
 def fill(store: Store) -> None:
     """Rows in every table."""
-    submitted(store)
+    with store.writing() as tx:
+        sweeps.submit(tx, *expanded(SweepRequest(base=spec().model_dump())))
     claim = claimed(store)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1))
+        claims.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
 
 
@@ -83,8 +86,10 @@ def test_the_migrations_make_the_tables_that_the_code_describes(store: Store) ->
 def test_every_index_serves_the_rows_that_the_code_says(store: Store) -> None:
     with store.reading() as tx:
         indexes = {index["name"]: index for index in inspect(tx).get_indexes("experiments")}
-    assert set(indexes) == {"ix_experiments_queued", "ix_experiments_running"}
-    for name, index in indexes.items():
+    partial = {"ix_experiments_queued", "ix_experiments_running"}
+    filters = {"sweep_id", "state", "dataset", "model", "importance_weight"}
+    assert set(indexes) == partial | {f"ix_experiments_{column}_id" for column in filters}
+    for name, index in ((name, indexes[name]) for name in partial):
         condition = str(index["dialect_options"][f"{store.dialect}_where"])
         assert "state" in condition
         assert f"'{name.removeprefix('ix_experiments_')}'" in condition

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from core.store import clock, experiments, workers
+from core.states import Ask
+from core.store import clock, experiments, wishes, workers
 from core.store.errors import DatabaseBroken, DatabaseUnavailable, StoreError
 from core.store.session import Store, transient
 from tests.servers import Postgres, free_port
@@ -19,7 +20,7 @@ from tests.unit.store.builders import a_worker, spec, submitted
 
 def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     with pytest.raises(StoreError), store.writing() as tx:
-        experiments.cancel(tx, experiments.submit(tx, spec()).id + 1)
+        wishes.ask(tx, experiments.submit(tx, spec()).id + 1, Ask.CANCEL)
     with store.reading() as tx:
         assert experiments.list_newest(tx, limit=10) == []
 

@@ -1,0 +1,74 @@
+"""What can be said of an experiment beside its state: what it waits for, how long it will take, whether it stalls."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from core.states import State
+from core.store.experiments import Experiment
+from core.store.tables import experiments, literally
+from core.store.workers import alive
+
+_PLACES = 1000  # of the queue that are told; beyond, counting would cost more than it says
+_STALLED_MS = 600_000
+_STALLED_EPOCHS = 5
+
+
+class Outlook(NamedTuple):
+    waiting_because: str | None = None
+    eta_seconds: float | None = None
+    stalled: bool = False
+
+
+def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
+    """Of each of `found`, in order."""
+    if any(experiment.state is State.QUEUED for experiment in found):
+        places, workers = _places(tx), alive(tx)
+    else:
+        places, workers = {}, 0
+    return [_outlook(experiment, places, workers) for experiment in found]
+
+
+def _outlook(experiment: Experiment, places: dict[int, int], workers: int) -> Outlook:
+    match experiment.state:
+        case State.QUEUED:
+            return Outlook(waiting_because=_queued_because(places.get(experiment.id), workers))
+        case State.PAUSED:
+            return Outlook(waiting_because="it is paused: resume it to queue it again")
+        case State.RUNNING:
+            return Outlook(eta_seconds=_eta_seconds(experiment), stalled=_stalled(experiment))
+    return Outlook()
+
+
+def _queued_because(place: int | None, workers: int) -> str:
+    if not workers:
+        return "no worker is alive: start one with `ballast worker`"
+    if place is None:
+        return f"more than {_PLACES} are before it in the queue"
+    return "it is the next in the queue" if place == 0 else f"{place} before it in the queue"
+
+
+def _places(tx: Connection) -> dict[int, int]:
+    """How many are before each, at the head of the queue."""
+    head = tx.execute(
+        select(experiments.c.id)
+        .where(experiments.c.state == literally(State.QUEUED))
+        .order_by(experiments.c.rank, experiments.c.id)
+        .limit(_PLACES + 1)
+    ).scalars()
+    return {experiment_id: place for place, experiment_id in enumerate(head)}
+
+
+def _eta_seconds(experiment: Experiment) -> float | None:
+    if experiment.epoch_seconds is None:
+        return None
+    return (experiment.epochs_total - experiment.epochs_done) * experiment.epoch_seconds
+
+
+def _stalled(experiment: Experiment) -> bool:
+    """Its worker lives, and no row has come for far longer than rows take."""
+    if experiment.progress_ms is None or (experiment.lease_until_ms or 0) < experiment.read_ms:
+        return False
+    row_seconds = (experiment.epoch_seconds or 0) * int(experiment.spec.get("eval_every", 1))
+    return experiment.read_ms - experiment.progress_ms > max(_STALLED_MS, _STALLED_EPOCHS * 1000 * row_seconds)

@@ -1,0 +1,181 @@
+"""Sweeps: submitted whole or not at all, read, grown, wished for and deleted.
+
+Whoever changes a sweep locks its row first, then its members in the order of their ids.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, func, insert, select, update
+
+from core.spec import Spec
+from core.states import ENDED, Ask, State
+from core.store import wishes
+from core.store.clock import now_ms
+from core.store.errors import NotFound
+from core.store.experiments import lock_all, submit_all
+from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
+from core.store.workers import alive
+from core.sweeps import Grid, grown, refuse_too_many
+
+_DELETED_AT_ONCE = 100  # members with their curves: a heartbeat must not wait long for SQLite
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    id: int
+    name: str
+    preset: str | None
+    grids: list[Grid]
+    created_ms: int
+    counts: dict[State, int]  # of members, by every state
+    epochs_done: int
+    epochs_total: int
+    eta_seconds: float | None  # None: nothing left, nothing measured yet, or nobody to train it
+
+
+def submit(
+    tx: Connection,
+    grids: Sequence[Grid],
+    specs: Sequence[Spec],
+    *,
+    name: str = "",
+    preset: str | None = None,
+    priority: int = 0,
+) -> int:
+    """The id of a new sweep, its members queued in their order."""
+    row = insert(sweeps).values(
+        name=name, preset=preset, grids=_json(grids), next_position=len(specs), created_ms=now_ms()
+    )
+    sweep_id: int = tx.execute(row.returning(sweeps.c.id)).scalar_one()
+    submit_all(tx, specs, priority, sweep_id, first_position=0)
+    return sweep_id
+
+
+def get(tx: Connection, sweep_id: int) -> Sweep:
+    """Raises NotFound."""
+    row = tx.execute(select(sweeps).where(sweeps.c.id == sweep_id)).one_or_none() if is_id(sweep_id) else None
+    if row is None:
+        raise NotFound(sweep_id, "sweep")
+    return _with_progress(tx, [row])[0]
+
+
+def list_newest(tx: Connection, limit: int, before: int | None = None) -> list[Sweep]:
+    """At most `limit` sweeps, newest first; with `before`, those with a smaller id."""
+    query = select(sweeps).order_by(sweeps.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(sweeps.c.id < min(before, LARGEST))
+    return _with_progress(tx, tx.execute(query).all())
+
+
+def grow(tx: Connection, sweep_id: int, axes: Mapping[str, list[Any]], priority: int = 0) -> int:
+    """Add what the product with the stored axes has and the sweep has not. Returns how many members are new.
+
+    Raises NotFound, BadSweep.
+    """
+    sweep = _lock(tx, sweep_id)
+    grids, specs = grown(_grids(sweep), axes, sweep.name or sweep.preset or "")
+    there = set(tx.execute(select(experiments.c.digest).where(experiments.c.sweep_id == sweep_id)).scalars())
+    new = [spec for spec in specs if spec.digest not in there]
+    refuse_too_many(len(there) + len(new))
+    submit_all(tx, new, priority, sweep_id, first_position=sweep.next_position)
+    tx.execute(
+        update(sweeps)
+        .where(sweeps.c.id == sweep_id)
+        .values(grids=_json(grids), next_position=sweep.next_position + len(new))
+    )
+    return len(new)
+
+
+def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
+    """The wish for every member that can have it. Raises NotFound."""
+    _lock(tx, sweep_id)
+    wishes.ask_all(tx, lock_all(tx, experiments.c.sweep_id == sweep_id), what)
+    return get(tx, sweep_id)
+
+
+def remove_ended(tx: Connection, sweep_id: int) -> tuple[Sweep, bool]:
+    """Delete some of the members that have ended, and the sweep with its last. Returns what is left, and whether there
+    is more to delete. Raises NotFound."""
+    row = _lock(tx, sweep_id)
+    ended = (experiments.c.sweep_id == sweep_id) & experiments.c.state.in_(ENDED)
+    some = [member.id for member in lock_all(tx, ended, limit=_DELETED_AT_ONCE)]
+    tx.execute(delete(experiments).where(experiments.c.id.in_(some)))
+    (left,) = _with_progress(tx, [row])
+    if not any(left.counts.values()):
+        tx.execute(delete(sweeps).where(sweeps.c.id == sweep_id))
+    return left, len(some) == _DELETED_AT_ONCE
+
+
+def _lock(tx: Connection, sweep_id: int) -> AnyRow:
+    locked = select(sweeps).where(sweeps.c.id == sweep_id).with_for_update()
+    row = tx.execute(locked).one_or_none() if is_id(sweep_id) else None
+    if row is None:
+        raise NotFound(sweep_id, "sweep")
+    return row
+
+
+def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
+    left = experiments.c.epochs_total - experiments.c.epochs_done
+    # Members that are alike, so that one which has been measured tells of those that have not.
+    alike = tx.execute(
+        select(
+            experiments.c.sweep_id,
+            experiments.c.state,
+            experiments.c.pack_key,
+            func.count().label("n"),
+            func.sum(experiments.c.epochs_done).label("epochs_done"),
+            func.sum(experiments.c.epochs_total).label("epochs_total"),
+            func.sum(left * experiments.c.epoch_seconds).label("seconds"),
+            func.sum(case((experiments.c.epoch_seconds.is_(None), left), else_=0)).label("unmeasured"),
+            func.avg(experiments.c.epoch_seconds).label("epoch_seconds"),
+        )
+        .where(experiments.c.sweep_id.in_([row.id for row in rows]))
+        .group_by(experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key)
+    ).all()
+    workers = alive(tx)
+    return [_sweep(row, [group for group in alike if group.sweep_id == row.id], workers) for row in rows]
+
+
+def _sweep(row: AnyRow, members: Sequence[AnyRow], workers: int) -> Sweep:
+    counts = dict.fromkeys(State, 0)
+    for group in members:
+        counts[State(group.state)] += group.n
+    return Sweep(
+        id=row.id,
+        name=row.name,
+        preset=row.preset,
+        grids=_grids(row),
+        created_ms=row.created_ms,
+        counts=counts,
+        epochs_done=sum(int(group.epochs_done) for group in members),
+        epochs_total=sum(int(group.epochs_total) for group in members),
+        eta_seconds=_eta_seconds(members, workers),
+    )
+
+
+def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:
+    waiting = [group for group in members if group.state in (State.QUEUED, State.RUNNING)]
+    anything = _mean(group.epoch_seconds for group in members)
+    if not waiting or not workers or anything is None:
+        return None
+    seconds = 0.0
+    for group in waiting:
+        of_its_like = _mean(other.epoch_seconds for other in members if other.pack_key == group.pack_key)
+        seconds += float(group.seconds or 0) + int(group.unmeasured) * (of_its_like or anything)
+    return seconds / min(workers, sum(int(group.n) for group in waiting))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _json(grids: Sequence[Grid]) -> str:
+    return json.dumps([grid._asdict() for grid in grids])
+
+
+def _grids(row: AnyRow) -> list[Grid]:
+    return [Grid(**grid) for grid in json.loads(row.grids)]
