@@ -51,7 +51,7 @@ async def json_body(request: Request) -> None:
     """The body says that it is JSON, and says nothing twice."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise HTTPException(415, "send the spec as application/json")
+        raise HTTPException(415, "send the body as application/json")
     body = await request.body()
     if not body:
         return

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from api import problems
 from api.access import Access
-from api.routes import curves, experiments, health, workers
+from api.routes import curves, experiments, health, predictions, presets, sweeps, workers
 from api.schemas import Problem
 from core.doorbell import Doorbell
 from core.store.session import Store
@@ -27,7 +27,7 @@ def create_app(store: Store, doorbell: Doorbell) -> FastAPI:
     app.state.doorbell = doorbell
     app.add_middleware(Access)
     problems.install(app)
-    for module in (experiments, curves, workers, health):
+    for module in (experiments, curves, predictions, sweeps, presets, workers, health):
         app.include_router(module.router)
     _document(app)
     return app

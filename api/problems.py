@@ -15,7 +15,8 @@ from starlette.types import Scope
 
 from api.schemas import Problem
 from core.faults import Fault, Schema, fault_of
-from core.store.errors import NotAllowed, NotFound, StoreError
+from core.store.errors import NotAllowed, NotFound, NotKept, StoreError
+from core.sweeps import BadSweep
 
 log = structlog.get_logger()
 
@@ -57,6 +58,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(NotFound, _not_found)
+    app.add_exception_handler(NotKept, _not_found)
+    app.add_exception_handler(BadSweep, _bad_sweep)
     app.add_exception_handler(NotAllowed, _not_allowed)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(Exception, _internal)
@@ -65,8 +68,11 @@ def install(app: FastAPI) -> None:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = error.errors()
-    if any(each["loc"][0] == "path" for each in details):
-        return problem(request.scope, 404, "there is nothing here: ids are whole numbers above 0")
+    for each in details:
+        if each["loc"][0] == "path":
+            allowed = each.get("ctx", {}).get("expected")
+            there = f"there are {allowed}" if allowed else "ids are whole numbers above 0"
+            return problem(request.scope, 404, f"there is nothing here: {there}")
     if any(each["type"] == "json_invalid" for each in details):
         return problem(request.scope, 422, f"the body is not JSON: {details[0]['ctx']['error']}")
     faults = [_fault(each, error.body, request) for each in details[:MAX_FAULTS]]
@@ -113,6 +119,11 @@ async def _http(request: Request, error: Exception) -> Response:
         detail = "the body cannot be read as JSON"
     headers = dict(error.headers) if error.headers else None
     return problem(request.scope, error.status_code, detail, headers=headers)
+
+
+async def _bad_sweep(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BadSweep)
+    return problem(request.scope, 422, str(error), error.faults)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -1,14 +1,19 @@
 """The JSON of CONTRACT §1: what the API answers, key by key. Keys that nothing fills yet are `null` or `false`."""
 
+from base64 import b64encode
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.presets import PresetName
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish, WorkerState
 from core.store.clock import rfc3339
 from core.store.events import Event
 from core.store.experiments import Experiment
+from core.store.outlook import Outlook
+from core.store.predictions import Kept
+from core.store.sweeps import Sweep
 from core.store.workers import Worker
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T10:00:00.000Z"])]
@@ -35,8 +40,8 @@ class ExperimentOut(_Answer):
     revision: int = Field(description="Grows with every visible change.")
     name: str
     state: State
-    stalled: bool
-    waiting_because: str | None
+    stalled: bool = Field(description="Running, its worker alive, and no row for far longer than rows take.")
+    waiting_because: str | None = Field(description="Its place in the queue, no live worker, or that it is paused.")
     spec: Spec | dict[str, Any] = Field(description="Every field, defaults filled in: it runs again as it is.")
     digest: str = Field(description="SHA-256 of what decides the curve.")
     sweep_id: int | None
@@ -58,7 +63,7 @@ class ExperimentOut(_Answer):
     links: Links
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Self:
+    def of(cls, experiment: Experiment, outlook: Outlook) -> Self:
         here = f"/experiments/{experiment.id}"
         error = experiment.error
         return cls(
@@ -66,8 +71,8 @@ class ExperimentOut(_Answer):
             revision=experiment.revision,
             name=experiment.name,
             state=experiment.state,
-            stalled=False,
-            waiting_because=None,
+            stalled=outlook.stalled,
+            waiting_because=outlook.waiting_because,
             spec=_filled(experiment.spec),
             digest=experiment.digest,
             sweep_id=experiment.sweep_id,
@@ -77,7 +82,7 @@ class ExperimentOut(_Answer):
             failures=experiment.failures,
             epochs_done=experiment.epochs_done,
             epochs_total=experiment.epochs_total,
-            eta_seconds=None,
+            eta_seconds=outlook.eta_seconds,
             error=ErrorOut(kind=error.kind, message=error.message, traceback=error.traceback) if error else None,
             requested=experiment.requested,
             worker=experiment.worker,
@@ -93,6 +98,117 @@ class ExperimentOut(_Answer):
 class ExperimentPage(_Answer):
     items: list[ExperimentOut]
     next_cursor: str | None = Field(description="Where the next, older page starts; null: this was the last.")
+
+
+class PriorityChange(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    priority: Annotated[int, Field(ge=-100, le=100)]
+
+
+class TestSet(_Answer):
+    n: int = Field(description="Images.")
+    base64: str = Field(description="A bit an image, the first the highest; 1 = base. In the file order of the set.")
+
+
+class TestSets(_Answer):
+    in_domain: TestSet
+    out_of_domain: TestSet
+
+
+class PredictionsOut(_Answer):
+    epoch: int
+    epochs: list[int] = Field(description="All whose predictions are kept.")
+    sets: TestSets
+
+    @classmethod
+    def of(cls, kept: Kept) -> Self:
+        return cls(
+            epoch=kept.epoch,
+            epochs=kept.epochs,
+            sets=TestSets(
+                in_domain=TestSet(n=kept.n_in_domain, base64=_base64(kept.predictions.in_domain)),
+                out_of_domain=TestSet(n=kept.n_out_of_domain, base64=_base64(kept.predictions.out_of_domain)),
+            ),
+        )
+
+
+class GridOut(_Answer):
+    base: dict[str, Any]
+    axes: dict[str, list[Any]]
+
+
+class Counts(_Answer):
+    queued: int
+    running: int
+    paused: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+class SweepLinks(_Answer):
+    self: str
+    figure: str
+
+
+class SweepOut(_Answer):
+    id: int = Field(examples=[12])
+    name: str
+    preset: str | None
+    counts: Counts = Field(description="Members by state.")
+    epochs_done: int
+    epochs_total: int
+    eta_seconds: float | None
+    created_at: Time
+    grids: list[GridOut]
+    links: SweepLinks
+
+    @classmethod
+    def of(cls, sweep: Sweep, **more: Any) -> Self:
+        here = f"/sweeps/{sweep.id}"
+        return cls(
+            id=sweep.id,
+            name=sweep.name,
+            preset=sweep.preset,
+            counts=Counts(**sweep.counts),
+            epochs_done=sweep.epochs_done,
+            epochs_total=sweep.epochs_total,
+            eta_seconds=sweep.eta_seconds,
+            created_at=rfc3339(sweep.created_ms),
+            grids=[GridOut(**grid._asdict()) for grid in sweep.grids],
+            links=SweepLinks(self=here, figure=f"{here}/figure.svg"),
+            **more,
+        )
+
+
+class SweepWithMembers(SweepOut):
+    members: ExperimentPage = Field(description="In the order of their positions.")
+
+
+class SweepPage(_Answer):
+    items: list[SweepOut]
+    next_cursor: str | None = Field(description="Where the next, older page starts; null: this was the last.")
+
+
+class DryRun(_Answer):
+    count: int
+    specs: list[Spec]
+
+
+class PresetSummary(_Answer):
+    name: PresetName
+    title: str
+    count: int
+
+
+class PresetList(_Answer):
+    items: list[PresetSummary]
+
+
+class PresetOut(PresetSummary):
+    grids: list[GridOut]
+    specs: list[Spec]
 
 
 class LossPoints(_Answer):
@@ -219,6 +335,10 @@ def _filled(stored: dict[str, Any]) -> Spec | dict[str, Any]:
         return Spec.model_validate(stored)
     except ValidationError:
         return stored  # a newer Ballast wrote it: one such experiment must not hide the others
+
+
+def _base64(bits: bytes) -> str:
+    return b64encode(bits).decode()
 
 
 def _time(ms: int | None) -> str | None:

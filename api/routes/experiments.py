@@ -1,15 +1,19 @@
-"""Experiments: submit, find, look, cancel."""
+"""Experiments: submit, find, look, wish, delete."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, Response
+from sqlalchemy import Connection
 
 from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
-from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage
+from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, PriorityChange
 from core.spec import Label, Spec
 from core.states import Ask, State
 from core.store import events, experiments, wishes
+from core.store.experiments import Experiment
+from core.store.outlook import outlook
 
 router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)])
 
@@ -31,6 +35,16 @@ SPEC_EXAMPLES = {
 }
 
 
+def shown(tx: Connection, found: Sequence[Experiment]) -> list[ExperimentOut]:
+    return [ExperimentOut.of(experiment, view) for experiment, view in zip(found, outlook(tx, found), strict=True)]
+
+
+def page(tx: Connection, found: Sequence[Experiment], limit: int) -> ExperimentPage:
+    """Of one more than `limit` that were looked for: the page, and where the next one starts."""
+    items = shown(tx, found[:limit])
+    return ExperimentPage(items=items, next_cursor=str(items[-1].id) if items and len(found) > limit else None)
+
+
 @router.post(
     "",
     status_code=201,
@@ -49,9 +63,8 @@ def submit(
 ) -> ExperimentOut:
     """Queue one experiment. The body is the spec."""
     with store.writing() as tx:
-        experiment = experiments.submit(tx, spec, priority)
+        (answer,) = shown(tx, [experiments.submit(tx, spec, priority)])
     doorbell.ring()
-    answer = ExperimentOut.of(experiment)
     response.headers["Location"] = answer.links.self
     return answer
 
@@ -60,6 +73,7 @@ def submit(
 def list_experiments(
     store: StoreDep,
     state: State | None = None,
+    sweep: Annotated[int | None, Query(ge=1, description="Only members of this sweep.")] = None,
     dataset: Annotated[Label | None, Query(max_length=100)] = None,
     model: Annotated[Label | None, Query(max_length=100)] = None,
     importance_weight: Annotated[Label | None, Query(max_length=100)] = None,
@@ -71,24 +85,35 @@ def list_experiments(
         found = experiments.list_newest(
             tx,
             state=state,
+            sweep_id=sweep,
             dataset=dataset,
             model=model,
             importance_weight=importance_weight,
             limit=limit + 1,
             before=None if cursor is None else int(cursor),
         )
-    page = found[:limit]
-    more = len(found) > limit
-    return ExperimentPage(
-        items=[ExperimentOut.of(experiment) for experiment in page], next_cursor=str(page[-1].id) if more else None
-    )
+        return page(tx, found, limit)
 
 
 @router.get("/{id}", responses=documented(404))
 def show(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002 - the contract's name
     """One experiment."""
     with store.reading() as tx:
-        return ExperimentOut.of(experiments.get(tx, id))
+        return shown(tx, [experiments.get(tx, id)])[0]
+
+
+@router.patch("/{id}", dependencies=[Depends(json_body)], responses=documented(400, 404, 409, 413, 415))
+def change(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  # noqa: A002
+    """Another priority, while it is queued or paused."""
+    with store.writing() as tx:
+        return shown(tx, [experiments.set_priority(tx, id, change.priority)])[0]
+
+
+@router.delete("/{id}", status_code=204, responses=documented(404, 409))
+def delete(id: Id, store: StoreDep) -> None:  # noqa: A002
+    """Delete it, with its curve and all else, once it has ended. Its number is never given again."""
+    with store.writing() as tx:
+        experiments.remove(tx, id)
 
 
 @router.get("/{id}/events", responses=documented(404))
@@ -99,8 +124,30 @@ def list_events(id: Id, store: StoreDep) -> EventList:  # noqa: A002
         return EventList(items=[EventOut.of(event) for event in events.read(tx, id)])
 
 
-@router.post("/{id}/cancel", status_code=202, responses=documented(404, 409))
-def cancel(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002
-    """Cancel it: at once while it waits, within a heartbeat (5 seconds) while it runs."""
-    with store.writing() as tx:
-        return ExperimentOut.of(wishes.ask(tx, id, Ask.CANCEL))
+def _asking(what: Ask) -> Callable[..., ExperimentOut]:
+    def ask(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:  # noqa: A002
+        with store.writing() as tx:
+            (answer,) = shown(tx, [wishes.ask(tx, id, what)])
+        if answer.state is State.QUEUED:
+            doorbell.ring()
+        return answer
+
+    return ask
+
+
+WISHES = {
+    Ask.CANCEL: "Cancel it: at once while it waits, within a heartbeat (5 seconds) while it runs.",
+    Ask.PAUSE: "Let it wait for you: at once while it waits, within a heartbeat (5 seconds) while it runs.",
+    Ask.RESUME: "Queue it again at its old place, or withdraw a pause that its worker has not obeyed yet.",
+    Ask.RETRY: "Queue it again after it failed or was cancelled; not after it diverged.",
+}
+for _what, _words in WISHES.items():
+    router.add_api_route(
+        f"/{{id}}/{_what}",
+        _asking(_what),
+        methods=["POST"],
+        status_code=202,
+        name=f"{_what} experiment",
+        description=_words,
+        responses=documented(404, 409),
+    )

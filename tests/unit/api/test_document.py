@@ -15,6 +15,7 @@ from core.spec import Spec
 from tests.unit.api.builders import Json, problem
 
 ROOT = Path(__file__).parents[3]
+WISHES = ("cancel", "pause", "resume", "retry")
 HEAVY = ("torch", "numpy", "scipy", "matplotlib", "alembic")
 
 
@@ -54,7 +55,20 @@ def test_the_document_lists_the_routes_of_the_contract_and_no_other(document: Js
         ("GET", "/experiments/{id}"),
         ("GET", "/experiments/{id}/curve"),
         ("GET", "/experiments/{id}/events"),
-        ("POST", "/experiments/{id}/cancel"),
+        ("PATCH", "/experiments/{id}"),
+        ("DELETE", "/experiments/{id}"),
+        ("GET", "/experiments/{id}/predictions"),
+        ("GET", "/experiments/{id}/weights"),
+        *(("POST", f"/{things}/{{id}}/{wish}") for things in ("experiments", "sweeps") for wish in WISHES),
+        ("POST", "/sweeps"),
+        ("GET", "/sweeps"),
+        ("GET", "/sweeps/{id}"),
+        ("DELETE", "/sweeps/{id}"),
+        ("POST", "/sweeps/{id}/members"),
+        ("GET", "/sweeps/{id}/figure.png"),
+        ("GET", "/sweeps/{id}/figure.svg"),
+        ("GET", "/presets"),
+        ("GET", "/presets/{name}"),
         ("GET", "/workers"),
         ("GET", "/livez"),
         ("GET", "/readyz"),

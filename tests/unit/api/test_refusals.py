@@ -179,7 +179,7 @@ def test_another_media_type_is_refused(client: TestClient, media_type: str) -> N
     refusal = problem(
         client.post("/experiments", content=json.dumps(spec()), headers={"content-type": media_type}), 415
     )
-    assert refusal["detail"] == "send the spec as application/json"
+    assert refusal["detail"] == "send the body as application/json"
 
 
 def test_no_media_type_is_refused(client: TestClient) -> None:
@@ -204,8 +204,8 @@ def test_a_priority_out_of_range_is_refused(client: TestClient, priority: str) -
         ("cursor=" + "9" * 19, "?cursor", "text that matches ^[0-9]{1,18}$"),
         ("cursor=1%0A", "?cursor", "text that matches ^[0-9]{1,18}$"),
         (f"dataset={'x' * 101}", "?dataset", "text of at most 100 characters"),
-        ("stat=queued", "?stat", "state, dataset, model, importance_weight, limit, cursor"),
-        ("%FF=1", "?\ufffd", "state, dataset, model, importance_weight, limit, cursor"),
+        ("stat=queued", "?stat", "state, sweep, dataset, model, importance_weight, limit, cursor"),
+        ("%FF=1", "?\ufffd", "state, sweep, dataset, model, importance_weight, limit, cursor"),
         ("state=queued&state=running", "?state", None),
     ],
 )

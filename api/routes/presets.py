@@ -1,0 +1,40 @@
+"""The paper's figures: what each preset would run."""
+
+from typing import Annotated, get_args
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from api.depends import known_query
+from api.problems import documented
+from api.schemas import GridOut, PresetList, PresetOut, PresetSummary
+from core.presets import PresetName, title
+from core.sweeps import SweepRequest, expanded
+
+router = APIRouter(prefix="/presets", tags=["sweeps"], dependencies=[Depends(known_query)])
+
+
+@router.get("")
+def list_presets() -> PresetList:
+    """All presets."""
+    return PresetList(
+        items=[
+            PresetSummary(name=name, title=title(name), count=len(expanded(SweepRequest(preset=name))[1]))
+            for name in get_args(PresetName)
+        ]
+    )
+
+
+@router.get("/{name}", responses=documented(404))
+def show(
+    name: Annotated[PresetName, Path(examples=["figure-2"])],
+    as_drawn: Annotated[bool, Query(description="The weights of the paper's picture, not of its text.")] = False,
+) -> PresetOut:
+    """One preset, with every spec in full."""
+    grids, specs = expanded(SweepRequest(preset=name, as_drawn=as_drawn))
+    return PresetOut(
+        name=name,
+        title=title(name),
+        count=len(specs),
+        grids=[GridOut(**grid._asdict()) for grid in grids],
+        specs=specs,
+    )

@@ -1,0 +1,180 @@
+"""Sweeps: a whole figure in one request; its progress, growth, wishes and picture."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import Connection
+
+from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
+from api.problems import documented
+from api.routes.experiments import WISHES, page
+from api.schemas import DryRun, SweepOut, SweepPage, SweepWithMembers
+from core.analysis.figures import draw
+from core.analysis.groups import grouped
+from core.results import curve
+from core.states import Ask, State
+from core.store import curves, experiments, sweeps
+from core.sweeps import GrowthRequest, SweepRequest, expanded
+
+router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)])
+
+MOST_LINES = 1000  # of a figure
+
+Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
+Limit = Annotated[int, Query(ge=0, le=500)]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")]
+
+EXAMPLES: dict[str, Any] = {
+    "grid": {
+        "summary": "Three weights, two seeds: under ten seconds, offline",
+        "value": {
+            "name": "digits",
+            "base": {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 20},
+            "axes": {"importance_weight": ["16:1", "1:1", "1:16"], "seed": [0, 1]},
+        },
+    },
+    "preset": {
+        "summary": "Figure 2 of the paper, shorter, with five seeds",
+        "value": {"preset": "figure-2", "base": {"epochs": 50}, "axes": {"seed": [0, 1, 2, 3, 4]}},
+    },
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=SweepWithMembers,
+    dependencies=[Depends(json_body)],
+    responses={
+        200: {"model": DryRun, "description": "With `dry_run`: what would be made. Nothing is."},
+        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the sweep is."}}},
+        **documented(400, 413, 415),
+    },
+)
+def submit(
+    request: Annotated[SweepRequest, Body(openapi_examples=EXAMPLES)],
+    store: StoreDep,
+    doorbell: DoorbellDep,
+    response: Response,
+    priority: Priority = 0,
+    dry_run: Annotated[bool, Query(description="Say what would be made, and make nothing.")] = False,
+) -> Any:
+    """Queue all experiments of a grid, or of a preset of the paper: all or none."""
+    grids, specs = expanded(request)
+    if dry_run:
+        return JSONResponse(DryRun(count=len(specs), specs=specs).model_dump())
+    with store.writing() as tx:
+        sweep_id = sweeps.submit(tx, grids, specs, name=request.name, preset=request.preset, priority=priority)
+        answer = _shown(tx, sweep_id)
+    doorbell.ring()
+    response.headers["Location"] = answer.links.self
+    return answer
+
+
+@router.get("")
+def list_sweeps(store: StoreDep, limit: Limit = 50, cursor: Cursor = None) -> SweepPage:
+    """Sweeps, newest first, without their members."""
+    with store.reading() as tx:
+        found = sweeps.list_newest(tx, limit + 1, None if cursor is None else int(cursor))
+    items = [SweepOut.of(sweep) for sweep in found[:limit]]
+    return SweepPage(items=items, next_cursor=str(items[-1].id) if items and len(found) > limit else None)
+
+
+@router.get("/{id}", responses=documented(404))
+def show(id: Id, store: StoreDep, limit: Limit = 50, cursor: Cursor = None) -> SweepWithMembers:  # noqa: A002
+    """One sweep: its progress, and its members page by page."""
+    with store.reading() as tx:
+        return _shown(tx, id, limit, int(cursor or 0))
+
+
+@router.post(
+    "/{id}/members",
+    status_code=201,
+    dependencies=[Depends(json_body)],
+    responses=documented(400, 404, 413, 415),
+)
+def grow(
+    id: Id,  # noqa: A002
+    request: GrowthRequest,
+    store: StoreDep,
+    doorbell: DoorbellDep,
+    priority: Priority = 0,
+) -> SweepWithMembers:
+    """Add the product of these axes with those that the sweep has. Members that exist are left as they are."""
+    with store.writing() as tx:
+        sweeps.grow(tx, id, request.axes, priority)
+        answer = _shown(tx, id)
+    doorbell.ring()
+    return answer
+
+
+@router.delete("/{id}", status_code=202, responses=documented(404))
+def delete(id: Id, store: StoreDep) -> SweepOut:  # noqa: A002
+    """Delete every member that has ended, and the sweep with its last."""
+    more = True
+    while more:
+        with store.writing() as tx:
+            left, more = sweeps.remove_ended(tx, id)
+    return SweepOut.of(left)
+
+
+def _asking(what: Ask) -> Callable[..., SweepOut]:
+    def ask(id: Id, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:  # noqa: A002
+        with store.writing() as tx:
+            sweep = sweeps.ask(tx, id, what)
+        if sweep.counts[State.QUEUED]:
+            doorbell.ring()
+        return SweepOut.of(sweep)
+
+    return ask
+
+
+for _what, _words in WISHES.items():
+    router.add_api_route(
+        f"/{{id}}/{_what}",
+        _asking(_what),
+        methods=["POST"],
+        status_code=202,
+        name=f"{_what} sweep",
+        description=f"For every member that can have it. {_words}",
+        responses=documented(404),
+    )
+
+
+def _figure(file_format: Literal["png", "svg"]) -> Callable[..., Response]:
+    def figure(id: Id, store: StoreDep) -> Response:  # noqa: A002
+        """Base fraction over epochs: a row a group that differs in more than weight and seed, as far as it has come."""
+        with store.reading() as tx:
+            sweep = sweeps.get(tx, id)
+            members = experiments.members(tx, id, MOST_LINES)
+            lines = [(member.spec, curve(*curves.read(tx, member.id))) for member in members]
+        count = sum(sweep.counts.values())
+        more = f" (the first {MOST_LINES} of {count})" if count > MOST_LINES else ""
+        picture = BytesIO()
+        draw(grouped(lines), f"{sweep.name or sweep.preset or f'sweep {id}'}{more}", picture, file_format)
+        return Response(picture.getvalue(), media_type=_MEDIA_TYPES[file_format])
+
+    return figure
+
+
+_MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
+for _format in ("png", "svg"):
+    router.add_api_route(
+        f"/{{id}}/figure.{_format}",
+        _figure(_format),
+        methods=["GET"],
+        response_class=Response,
+        name=f"{_format} figure",
+        responses={
+            200: {"content": {_MEDIA_TYPES[_format]: {"schema": {"type": "string", "format": "binary"}}}},
+            **documented(404),
+        },
+    )
+
+
+def _shown(tx: Connection, sweep_id: int, limit: int = 50, after: int = 0) -> SweepWithMembers:
+    members = page(tx, experiments.members(tx, sweep_id, limit + 1, after), limit)
+    return SweepWithMembers.of(sweeps.get(tx, sweep_id), members=members)

@@ -1,0 +1,293 @@
+"""Sweeps in SQL: whole or not at all, grown, deleted, counted, with the time left."""
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import event as sql_event
+from sqlalchemy import select, text, update
+
+from core.results import Predictions
+from core.states import Ask, State
+from core.store import claims, curves, events, experiments, predictions, sweeps, wishes
+from core.store.clock import now_ms
+from core.store.errors import ClaimLost, NotFound, NotKept
+from core.store.experiments import Experiment
+from core.store.outlook import outlook
+from core.store.session import Store
+from core.store.sweeps import Sweep
+from core.store.tables import experiments as table
+from core.sweeps import BadSweep, SweepRequest, expanded
+from tests.unit.store.builders import MINUTE, a_worker, claimed, result, seen_now, spec, submitted
+
+
+def made(store: Store, priority: int = 0, **axes: list[Any]) -> int:
+    request = SweepRequest(name="mine", base=spec().model_dump(exclude={"name"}), axes=axes)
+    grids, specs = expanded(request)
+    with store.writing() as tx:
+        return sweeps.submit(tx, grids, specs, name="mine", priority=priority)
+
+
+def grown(store: Store, sweep_id: int, **axes: list[Any]) -> int:
+    with store.writing() as tx:
+        return sweeps.grow(tx, sweep_id, axes)
+
+
+def seen(store: Store, sweep_id: int) -> Sweep:
+    with store.reading() as tx:
+        return sweeps.get(tx, sweep_id)
+
+
+def members(store: Store, sweep_id: int) -> list[Experiment]:
+    with store.reading() as tx:
+        return experiments.members(tx, sweep_id, 20_000)
+
+
+def asked(store: Store, sweep_id: int, what: Ask) -> Sweep:
+    with store.writing() as tx:
+        return sweeps.ask(tx, sweep_id, what)
+
+
+def test_members_stand_in_order_each_with_its_events(store: Store) -> None:
+    sweep_id = made(store, priority=3, importance_weight=["16:1", "1:16"], seed=[0, 1])
+    found = members(store, sweep_id)
+    assert [(each.position, each.importance_weight, each.spec["seed"]) for each in found] == [
+        (0, "16:1", 0),
+        (1, "16:1", 1),
+        (2, "1:16", 0),
+        (3, "1:16", 1),
+    ]
+    assert {(each.priority, each.state, each.name) for each in found[:1]} == {(3, State.QUEUED, "mine 16:1, seed 0")}
+    assert [claimed(store).experiment_id for _ in found] == [each.id for each in found]
+    with store.reading() as tx:
+        assert [event.kind for event in events.read(tx, found[-1].id)] == ["submitted", "claimed"]
+
+
+def test_a_warning_is_an_event_of_the_member_that_it_concerns(store: Store) -> None:
+    base = spec(loss={"name": "cross_entropy", "normalization": "batch_size"}).model_dump()
+    with store.writing() as tx:
+        sweep_id = sweeps.submit(
+            tx, *expanded(SweepRequest(base=base, axes={"importance_weight": ["1:1", "256:1", "2:1"]}))
+        )
+        kinds = [[event.kind for event in events.read(tx, each.id)] for each in experiments.members(tx, sweep_id, 9)]
+    assert kinds == [["submitted"], ["submitted", "warning"], ["submitted"]]
+
+
+def test_ten_thousand_members_are_made_in_one_transaction_and_paged_in_order(store: Store) -> None:
+    sweep_id = made(store, seed=list(range(10_000)))
+    found = members(store, sweep_id)
+    assert [each.position for each in found] == list(range(10_000)) == [each.spec["seed"] for each in found]
+    assert seen(store, sweep_id).counts[State.QUEUED] == 10_000
+    assert asked(store, sweep_id, Ask.CANCEL).counts[State.CANCELLED] == 10_000
+
+
+def test_nothing_is_left_of_a_sweep_that_breaks_off(store: Store) -> None:
+    def fail(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO events"):
+            raise RuntimeError("killed")
+
+    sql_event.listen(store._engine, "before_cursor_execute", fail)
+    with pytest.raises(RuntimeError):
+        made(store, seed=list(range(50)))
+    sql_event.remove(store._engine, "before_cursor_execute", fail)
+    with store.reading() as tx:
+        for name in ("sweeps", "experiments", "events"):
+            assert tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() == 0
+
+
+def test_growth_adds_what_is_missing_and_positions_go_on(store: Store) -> None:
+    sweep_id = made(store, importance_weight=["16:1", "1:16"], seed=[0])
+    before = members(store, sweep_id)
+    assert grown(store, sweep_id, seed=[0, 1]) == 2
+    assert grown(store, sweep_id, seed=[1]) == 0
+    after = members(store, sweep_id)
+    assert after[:2] == before
+    assert [(each.position, each.importance_weight, each.spec["seed"]) for each in after[2:]] == [
+        (2, "16:1", 1),
+        (3, "1:16", 1),
+    ]
+    assert seen(store, sweep_id).grids[0].axes == {"importance_weight": ["16:1", "1:16"], "seed": [0, 1]}
+
+
+def test_a_position_is_never_given_again(store: Store) -> None:
+    sweep_id = made(store, seed=[0, 1])
+    (_, last) = members(store, sweep_id)
+    with store.writing() as tx:
+        wishes.ask(tx, last.id, Ask.CANCEL)
+        experiments.remove(tx, last.id)
+    grown(store, sweep_id, seed=[2])
+    assert [each.position for each in members(store, sweep_id)] == [0, 2, 3]  # the deleted one is made again
+
+
+def test_growth_beyond_ten_thousand_is_refused_and_leaves_the_sweep_as_it_was(store: Store) -> None:
+    sweep_id = made(store, seed=[0, 1])
+    with pytest.raises(BadSweep, match="make 10002 members"):
+        grown(store, sweep_id, seed=list(range(10_002)))
+    with pytest.raises(BadSweep, match="/axes/sede/0"):
+        grown(store, sweep_id, sede=[1])
+    assert seen(store, sweep_id).grids[0].axes == {"seed": [0, 1]}
+    assert len(members(store, sweep_id)) == 2
+
+
+def test_a_sweep_that_grows_while_it_is_cancelled_grows_before_or_after(store: Store) -> None:
+    """Whoever is first: all members are cancelled, or all but those that came after."""
+    for _ in range(5):
+        sweep_id = made(store, seed=list(range(10)))
+        threads = [
+            threading.Thread(target=grown, args=(store, sweep_id), kwargs={"seed": list(range(10, 20))}),
+            threading.Thread(target=asked, args=(store, sweep_id, Ask.CANCEL)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        states = [each.state for each in members(store, sweep_id)]
+        assert states[:10] == [State.CANCELLED] * 10
+        assert states[10:] in ([State.CANCELLED] * 10, [State.QUEUED] * 10)
+
+
+def test_two_that_grow_at_once_make_each_member_once(store: Store) -> None:
+    sweep_id = made(store, seed=[0])
+    threads = [
+        threading.Thread(target=grown, args=(store, sweep_id), kwargs={"seed": list(range(30))}) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each.position for each in members(store, sweep_id)] == list(range(30))
+
+
+def test_deleting_takes_the_ended_and_with_the_last_the_sweep(store: Store) -> None:
+    sweep_id = made(store, seed=list(range(250)))
+    asked(store, sweep_id, Ask.CANCEL)
+    grown(store, sweep_id, seed=[1000])
+
+    def removed() -> Sweep:
+        more = True
+        while more:
+            with store.writing() as tx:
+                left, more = sweeps.remove_ended(tx, sweep_id)
+        return left
+
+    assert {state: n for state, n in removed().counts.items() if n} == {State.QUEUED: 1}
+    assert len(members(store, sweep_id)) == 1
+    asked(store, sweep_id, Ask.CANCEL)
+    assert set(removed().counts.values()) == {0}
+    with pytest.raises(NotFound, match=f"there is no sweep {sweep_id}"):
+        seen(store, sweep_id)
+    assert made(store, seed=[1]) > sweep_id
+
+
+@pytest.mark.parametrize("number", [0, -1, 7, 10**40])
+def test_what_is_no_sweep_is_not_found(store: Store, number: int) -> None:
+    with store.writing() as tx:
+        for act in (
+            lambda: sweeps.get(tx, number),
+            lambda: sweeps.ask(tx, number, Ask.CANCEL),
+            lambda: sweeps.grow(tx, number, {"seed": [1]}),
+            lambda: sweeps.remove_ended(tx, number),
+        ):
+            with pytest.raises(NotFound, match=f"there is no sweep {number}"):
+                act()
+
+
+def test_the_time_left_is_that_of_measured_epochs_shared_by_the_workers(store: Store) -> None:
+    sweep_id = made(store, seed=[0, 1, 2])  # three epochs each
+    assert seen(store, sweep_id).eta_seconds is None
+    first, second = a_worker(store, pid=1), a_worker(store, pid=2)
+    claim = claimed(store, worker_id=first)
+    assert seen(store, sweep_id).eta_seconds is None  # nothing measured yet
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1), epoch_seconds=10.0)
+    assert seen(store, sweep_id).eta_seconds == (2 * 10 + 3 * 10 + 3 * 10) / 2
+    assert (seen(store, sweep_id).epochs_done, seen(store, sweep_id).epochs_total) == (1, 9)
+    with store.writing() as tx:
+        (view,) = outlook(tx, [experiments.get(tx, claim.experiment_id)])
+        assert (view.eta_seconds, view.waiting_because, view.stalled) == (20.0, None, False)
+        tx.execute(text("UPDATE workers SET state = 'gone'"))
+    assert seen(store, sweep_id).eta_seconds is None
+    assert second
+
+
+def test_why_an_experiment_waits(store: Store) -> None:
+    ids = [submitted(store) for _ in range(1003)]
+
+    def because(experiment_id: int) -> str | None:
+        with store.reading() as tx:
+            return outlook(tx, [experiments.get(tx, experiment_id)])[0].waiting_because
+
+    assert because(ids[0]) == "no worker is alive: start one with `ballast worker`"
+    a_worker(store)
+    assert because(ids[0]) == "it is the next in the queue"
+    assert because(ids[5]) == "5 before it in the queue"
+    assert because(ids[1000]) == "1000 before it in the queue"
+    assert because(ids[1002]) == "more than 1000 are before it in the queue"
+    with store.writing() as tx:
+        wishes.ask(tx, ids[5], Ask.PAUSE)
+    assert because(ids[5]) == "it is paused: resume it to queue it again"
+    assert because(ids[6]) == "5 before it in the queue"
+
+
+def test_it_stalls_when_no_row_comes_for_far_longer_than_rows_take(store: Store) -> None:
+    submitted(store, eval_every=10, epochs=100)
+    claim = claimed(store, lease_ms=MINUTE)
+
+    def stalls(since_ms: int, epoch_seconds: float | None, lease_ms: int = MINUTE) -> bool:
+        with store.writing() as tx:
+            now = tx.execute(select(now_ms())).scalar_one()
+            tx.execute(
+                update(table).values(
+                    progress_ms=now - since_ms, epoch_seconds=epoch_seconds, lease_until_ms=now + lease_ms
+                )
+            )
+            return outlook(tx, [experiments.get(tx, claim.experiment_id)])[0].stalled
+
+    assert not stalls(9 * MINUTE, None)
+    assert stalls(11 * MINUTE, None)
+    assert stalls(11 * MINUTE, 10.0)
+    assert not stalls(11 * MINUTE, 60.0)  # a row takes ten minutes
+    assert stalls(51 * MINUTE, 60.0)
+    assert not stalls(11 * MINUTE, None, lease_ms=-1)
+
+
+def test_predictions_and_weights_come_with_their_row_and_go_with_the_experiment(store: Store) -> None:
+    experiment_id = submitted(store)
+    claim = claimed(store)
+    with store.reading() as tx:
+        with pytest.raises(NotKept, match="no predictions yet"):
+            predictions.read(tx, experiment_id)
+        with pytest.raises(NotKept, match="no weights"):
+            predictions.read_weights(tx, experiment_id)
+    bits = Predictions(b"\x80\x00", b"\xff")
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1, predictions=bits))
+        claims.record(tx, claim, result(2))
+        claims.record(tx, claim, result(1, predictions=Predictions(b"\x00\x00", b"\x00")))  # a replay changes nothing
+        claims.finish(tx, claim, result(3, predictions=bits, weights=b"W"), State.SUCCEEDED)
+    with store.writing() as tx:
+        assert predictions.read(tx, experiment_id, 1) == (1, [1, 3], 200, 800, bits)
+        assert predictions.read(tx, experiment_id).epoch == 3
+        with pytest.raises(NotKept, match="no predictions of epoch 2: those kept are of 1, 3"):
+            predictions.read(tx, experiment_id, 2)
+        assert predictions.read_weights(tx, experiment_id) == b"W"
+        assert [row.predictions for row in curves.read(tx, experiment_id)[1]] == [None] * 3
+        experiments.remove(tx, experiment_id)
+        with pytest.raises(NotFound):
+            predictions.read(tx, experiment_id)
+        with pytest.raises(NotFound):
+            predictions.read_weights(tx, experiment_id)
+        for name in ("predictions", "weights", "curve_rows", "events"):
+            assert tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() == 0
+
+
+def test_provenance_is_written_under_the_fence(store: Store) -> None:
+    experiment_id = submitted(store)
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.describe(tx, claim, {"threads": 1})
+        claims.release(tx, claim)
+    assert seen_now(store, experiment_id).provenance == {"threads": 1}
+    with pytest.raises(ClaimLost), store.writing() as tx:
+        claims.describe(tx, claim, {"threads": 2})
+    assert seen_now(store, experiment_id).provenance == {"threads": 1}
