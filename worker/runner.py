@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import TypeVar
 
 import stamina
@@ -18,7 +19,7 @@ from core.store.claims import Claim
 from core.store.errors import ClaimLost, StoreError
 from core.store.experiments import ExperimentError
 from core.store.session import Store, transient
-from core.training import BadData, Member, load, train
+from core.training import BadData, Member, load, provenance, train
 from worker.heartbeat import Held
 
 log = structlog.get_logger()
@@ -79,11 +80,17 @@ class Runner:
         where training was stopped before."""
         claim = held.claim
         data = load(claim.spec.dataset, self._data_dir, self._locks_dir, self._device)
+        what = provenance(claim.spec, data, self._device)
+        self._write(partial(claims.describe, claim=claim, provenance=what))
         member = Member(claim.spec, wish=held.must_stop)
+        seconds: list[float] = []  # an epoch, of each row
+        before = 0
         for _, row in train([member], data, self._device):
             if row.diverged or row.epoch == claim.spec.epochs:
                 return row
-            held.wish = self._write(partial(claims.record, claim=claim, row=row))
+            seconds.append(row.seconds / (row.epoch - before))
+            before = row.epoch
+            held.wish = self._write(partial(claims.record, claim=claim, row=row, epoch_seconds=median(seconds)))
         return None
 
     def _fail(

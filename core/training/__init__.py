@@ -4,10 +4,26 @@ from core.training import Member, load, train
 
 data = load(spec.dataset, data_dir, locks_dir)
 for _, row in train([Member(spec)], data): …
+
+And again from the weights that were kept: predict(model_with(spec, data.channels, weights), data.in_domain_images)
 """
 
 from core.training.datasets import Data, load
 from core.training.engine import Member, train
 from core.training.errors import BadData, TrainingError
+from core.training.evaluation import Tested, predict
+from core.training.provenance import provenance
+from core.training.weights import model_with
 
-__all__ = ["BadData", "Data", "Member", "TrainingError", "load", "train"]
+__all__ = [
+    "BadData",
+    "Data",
+    "Member",
+    "Tested",
+    "TrainingError",
+    "load",
+    "model_with",
+    "predict",
+    "provenance",
+    "train",
+]

@@ -7,17 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from core.results import EpochResult
+from core.results import EpochResult, Predictions
 from core.spec import Spec
 from core.training.datasets import Data
-from core.training.evaluation import Predictions, predict
+from core.training.evaluation import Tested, never, predict
 from core.training.experiment import Experiment, Met, mean
-
-
-def _never() -> bool:
-    return False
+from core.training.weights import encode
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Member:
     once it returns True, the member's training ends without a further row."""
 
     spec: Spec
-    wish: Callable[[], bool] = _never
+    wish: Callable[[], bool] = never
 
 
 def train(
@@ -56,14 +54,14 @@ def train(
         now = time.perf_counter()
         row = _row(experiment, data, met, *tests, seconds=now - since)
         since = now
-        yield 0, row
+        yield 0, row if row.diverged else _with_what_is_kept(row, experiment, data, *tests)
         if row.diverged:
             return
 
 
 def _evaluate(
     experiment: Experiment, data: Data, dtype: torch.dtype, wish: Callable[[], bool]
-) -> tuple[Predictions, Predictions] | None:
+) -> tuple[Tested, Tested] | None:
     in_domain = predict(experiment.model, data.in_domain_images, dtype, wish)
     if in_domain is None:
         return None
@@ -72,7 +70,7 @@ def _evaluate(
 
 
 def _row(
-    experiment: Experiment, data: Data, met: Met, in_domain: Predictions, out_of_domain: Predictions, seconds: float
+    experiment: Experiment, data: Data, met: Met, in_domain: Tested, out_of_domain: Tested, seconds: float
 ) -> EpochResult:
     base, other = data.base_index, 1 - data.base_index
     counts = torch.stack(
@@ -102,6 +100,21 @@ def _row(
         loss=experiment.take_loss_points(),
         seconds=seconds,
     )
+
+
+def _with_what_is_kept(
+    row: EpochResult, experiment: Experiment, data: Data, in_domain: Tested, out_of_domain: Tested
+) -> EpochResult:
+    if experiment.spec.predicted(row.epoch):
+        bits = Predictions(_bits(in_domain, data.base_index), _bits(out_of_domain, data.base_index))
+        row = row._replace(predictions=bits)
+    if row.epoch == experiment.spec.epochs:
+        row = row._replace(weights=encode(experiment.model, experiment.spec, row.epoch))
+    return row
+
+
+def _bits(tested: Tested, base_index: int) -> bytes:
+    return np.packbits((tested.outputs == base_index).cpu().numpy()).tobytes()
 
 
 def _same_bits_every_time(device: str) -> None:

@@ -11,16 +11,22 @@ from core.training.images import normalised
 _BATCH = {"cpu": 64, "cuda": 2048}  # images; the fastest as measured: on a CPU 512 is half as fast as 64
 
 
-class Predictions(NamedTuple):
+class Tested(NamedTuple):
     outputs: Tensor  # int64 [n]: 1 only where logit 1 > logit 0, so ties and NaN are 0
     finite: Tensor  # bool [n]: both logits are finite
 
 
-def predict(model: nn.Module, images: Tensor, dtype: torch.dtype, wish: Callable[[], bool]) -> Predictions | None:
-    """Predictions for `images` (uint8 [n, c, 32, 32]), on their device. None when `wish` came true: it is asked before
-    every batch."""
+def never() -> bool:
+    return False
+
+
+def predict(
+    model: nn.Module, images: Tensor, dtype: torch.dtype = torch.float32, wish: Callable[[], bool] = never
+) -> Tested | None:
+    """What `model` says of `images` (uint8 [n, c, 32, 32]), on their device. None when `wish` came true: it is
+    asked before every batch."""
     model.eval()
-    predictions = Predictions(
+    tested = Tested(
         torch.zeros(len(images), dtype=torch.int64, device=images.device),
         torch.zeros(len(images), dtype=torch.bool, device=images.device),
     )
@@ -30,9 +36,9 @@ def predict(model: nn.Module, images: Tensor, dtype: torch.dtype, wish: Callable
             if wish():
                 return None
             logits = model(normalised(images[start : start + batch], dtype))
-            predictions.outputs[start : start + batch] = predicted(logits)
-            predictions.finite[start : start + batch] = logits.isfinite().all(-1)
-    return predictions
+            tested.outputs[start : start + batch] = predicted(logits)
+            tested.finite[start : start + batch] = logits.isfinite().all(-1)
+    return tested
 
 
 def predicted(logits: Tensor) -> Tensor:

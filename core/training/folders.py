@@ -1,6 +1,7 @@
 """Anybody's own images: a folder a class, a file an image (DESIGN §8). Faults are sentences with file and number."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,11 +24,51 @@ def read(root: Path, needed: tuple[str, str], also_others: bool) -> dict[str, Te
     return {name: _read_class(root / name) for name in names if also_others or name in needed}
 
 
+class Checked(NamedTuple):
+    """What a folder of classes holds."""
+
+    classes: dict[str, int]  # images that can be read
+    unreadable: list[tuple[Path, str]]  # every file that is no whole image, and why
+    problems: list[str]
+
+
+def check(root: Path) -> Checked:
+    """Look at every file of every class: what would fail an experiment later, all at once."""
+    checked = Checked({}, [], [])
+    try:
+        folders = [entry for entry in _entries(root) if entry.is_dir()]
+    except BadData as error:
+        checked.problems.append(str(error))
+        return checked
+    for folder in folders:
+        try:
+            files = _files(folder)
+        except BadData as error:
+            checked.problems.append(str(error))
+            files = []
+        checked.classes[folder.name] = sum(_readable(file, checked) for file in files)
+    return checked
+
+
+def _readable(file: Path, checked: Checked) -> bool:
+    try:
+        _decoded(file)
+    except _Unreadable as error:
+        checked.unreadable.append((file, str(error)))
+        return False
+    return True
+
+
 def _read_class(folder: Path) -> Tensor:
+    files = _files(folder)
+    return torch.cat([_read_image(file, f"image {i} of {len(files)}") for i, file in enumerate(files, 1)])
+
+
+def _files(folder: Path) -> list[Path]:
     files = _entries(folder)
     if not files:
         raise BadData(f"the class folder {folder} holds no image: put at least one file into it")
-    return torch.cat([_read_image(file, f"image {i} of {len(files)}") for i, file in enumerate(files, 1)])
+    return files
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -41,14 +82,25 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _read_image(file: Path, number: str) -> Tensor:
+    try:
+        return resized(_decoded(file))
+    except _Unreadable as error:
+        raise BadData(
+            f"{number} in {file.parent}, {file.name!r}, cannot be read as an image ({error}): replace or remove it"
+        ) from error
+
+
+class _Unreadable(Exception):
+    """The file is no whole image; says why."""
+
+
+def _decoded(file: Path) -> Tensor:
+    """RGB, uint8 [1, 3, h, w]."""
     from PIL import Image
 
     try:
         with Image.open(file) as image:
             pixels = np.array(image.convert("RGB"))
     except Exception as error:  # whatever a decoder meets: OSError, SyntaxError, struct.error, DecompressionBombError
-        reason = " ".join(str(error).split())[:200]
-        raise BadData(
-            f"{number} in {file.parent}, {file.name!r}, cannot be read as an image ({reason}): replace or remove it"
-        ) from error
-    return resized(torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0))
+        raise _Unreadable(" ".join(str(error).split())[:200]) from error
+    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from core.training.errors import BadData
 
-_CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10"}  # of torchvision
 _PATIENCE = 60.0  # seconds without a byte after which a download has failed; torchvision itself would wait for ever
 
 _declared: list[torch.library.Library] = []  # a declaration lasts as long as its object
@@ -31,7 +31,7 @@ def read(name: str, data_dir: Path, locks_dir: Path) -> tuple[tuple[Tensor, Tens
     int64 [n], in file order. Raises BadData where they can be neither read nor downloaded.
 
     `data_dir` may be read-only when the files are there. The lock holds others off files that are half written."""
-    kind = getattr(_datasets(), _CLASSES[name])
+    kind = getattr(_datasets(), CLASSES[name])
     locks_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(locks_dir / f"{name}.lock"):
         try:
@@ -40,17 +40,31 @@ def read(name: str, data_dir: Path, locks_dir: Path) -> tuple[tuple[Tensor, Tens
             return _download(kind, name, data_dir)
 
 
+def read_what_is_there(name: str, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The same without a download. Raises BadData."""
+    try:
+        return _read(getattr(_datasets(), CLASSES[name]), data_dir)
+    except Exception as error:
+        raise BadData(
+            f"the data set {name} cannot be read from {data_dir} ({_reason(error)}): run `ballast data fetch {name}` "
+            "with a network, or put torchvision's files there"
+        ) from error
+
+
 def _download(kind: Any, name: str, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     try:
         with _quiet_and_impatient():
             kind(data_dir, download=True)
         return _read(kind, data_dir)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise BadData(
-            f"the data set {name} could be neither read from {data_dir} nor downloaded into it ({reason}): put "
+            f"the data set {name} could be neither read from {data_dir} nor downloaded into it ({_reason(error)}): put "
             "torchvision's files there, or delete what is damaged and try again with a network"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _read(kind: Any, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -1,0 +1,142 @@
+"""Data made ready on purpose, before an experiment fails for want of it: what `ballast data` starts.
+
+python -P -m core.training.data {fetch,check} NAME --data-dir DIR --locks-dir DIR [--json]
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import BallastError
+from core.training import folders, vision
+from core.training.errors import BadData
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes, CONTRACT §3
+
+_FOLDER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)  # as in a spec: it stays inside of the data directory
+_KNOWN = ("digits", *vision.CLASSES)
+
+Counts = dict[str, dict[str, int]]  # training and test set: images by class
+Report = dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
+    options = _options(arguments)
+    try:
+        return _fetch(options) if options.what == "fetch" else _check(options)
+    except BallastError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="core.training.data", description="Make data ready before it is needed.")
+    parser.add_argument("what", choices=["fetch", "check"])
+    parser.add_argument("name", help=f"{', '.join(_KNOWN)}, or for check a folder under folders/ of the data directory")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--locks-dir", type=Path, required=True)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    """Raises BadData where it can be neither read nor downloaded."""
+    if options.name not in _KNOWN:
+        print(f"{options.name!r} is no data set that can be fetched: there are {', '.join(_KNOWN)}", file=sys.stderr)
+        return USAGE
+    if options.name != "digits":  # which scikit-learn brings along
+        vision.read(options.name, options.data_dir, options.locks_dir)
+    return _told(_report(options), options.json)
+
+
+def _check(options: argparse.Namespace) -> int:
+    if not _FOLDER.fullmatch(options.name):
+        print(
+            f"{options.name!r} is no name of a folder: letters, digits, dot, dash and underscore, no leading dot",
+            file=sys.stderr,
+        )
+        return USAGE
+    return _told(_report(options), options.json)
+
+
+def _report(options: argparse.Namespace) -> Report:
+    if options.name not in _KNOWN:
+        return _folder(options.name, options.data_dir)
+    try:
+        return _answer(options.name, _digits() if options.name == "digits" else _counts(options.name, options.data_dir))
+    except BadData as error:
+        return _answer(options.name, {}, problems=[str(error)])
+
+
+def _digits() -> Counts:
+    from sklearn.datasets import load_digits
+
+    return {"all": _by_class(load_digits().target)}
+
+
+def _counts(name: str, data_dir: Path) -> Counts:
+    train, test = vision.read_what_is_there(name, data_dir)
+    return {"train": _by_class(train[1].numpy()), "test": _by_class(test[1].numpy())}
+
+
+def _by_class(labels: Any) -> dict[str, int]:
+    return {str(label): int(n) for label, n in zip(*np.unique(labels, return_counts=True), strict=True)}
+
+
+def _folder(name: str, data_dir: Path) -> Report:
+    root = data_dir / "folders" / name
+    if not root.is_dir():
+        there = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir()) if root.parent.is_dir() else []
+        has = ", ".join(there) or "none"
+        return _answer(name, {}, problems=[f"there is no data set and no folder {root} (folders there: {has})"])
+    train, test = folders.check(root / "train"), folders.check(root / "test")
+    problems = train.problems + test.problems
+    if not train.problems and len(train.classes) < 2:
+        problems.append(f"{root / 'train'} needs at least two classes: a folder for each")
+    without_test = [each for each in train.classes if each not in test.classes]
+    if without_test and not test.problems:
+        problems.append(f"{', '.join(without_test)}: no such class in {root / 'test'}, so it cannot be a trained class")
+    unreadable = [
+        {"file": str(file.relative_to(data_dir)), "reason": reason}
+        for file, reason in train.unreadable + test.unreadable
+    ]
+    return _answer(name, {"train": train.classes, "test": test.classes}, unreadable, problems)
+
+
+def _answer(
+    name: str, sets: Counts, unreadable: list[dict[str, str]] | None = None, problems: list[str] | None = None
+) -> Report:
+    return {
+        "name": name,
+        "ok": not unreadable and not problems,
+        "sets": sets,
+        "unreadable": unreadable or [],
+        "problems": problems or [],
+    }
+
+
+def _told(report: Report, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return DONE if report["ok"] else FAILED
+    for name, classes in report["sets"].items():
+        print(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items()))
+    for each in report["unreadable"]:
+        print(f"{each['file']} cannot be read as an image ({each['reason']}): replace or remove it", file=sys.stderr)
+    for problem in report["problems"]:
+        print(problem, file=sys.stderr)
+    if report["ok"]:
+        print(f"{report['name']} is ready")
+    return DONE if report["ok"] else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Where a curve comes from: code, packages, device, threads, the very images; and what must be equal for bits to be
+equal (PROTOCOL §8). No names of hosts, no paths: it may be published."""
+
+import functools
+import hashlib
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.spec import Spec
+from core.training.datasets import Data
+
+_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
+_CLONE = Path(__file__).parents[2]
+_GIT_SECONDS = 5
+
+
+def provenance(spec: Spec, data: Data, device: str) -> dict[str, Any]:
+    """What `spec` is trained with on `device`, as JSON."""
+    key = _numerics_key(spec, device)
+    return {
+        "code": _code(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "device": _device(device),
+        "threads": torch.get_num_threads(),
+        "dataset": {"name": spec.dataset.name, "sha256": _sha256_of(data)},
+        "numerics_key": key,
+        "numerics_sha256": hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest(),
+    }
+
+
+def _numerics_key(spec: Spec, device: str) -> dict[str, Any]:
+    """What must be equal for an equal spec to give equal bits."""
+    known = _device(device)
+    return {
+        "engine": "plain",
+        "precision": spec.precision,
+        "memory_format": "channels_last" if spec.model.name in ("cnn", "resnet") else "contiguous",
+        "torch": torch.__version__,
+        "device": known["name"],
+        "capability": known["capability"],
+        "cudnn": known["cudnn"],
+        "threads": torch.get_num_threads(),
+    }
+
+
+@functools.cache
+def _code() -> dict[str, Any]:
+    """The commit, where this is a clone; `dirty`: with changes that no commit has."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"version": _version("ballast"), "commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    if not (_CLONE / ".git").exists():  # a folder above may be somebody else's repository
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(_CLONE), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _device(device: str) -> dict[str, Any]:
+    if torch.device(device).type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return {
+            "type": "cuda",
+            "name": torch.cuda.get_device_name(device),
+            "capability": f"{major}.{minor}",
+            "driver": _driver(),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        }
+    return {
+        "type": "cpu",
+        "name": _cpu(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "driver": None,
+        "cuda": None,
+        "cudnn": None,
+    }
+
+
+def _driver() -> str | None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:  # not installed, or no driver that it can ask: the curve is no worse for it
+        return None
+
+
+def _cpu() -> str:
+    """The model, which only the kernel tells on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
+
+
+def _sha256_of(data: Data) -> str:
+    """Of every image and label that is trained or tested on, in their order."""
+    digest = hashlib.sha256()
+    for tensor in (
+        data.train_images,
+        data.train_labels,
+        data.in_domain_images,
+        data.in_domain_labels,
+        data.out_of_domain_images,
+    ):
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""`python -m core.training.data`: what is there, what is wrong with it, all at once and without a download."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.training.data import main
+from tests.data import DATA
+from tests.unit.training.builders import locks_dir
+from tests.unit.training.test_folders import write
+
+
+def run(data_dir: Path, *arguments: str) -> int:
+    return main([*arguments, "--data-dir", str(data_dir), "--locks-dir", str(locks_dir())])
+
+
+def report(data_dir: Path, name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    status = run(data_dir, "check", name, "--json")
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert status == (0 if found["ok"] else 1)
+    return found
+
+
+def test_mnist_is_counted_class_by_class(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(DATA, "mnist", capsys)
+    assert found["ok"]
+    assert {name: found["sets"]["train"][name] for name in "01"} == {"0": 5923, "1": 6742}
+    assert sum(found["sets"]["test"].values()) == 10_000
+    assert run(DATA, "fetch", "mnist") == 0
+    assert "mnist is ready" in capsys.readouterr().out
+
+
+def test_digits_need_no_fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "fetch", "digits") == 0
+    assert "digits is ready" in capsys.readouterr().out
+    assert sum(report(tmp_path, "digits", capsys)["sets"]["all"].values()) == 1797
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_a_check_downloads_nothing_and_says_how_to(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (problem,) = report(tmp_path, name, capsys)["problems"]
+    assert f"ballast data fetch {name}" in problem
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_files_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(DATA / "MNIST", tmp_path / "MNIST")
+    images = next(tmp_path.rglob("t10k-images-idx3-ubyte"))
+    images.chmod(0o644)
+    images.write_bytes(images.read_bytes()[:-1000])
+    assert not report(tmp_path, "mnist", capsys)["ok"]
+
+
+def test_every_unreadable_file_of_a_folder_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "folders/pets/train", classes={"dog": 3, "cat": 2})
+    write(tmp_path / "folders/pets/test", classes={"dog": 1, "cat": 1, "bird": 2})
+    assert report(tmp_path, "pets", capsys)["sets"] == {
+        "train": {"cat": 2, "dog": 3},
+        "test": {"bird": 2, "cat": 1, "dog": 1},
+    }
+    (tmp_path / "folders/pets/train/dog/notes.txt").write_text("not an image")
+    whole = tmp_path / "folders/pets/test/bird/001.png"
+    whole.write_bytes(whole.read_bytes()[:-30])
+    (tmp_path / "folders/pets/test/fish").mkdir()
+    found = report(tmp_path, "pets", capsys)
+    assert sorted(each["file"] for each in found["unreadable"]) == [
+        "folders/pets/test/bird/001.png",
+        "folders/pets/train/dog/notes.txt",
+    ]
+    assert found["sets"]["test"]["bird"] == 1
+    (problem,) = found["problems"]
+    assert "fish holds no image" in problem
+    assert run(tmp_path, "check", "pets") == 1
+    assert "notes.txt cannot be read as an image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ({}, "needs at least two classes"),
+        ({"train": {"dog": 1}}, "needs at least two classes"),
+        ({"train": {"dog": 1, "cat": 1}, "test": {"dog": 1}}, "cat: no such class in"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_said(
+    classes: dict[str, dict[str, int]], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train", "test"):
+        (tmp_path / "folders/pets" / name).mkdir(parents=True)
+        write(tmp_path / "folders/pets" / name, classes=classes.get(name, {}))
+    assert any(said in problem for problem in report(tmp_path, "pets", capsys)["problems"])
+
+
+def test_a_folder_that_is_not_there_is_said_with_those_that_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folders/pets").mkdir(parents=True)
+    (problem,) = report(tmp_path, "pest", capsys)["problems"]
+    assert "folders there: pets" in problem
+    assert len(report(tmp_path, "pets", capsys)["problems"]) == 2  # neither train/ nor test/
+
+
+@pytest.mark.parametrize("name", ["..", "../pets", "/etc", "a/b", ".hidden", "", "a\nb"])
+def test_no_name_leaves_the_data_directory(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "check", name) == 2
+    assert "no name of a folder" in capsys.readouterr().err
+
+
+def test_only_known_data_sets_can_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "fetch", "imagenet") == 2
+    assert "digits, mnist, fashion_mnist, cifar10" in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""Where a curve comes from is told whole, quickly, and without a name of a host or a path."""
+
+import getpass
+import json
+import platform
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from core.training import Data, provenance
+from tests.unit.training.builders import digits, small_mnist, spec_of
+
+
+def test_it_says_what_a_curve_depends_on_as_json() -> None:
+    found = json.loads(json.dumps(provenance(spec_of(), digits(), "cpu")))
+    assert set(found) == {
+        *("code", "python", "platform", "packages", "device", "threads", "dataset", "numerics_key", "numerics_sha256")
+    }
+    assert set(found["code"]) == {"version", "commit", "dirty"}
+    assert found["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert found["device"]["type"] == "cpu"
+    assert found["device"]["name"]
+    assert found["threads"] == torch.get_num_threads()
+    assert found["dataset"]["name"] == "digits"
+    said = json.dumps(found)
+    for private in (platform.node(), f"/{getpass.getuser()}/", str(__file__).rpartition("/")[0]):
+        assert private not in said
+
+
+def test_the_data_set_is_known_by_every_image_and_label() -> None:
+    def digest(data: Data) -> str:
+        found: str = provenance(spec_of(), data, "cpu")["dataset"]["sha256"]
+        return found
+
+    data = digits()
+    whole = digest(data)
+    assert digest(replace(data)) == whole
+    for name in ("train_images", "train_labels", "in_domain_images", "in_domain_labels", "out_of_domain_images"):
+        changed = getattr(data, name).clone()
+        changed.view(-1)[-1] += 1
+        assert digest(replace(data, **{name: changed})) != whole, name
+
+
+@pytest.mark.parametrize("changed", [{"model": {"name": "cnn"}}, {"importance_weight": "2:1"}])
+def test_the_numerics_key_changes_with_what_changes_bits_and_not_with_the_experiment(
+    changed: dict[str, object],
+) -> None:
+    one = provenance(spec_of(), digits(), "cpu")["numerics_sha256"]
+    other = provenance(spec_of(**changed), digits(), "cpu")["numerics_sha256"]
+    assert (one == other) == ("model" not in changed)
+
+
+def test_it_costs_next_to_nothing() -> None:
+    provenance(spec_of(), small_mnist(), "cpu")
+    since = time.process_time()
+    for _ in range(10):
+        provenance(spec_of(), small_mnist(), "cpu")
+    assert time.process_time() - since < 5
