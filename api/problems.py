@@ -117,8 +117,17 @@ async def _http(request: Request, error: Exception) -> Response:
         detail = f"{request.method} is not for this path"
     if error.status_code == 400:
         detail = "the body cannot be read as JSON"
-    headers = dict(error.headers) if error.headers else None
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed_methods(request) or headers["Allow"]
     return problem(request.scope, error.status_code, detail, headers=headers)
+
+
+def _allowed_methods(request: Request) -> str:
+    """Of all routes at this path; Starlette names only those of the first. None are documented of /docs."""
+    document = request.app.openapi()
+    path = getattr(request.scope.get("route"), "path_format", None)
+    return ", ".join(sorted(method.upper() for method in document["paths"].get(path, ())))
 
 
 async def _bad_sweep(request: Request, error: Exception) -> Response:
