@@ -2,19 +2,24 @@
 
 ClientError            a BallastError
 ├── Unreachable        nobody answers at the address
+│   └── TooSlow        somebody does, but not in time
 └── Refused            an answer of 400 or more, with its problem
 """
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 import httpx2
 
 from core.errors import BallastError
 from core.faults import Fault
+from core.states import Ask
 
 Json = dict[str, Any]
+
+_PATIENCE = 300  # seconds, where ten thousand experiments are written, or a figure is drawn
 
 
 class ClientError(BallastError):
@@ -23,6 +28,10 @@ class ClientError(BallastError):
 
 class Unreachable(ClientError):
     """Nobody answers."""
+
+
+class TooSlow(Unreachable):
+    """No answer in time. What was asked for may have been done all the same."""
 
 
 class Refused(ClientError):
@@ -50,22 +59,12 @@ class Client:
         self._http.close()
 
     def submit(self, spec: Json, priority: int = 0) -> Json:
-        # Not by httpx, which stumbles over NaN and half a surrogate pair: the service names the field.
-        content = json.dumps(spec).encode()
-        headers = {"Content-Type": "application/json"}
-        return self._ask("POST", "/experiments", content=content, headers=headers, params={"priority": priority})
+        return self._send("POST", "/experiments", spec, params={"priority": priority})
 
-    def experiments(self, limit: int = 50, **filters: str | None) -> Iterator[Json]:
+    def experiments(self, limit: int = 50, **filters: str | int | None) -> Iterator[Json]:
         """The newest `limit` experiments that match, page by page."""
-        cursor: str | None = None
-        while limit > 0:
-            wanted = {"limit": min(limit, 500), "cursor": cursor, **filters}
-            page = self._get("/experiments", {name: value for name, value in wanted.items() if value is not None})
-            yield from page["items"]
-            cursor = page["next_cursor"]
-            limit -= len(page["items"])
-            if cursor is None:
-                return
+        wanted = {name: value for name, value in filters.items() if value is not None}
+        return self._pages("/experiments", wanted, limit)
 
     def experiment(self, id: int) -> Json:  # noqa: A002 - the contract's name
         return self._get(f"/experiments/{id}")
@@ -77,8 +76,66 @@ class Client:
         items: list[Json] = self._get(f"/experiments/{id}/events")["items"]
         return items
 
-    def cancel(self, id: int) -> Json:  # noqa: A002
-        return self._ask("POST", f"/experiments/{id}/cancel")
+    def predictions(self, id: int, epoch: int | None = None) -> Json:  # noqa: A002
+        return self._get(f"/experiments/{id}/predictions", {} if epoch is None else {"epoch": epoch})
+
+    def weights(self, id: int) -> bytes:  # noqa: A002
+        """safetensors."""
+        return self._request("GET", f"/experiments/{id}/weights", timeout=_PATIENCE).content
+
+    def set_priority(self, id: int, priority: int) -> Json:  # noqa: A002
+        return self._send("PATCH", f"/experiments/{id}", {"priority": priority})
+
+    def ask(self, id: int, what: Ask) -> Json:  # noqa: A002
+        """Cancel, pause, resume or retry it."""
+        return self._ask("POST", f"/experiments/{id}/{what}")
+
+    def delete(self, id: int) -> None:  # noqa: A002
+        self._request("DELETE", f"/experiments/{id}", timeout=_PATIENCE)
+
+    def sweep(self, id: int, members: int = 0) -> Json:  # noqa: A002
+        """With its first `members`, at most 500."""
+        return self._get(f"/sweeps/{id}", {"limit": members})
+
+    def sweeps(self, limit: int = 50) -> Iterator[Json]:
+        """The newest `limit` sweeps, page by page."""
+        return self._pages("/sweeps", {}, limit)
+
+    def members(self, id: int) -> Iterator[Json]:  # noqa: A002
+        """All members of a sweep in the order of their positions, page by page."""
+        cursor: str | None = "0"
+        while cursor is not None:
+            page = self._get(f"/sweeps/{id}", {"limit": 500, "cursor": cursor})["members"]
+            yield from page["items"]
+            cursor = page["next_cursor"]
+
+    def submit_sweep(self, request: Json, priority: int = 0) -> Json:
+        return self._send("POST", "/sweeps", request, params={"priority": priority}, timeout=_PATIENCE)
+
+    def try_sweep(self, request: Json) -> Json:
+        """What `submit_sweep` would make: count and specs."""
+        return self._send("POST", "/sweeps", request, params={"dry_run": True}, timeout=_PATIENCE)
+
+    def grow(self, id: int, axes: Json, priority: int = 0) -> Json:  # noqa: A002
+        params = {"priority": priority}
+        return self._send("POST", f"/sweeps/{id}/members", {"axes": axes}, params=params, timeout=_PATIENCE)
+
+    def ask_sweep(self, id: int, what: Ask) -> Json:  # noqa: A002
+        return self._ask("POST", f"/sweeps/{id}/{what}", timeout=_PATIENCE)
+
+    def delete_sweep(self, id: int) -> Json:  # noqa: A002
+        """Deletes the members that have ended; returns what is left."""
+        return self._ask("DELETE", f"/sweeps/{id}", timeout=_PATIENCE)
+
+    def figure(self, id: int, file_format: Literal["png", "svg"]) -> bytes:  # noqa: A002
+        return self._request("GET", f"/sweeps/{id}/figure.{file_format}", timeout=_PATIENCE).content
+
+    def presets(self) -> list[Json]:
+        items: list[Json] = self._get("/presets")["items"]
+        return items
+
+    def preset(self, name: str, as_drawn: bool = False) -> Json:
+        return self._get(f"/presets/{quote(name, safe='')}", {"as_drawn": as_drawn})
 
     def workers(self) -> list[Json]:
         items: list[Json] = self._get("/workers")["items"]
@@ -87,28 +144,63 @@ class Client:
     def ready(self) -> Json:
         return self._get("/readyz")
 
+    def version(self) -> Json:
+        return self._get("/version")
+
+    def _pages(self, path: str, params: Json, limit: int) -> Iterator[Json]:
+        cursor: str | None = None
+        while limit > 0:
+            wanted = {"limit": min(limit, 500), **params, **({} if cursor is None else {"cursor": cursor})}
+            page = self._get(path, wanted)
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            limit -= len(page["items"])
+            if cursor is None:
+                return
+
     def _get(self, path: str, params: Json | None = None) -> Json:
         return self._ask("GET", path, params=params)
 
-    def _ask(self, method: str, path: str, **content: Any) -> Json:
+    def _send(self, method: str, path: str, body: Json, **options: Any) -> Json:
+        # Not by httpx, which stumbles over NaN and half a surrogate pair: the service names the field.
+        headers = {"Content-Type": "application/json"}
+        return self._ask(method, path, content=json.dumps(body).encode(), headers=headers, **options)
+
+    def _ask(self, method: str, path: str, **options: Any) -> Json:
+        answer = _object(self._request(method, path, **options))
+        if answer is None:
+            raise self._not_ballast()
+        return answer
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
-            response = self._http.request(method, path, **content)
+            response = self._http.request(method, path, **options)
+        except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
+            raise TooSlow(f"{self.url} did not answer in time ({error}): it may still do what was asked") from None
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from None
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise Unreachable(f"what answers at {self.url} is not Ballast: set BALLAST_URL")
         if response.status_code >= 400:
-            raise Refused(response.status_code, answer)
-        return answer
+            problem = _object(response)
+            if problem is None:
+                raise self._not_ballast()
+            raise Refused(response.status_code, problem)
+        return response
+
+    def _not_ballast(self) -> Unreachable:
+        return Unreachable(f"what answers at {self.url} is not Ballast: set BALLAST_URL")
 
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"no Ballast service answers at {self.url} ({error}): start one with `ballast up`, or set BALLAST_URL"
         )
+
+
+def _object(response: httpx2.Response) -> Json | None:
+    try:
+        answer = response.json()
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _faults(problem: Json) -> str:

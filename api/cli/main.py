@@ -8,8 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from api.cli import run, show
-from api.cli.demo import NotSucceeded
+from api.cli import data, demo, doctor, run, show, sweeps, watch, wishes
 from api.client import Refused, Unreachable
 from core.errors import BallastError
 from core.faults import UnreadableSpec
@@ -20,8 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Importance-weighting experiments on neural networks, as a service.",
 )
-app.add_typer(run.app)
-app.add_typer(show.app)
+for module in (run, data, doctor, show, sweeps, watch, wishes):
+    app.add_typer(module.app)
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
         app()
     except Unreachable as error:
         _end(error, 3)
-    except NotSucceeded as error:
+    except (demo.NotSucceeded, wishes.NotSucceeded) as error:
         _end(error, 4)
     except UnreadableSpec as error:
         _end(error, 2)

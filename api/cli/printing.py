@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell(value), style=STATE_STYLES.get(cell(value), "")) for value in row))
     Console().print(table)
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float | None], width: int = 40) -> str:
+    """Fractions from 0 to 1 over time, in at most `width` characters; a gap where nothing was measured."""
+    step = max(1, -(-len(values) // width))
+    return "".join(" " if value is None else _BARS[min(7, int(value * 8))] for value in values[step - 1 :: step])
+
+
+def duration(seconds: float | None) -> str:
+    return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
 def cell(value: Any) -> str:

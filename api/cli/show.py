@@ -1,6 +1,7 @@
-"""Commands that speak HTTP only, to `BALLAST_URL`."""
+"""Commands that submit one experiment and look at what there is. They speak HTTP only, to `BALLAST_URL`."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from api.cli.printing import AsJson, note, print_json, print_table
+from api.cli.printing import AsJson, duration, note, print_json, print_table, sparkline
 from api.client import Client
 from core.faults import UnreadableSpec, read_json
 from core.settings import load_settings
@@ -19,6 +20,19 @@ from core.states import State
 app = typer.Typer()
 
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The number of an experiment.")]
+
+
+AnId = Annotated[int | None, typer.Argument(metavar="ID", min=1, help="The number of an experiment.")]
+SweepOption = Annotated[
+    int | None, typer.Option("--sweep", metavar="SWEEP", min=1, help="The number of a sweep, instead.")
+]
+
+
+def one_of(id: int | None, sweep: int | None) -> int:  # noqa: A002
+    """The one that is given. Raises BadParameter for both or none."""
+    if (id is None) == (sweep is None):
+        raise typer.BadParameter("give the number of an experiment, or --sweep with that of a sweep")
+    return id or sweep or 0
 
 
 @contextmanager
@@ -58,16 +72,32 @@ def list_experiments(
     importance_weight: Annotated[
         str | None, typer.Option(metavar="BASE:OTHER", help="Only those of this weight.")
     ] = None,
+    sweep: Annotated[int | None, typer.Option(min=1, help="Only members of this sweep.")] = None,
+    sweeps: Annotated[bool, typer.Option("--sweeps", help="List sweeps instead.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List experiments, newest first."""
-    filters = {"state": state, "dataset": dataset, "model": model, "importance_weight": importance_weight}
+    """List experiments, or sweeps, newest first."""
+    filters: dict[str, str | int | None] = {
+        "state": state,
+        "sweep": sweep,
+        "dataset": dataset,
+        "model": model,
+        "importance_weight": importance_weight,
+    }
+    if sweeps and any(value is not None for value in filters.values()):
+        raise typer.BadParameter("--sweeps takes no filter of experiments")
     with connected() as client:
-        found = list(client.experiments(limit, **filters))
+        found = list(client.sweeps(limit) if sweeps else client.experiments(limit, **filters))
     if as_json:
         print_json(found)
-        return
+    elif sweeps:
+        print_sweeps(found)
+    else:
+        print_experiments(found)
+
+
+def print_experiments(found: list[dict[str, Any]]) -> None:
     print_table(
         ("id", "state", "weight", "data set", "model", "epochs", "name"),
         (
@@ -85,20 +115,70 @@ def list_experiments(
     )
 
 
+def print_sweeps(found: list[dict[str, Any]]) -> None:
+    print_table(
+        ("id", "name", "experiments", *State, "epochs", "time left"),
+        (
+            (
+                each["id"],
+                each["name"] or each["preset"] or "",
+                sum(each["counts"].values()),
+                *each["counts"].values(),
+                f"{each['epochs_done']}/{each['epochs_total']}",
+                duration(each["eta_seconds"]),
+            )
+            for each in found
+        ),
+    )
+
+
 @app.command(epilog="Example: ballast show 417")
-def show(id: Id, as_json: AsJson = False) -> None:  # noqa: A002 - the contract's name
-    """Show one experiment and what happened to it."""
+def show(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002 - the contract's name
+    """Show one experiment and what happened to it, or a sweep and its members."""
     with connected() as client:
-        experiment, events = client.experiment(id), client.events(id)
+        number = one_of(id, sweep)
+        if sweep is not None:
+            _show_sweep(client.sweep(number, members=500), as_json)
+        else:
+            _show_experiment(client.experiment(number), client.events(number), as_json)
+
+
+def _show_sweep(sweep: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(sweep)
+        return
+    print_sweeps([sweep])
+    print()
+    print_experiments(sweep["members"]["items"])
+
+
+def _show_experiment(experiment: dict[str, Any], events: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(experiment)
         return
-    shown = ("id", "name", "state", "requested", "worker", "attempt", "failures", "priority")
+    shown = (
+        "id",
+        "name",
+        "state",
+        "requested",
+        "waiting_because",
+        "worker",
+        "sweep_id",
+        "attempt",
+        "failures",
+        "priority",
+    )
     rows: list[tuple[str, Any]] = [(key, experiment[key]) for key in shown if experiment[key] not in (None, "")]
     rows.append(("epochs", f"{experiment['epochs_done']}/{experiment['epochs_total']}"))
+    if experiment["eta_seconds"] is not None:
+        rows.append(("time left", duration(experiment["eta_seconds"])))
+    if experiment["stalled"]:
+        rows.append(("stalled", "no epoch for far longer than epochs take"))
     if experiment["error"]:
         rows.append(("error", f"{experiment['error']['kind']}: {experiment['error']['message']}"))
     rows.append(("spec", json.dumps(experiment["spec"])))
+    if experiment["provenance"]:
+        rows.append(("provenance", json.dumps(experiment["provenance"])))
     print_table(("field", "value"), rows)
     print()
     print_table(
@@ -124,19 +204,9 @@ def curve(
         ("epoch", "base in-domain", "base out-of-domain", "train loss", "accuracy"),
         zip(*(found[column] for column in columns), strict=True),
     )
-
-
-@app.command(epilog="Example: ballast cancel 417")
-def cancel(id: Id, as_json: AsJson = False) -> None:  # noqa: A002
-    """Cancel an experiment: at once while it waits, within seconds while it runs."""
-    with connected() as client:
-        experiment = client.cancel(id)
-    if as_json:
-        print_json(experiment)
-    elif experiment["requested"]:
-        print(f"experiment {id} is {experiment['state']} and will be cancelled within seconds")
-    else:
-        print(f"experiment {id} is {experiment['state']}")
+    if sys.stdout.isatty():
+        print(f"\nbase fraction in-domain      {sparkline(found['base_fraction_in_domain'])}")
+        print(f"base fraction out-of-domain  {sparkline(found['base_fraction_out_of_domain'])}")
 
 
 @app.command(epilog="Example: ballast workers")

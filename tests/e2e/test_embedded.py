@@ -12,6 +12,7 @@ from statistics import median
 import psutil
 import pytest
 
+from core.states import Ask
 from tests.e2e.processes import (
     DIGITS,
     ENDLESS,
@@ -78,7 +79,7 @@ def test_a_posted_experiment_runs_within_half_a_second(up: Up) -> None:
 def test_cancelling_a_running_experiment_frees_its_worker(up: Up) -> None:
     experiment = up.client.submit(ENDLESS)
     wait_for_epoch(up.client, experiment["id"], 10)
-    assert up.client.cancel(experiment["id"])["requested"] == "cancel"
+    assert up.client.ask(experiment["id"], Ask.CANCEL)["requested"] == "cancel"
 
     ended = wait_for_state(up.client, experiment["id"], "cancelled", 5)
 

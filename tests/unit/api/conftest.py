@@ -14,6 +14,7 @@ from api.main import create_app
 from core.doorbell import Doorbell
 from core.settings import Settings, load_settings
 from core.store.session import Store
+from tests.unit.api.typed import Ballast
 
 BASE_URL = "http://127.0.0.1:8000"
 
@@ -69,3 +70,10 @@ def served(store: Store, doorbell: Doorbell) -> Iterator[str]:
     server.should_exit = True
     thread.join(10)
     listener.close()
+
+
+@pytest.fixture
+def ballast(served: str, tmp_path: Path) -> Ballast:
+    folder = tmp_path / "user"
+    folder.mkdir()
+    return Ballast(served, folder)

@@ -12,6 +12,7 @@ import pytest
 from api.client import Client, ClientError, Refused, Unreachable
 from core.results import EpochResult
 from core.spec import Spec
+from core.states import Ask
 from core.store import claims, experiments
 from core.store.session import Store
 from tests.servers import free_port
@@ -47,13 +48,13 @@ def test_one_experiment_from_submission_to_its_curve(client: Client, store: Stor
     assert client.curve(number)["epoch"] == [1, 2]
     assert client.curve(number, after=1)["epoch"] == [2]
     assert [event["kind"] for event in client.events(number)] == ["submitted", "claimed"]
-    assert client.cancel(number)["requested"] == "cancel"
+    assert client.ask(number, Ask.CANCEL)["requested"] == "cancel"
     assert [each["id"] for each in client.workers()] == [worker]
 
 
 def test_a_list_comes_page_by_page_until_enough_have_come(client: Client) -> None:
     numbers = [client.submit(spec())["id"] for _ in range(4)][::-1]
-    client.cancel(numbers[0])
+    client.ask(numbers[0], Ask.CANCEL)
     assert [each["id"] for each in client.experiments()] == numbers
     assert [each["id"] for each in client.experiments(limit=3)] == numbers[:3]
     assert [each["id"] for each in client.experiments(limit=10**6)] == numbers
@@ -79,7 +80,13 @@ def test_a_refusal_has_status_problem_and_a_sentence_for_each_fault(client: Clie
 
 
 def test_what_is_not_there_is_refused_with_a_sentence(client: Client) -> None:
-    for ask in (client.experiment, client.curve, client.events, client.cancel):
+    for ask in (
+        client.experiment,
+        client.curve,
+        client.events,
+        client.delete,
+        client.predictions,
+    ):
         with pytest.raises(Refused, match=r"^there is no experiment 99$") as caught:
             ask(99)
         assert caught.value.status == 404

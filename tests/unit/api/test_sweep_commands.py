@@ -1,0 +1,253 @@
+"""Sweeps on the command line: what they send, what they print, and the exit code, over a real service."""
+
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.results import Predictions
+from core.states import ErrorKind, State
+from core.store import claims
+from core.store.experiments import ExperimentError
+from core.store.session import Store
+from tests.unit.api.typed import COMMAND, Ballast, environment
+from tests.unit.store.builders import claimed, result
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
+
+
+SPEC = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "1:1", "epochs": 3}
+GRID = {"base": SPEC, "axes": {"importance_weight": ["16:1", "1:16"], "seed": [0, 1]}}
+
+
+def specs(ballast: Ballast, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ballast.json("sweep", *words, "--dry-run")["specs"]
+    return found
+
+
+def submitted(ballast: Ballast) -> int:
+    made: int = ballast.json("sweep", ballast.file(json.dumps(GRID), "grid.json"))["id"]
+    return made
+
+
+def trained(store: Store, state: State = State.SUCCEEDED, kind: ErrorKind = ErrorKind.BAD_DATA) -> None:
+    """The head of the queue, to its end."""
+    claim = claimed(store)
+    error = ExperimentError(kind, "so it was") if state is State.FAILED else None
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1, predictions=Predictions(b"1", b"0")), epoch_seconds=1.0)
+        claims.record(tx, claim, result(2))
+        claims.finish(tx, claim, result(3), state, error)
+
+
+class TestSweep:
+    def test_a_preset_takes_changes_axes_and_seeds(self, ballast: Ballast) -> None:
+        found = specs(
+            ballast,
+            *("figure-2", "--set", "epochs=8", "--set", "model.width=16", "--set", "dataset.train_per_class=200"),
+            *("--axis", "optimizer.weight_decay=0,0.001", "--seeds", "2"),
+        )
+        assert len(found) == 5 * 2 * 2
+        assert {spec["epochs"] for spec in found} == {8}
+        assert {spec["model"]["width"] for spec in found} == {16}
+        assert {spec["dataset"]["train_per_class"] for spec in found} == {200}
+        assert [(spec["optimizer"]["weight_decay"], spec["seed"]) for spec in found[:4]] == [
+            *((0.0, 0), (0.0, 1), (0.001, 0), (0.001, 1))
+        ]
+
+    def test_weights_as_drawn(self, ballast: Ballast) -> None:
+        assert len(specs(ballast, "figure-3", "--as-drawn")) == 4
+
+    def test_a_file_is_a_sweep_or_a_spec_that_becomes_the_base(self, ballast: Ballast) -> None:
+        assert len(specs(ballast, ballast.file(json.dumps(GRID)))) == 4
+        found = specs(ballast, ballast.file(json.dumps(SPEC)), "--axis", "importance_weight=16:1,2:1")
+        assert [spec["importance_weight"] for spec in found] == ["16:1", "2:1"]
+        assert "2 experiments" in ballast("sweep", "-", "--seeds", "2", "--dry-run", stdin=json.dumps(SPEC))
+
+    def test_values_are_json_or_text(self, ballast: Ballast) -> None:
+        file = ballast.file(json.dumps(SPEC))
+        found = specs(ballast, file, "--axis", 'dataset.base_class=["3","5"]', "--set", "batch_size=null")
+        assert [spec["dataset"]["base_class"] for spec in found] == ["3", "5"]
+        assert {spec["batch_size"] for spec in found} == {None}
+        models = specs(ballast, file, "--axis", 'model=[{"name":"linear"},{"name":"cnn","width":4}]')
+        assert [spec["model"]["name"] for spec in models] == ["linear", "cnn"]
+
+    def test_it_is_queued_named_and_grows(self, ballast: Ballast) -> None:
+        said = ballast("sweep", ballast.file(json.dumps(GRID)), "--name", "mine", "--priority", "3")
+        assert said == "sweep 1 has 4 experiments: follow it with `ballast watch 1`\n"
+        assert "mine 16:1, seed 0" in ballast("list", "--sweep", "1")
+        assert "sweep 1 has 6 experiments" in ballast("sweep", "--into", "1", "--seeds", "3")
+        assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
+        assert ballast("list", "--sweeps").splitlines()[1].split("\t")[:4] == ["1", "mine", "6", "6"]
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("figure-9",), "there are figure-1, figure-2"),
+            ((), "give a preset (figure-1"),
+            (("figure-2", "--set", "epochs"), "is not PATH=VALUE"),
+            (("figure-2", "--axis", "=1"), "is not PATH=VALUE"),
+            (("figure-2", "--axis", "sede=1"), "/axes/sede/0 is not a field"),
+            (("figure-2", "--axis", "seed=[]"), "/axes/seed is an empty list"),
+            (("figure-2", "--set", "epochs=0"), "/base/epochs is out of range"),
+            (("figure-2", "--axis", "seed=1,1"), "/axes/seed/1 makes a member that there is already"),
+            (("figure-2", "--seeds", "10000"), "/axes make 50000 members"),
+            (("--into", "1", "--set", "epochs=3"), "grows by --axis and --seeds only"),
+            (("grid.json", "--as-drawn"), "means nothing without a preset"),
+            (("list.json",), "holds no JSON object"),
+            (("broken.json",), "is not JSON"),
+        ],
+        ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+    )
+    def test_a_mistake_is_said_in_a_sentence_and_makes_nothing(
+        self,
+        ballast: Ballast,
+        words: tuple[str, ...],
+        said: str,
+    ) -> None:
+        ballast.file(json.dumps(GRID), "grid.json")
+        ballast.file("[1]", "list.json")
+        ballast.file("{", "broken.json")
+        refusal = " ".join(ballast("sweep", *words, status=2).replace("│", " ").split())
+        assert said in refusal
+        assert ballast.json("list", "--sweeps") == []
+
+    def test_what_is_no_sweep_is_said(self, ballast: Ballast) -> None:
+        for words in (
+            *(("show", "--sweep", "7"), ("cancel", "--sweep", "7"), ("watch", "7"), ("figure", "7")),
+            *(("delete", "--sweep", "7"), ("sweep", "--into", "7", "--seeds", "2"), ("wait", "--sweep", "7")),
+        ):
+            assert "there is no sweep 7" in ballast(*words, status=1)
+
+
+class TestWishes:
+    def test_of_a_sweep(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submitted(ballast))
+        trained(store)
+        assert ballast("pause", "--sweep", sweep) == "sweep 1 has 3 paused, 1 succeeded\n"
+        assert "3 queued" in ballast("resume", "--sweep", sweep)
+        assert ballast.json("cancel", "--sweep", sweep)["counts"]["cancelled"] == 3
+        assert "3 queued" in ballast("retry", "--sweep", sweep)
+        assert ballast("delete", "--sweep", sweep) == "sweep 1 still has 3 queued: cancel them to delete them too\n"
+        ballast("cancel", "--sweep", sweep)
+        assert ballast("delete", "--sweep", sweep) == "sweep 1 is deleted\n"
+        assert ballast.json("list") == ballast.json("list", "--sweeps") == []
+
+    def test_of_an_experiment(self, ballast: Ballast, store: Store) -> None:
+        submitted(ballast)
+        assert ballast("pause", "2") == "experiment 2 is paused\n"
+        assert ballast("resume", "2") == "experiment 2 is queued\n"
+        claimed(store)
+        assert ballast("pause", "1") == "experiment 1 is running and will be paused within seconds\n"
+        assert ballast("resume", "1") == "experiment 1 is running\n"
+        assert "experiment 1 is running: only one that has ended can be deleted" in ballast("delete", "1", status=1)
+        ballast("cancel", "2")
+        assert ballast("delete", "2") == "experiment 2 is deleted\n"
+        assert "there is no experiment 2" in ballast("show", "2", status=1)
+
+    @pytest.mark.parametrize("command", ["cancel", "pause", "resume", "retry", "delete", "wait", "show"])
+    @pytest.mark.parametrize("numbers", [(), ("1", "--sweep", "1")])
+    def test_one_number_is_needed(self, ballast: Ballast, command: str, numbers: tuple[str, ...]) -> None:
+        assert "give the number of an experiment, or --sweep" in " ".join(
+            ballast(command, *numbers, status=2).replace("│", " ").split()
+        )
+
+
+class TestWaiting:
+    def test_wait_ends_with_the_experiment(self, ballast: Ballast, store: Store) -> None:
+        submitted(ballast)
+        later = threading.Thread(target=lambda: (time.sleep(0.5), trained(store)))
+        later.start()
+        assert ballast("wait", "1") == "experiment 1 has succeeded\n"
+        later.join()
+        trained(store, State.FAILED)
+        assert "experiment 2 is failed: bad_data: so it was" in ballast("wait", "2", status=4)
+        ballast("cancel", "3")
+        assert "experiment 3 is cancelled" in ballast("wait", "3", status=4)
+
+    def test_wait_and_watch_end_with_the_sweep(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submitted(ballast))
+        for _ in range(4):
+            trained(store)
+        assert ballast("wait", "--sweep", sweep) == "sweep 1 has succeeded\n"
+        assert ballast("watch", sweep).splitlines() == [
+            f"experiment {i + 1}  {weight}, seed {seed}  succeeded  3/3"
+            for i, (weight, seed) in enumerate((weight, seed) for weight in ("16:1", "1:16") for seed in (0, 1))
+        ]
+
+    def test_watch_follows_the_changes_and_ends_with_4_where_one_failed(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submitted(ballast))
+        done = subprocess.Popen(
+            [*COMMAND, "watch", sweep],
+            env=environment(ballast.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert done.stdout is not None
+        first = [done.stdout.readline() for _ in range(4)]
+        assert all("queued" in line for line in first)
+        trained(store, State.FAILED)
+        for _ in range(3):
+            trained(store)
+        out, err = done.communicate(timeout=30)
+        assert done.returncode == 4
+        assert "experiment 1  16:1, seed 0  failed  3/3  bad_data: so it was" in out
+        assert err == "ballast: sweep 1 has 3 succeeded, 1 failed: look with `ballast list --sweep 1`\n"
+
+    def test_watch_says_json_line_by_line(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submitted(ballast))
+        for _ in range(4):
+            trained(store)
+        lines = [json.loads(line) for line in ballast("watch", sweep, "--json").splitlines()]
+        assert [line["state"] for line in lines] == ["succeeded"] * 4
+
+
+class TestFigure:
+    @pytest.mark.parametrize(("name", "magic"), [("figure.png", b"\x89PNG"), ("figure.svg", b"<?xml")])
+    def test_it_is_written_in_the_format_of_its_name(
+        self,
+        ballast: Ballast,
+        store: Store,
+        name: str,
+        magic: bytes,
+    ) -> None:
+        sweep = str(submitted(ballast))
+        trained(store)
+        assert ballast("figure", sweep, "--out", name) == f"wrote {name}\n"
+        assert (ballast.folder / name).read_bytes().startswith(magic)
+
+    def test_other_formats_and_places_are_refused(self, ballast: Ballast, tmp_path: Path) -> None:
+        sweep = str(submitted(ballast))
+        assert "is neither .png nor .svg" in ballast("figure", sweep, "--out", "figure.pdf", status=2)
+        assert "cannot write" in ballast("figure", sweep, "--out", str(tmp_path / "no" / "figure.png"), status=1)
+
+
+def test_presets_are_listed_and_shown(ballast: Ballast) -> None:
+    lines = ballast("presets").splitlines()
+    assert lines[0] == "name\texperiments\ttitle"
+    assert "paper\t60\tAll eight figures of the paper" in lines
+    assert ballast.json("presets", "figure-3", "--as-drawn")["count"] == 4
+    assert "60 experiments" in ballast("presets", "paper")
+    assert "'figure-1'" in ballast("presets", "figure-9", status=1)
+
+
+def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: Store) -> None:
+    sweep = str(submitted(ballast))
+    assert "no worker is alive" in ballast("show", "1")
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1), epoch_seconds=40.0)
+        claims.describe(tx, claim, {"threads": 1})
+    assert "it is the next in the queue" in ballast("show", "2")
+    shown = ballast("show", "1")
+    assert "time left\t0:01:20" in shown
+    assert '{"threads": 1}' in shown
+    assert "16:1, seed 1" in ballast("show", "--sweep", sweep)
