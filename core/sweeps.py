@@ -87,6 +87,7 @@ def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tu
     if not axes:
         raise BadSweep([Fault("/axes", "is empty", None, "at least one axis")])
     _check(axes)
+    _refuse_repeats(axes)
     larger = [_with_axes(grid, axes) for grid in grids]
     return larger, _specs(larger, _Sent(axes, {}, elsewhere="/axes"), name, once=True)
 
@@ -112,6 +113,18 @@ def _check(axes: Mapping[str, list[Any]]) -> None:
             break
     if faults:
         raise BadSweep(faults)
+
+
+def _refuse_repeats(axes: Mapping[str, list[Any]]) -> None:
+    """What a sweep has already is left as it is; what is asked for twice is a slip. Raises BadSweep."""
+    faults = []
+    for path, values in axes.items():
+        first = {_same(value): index for index, value in reversed(list(enumerate(values)))}
+        for index, value in enumerate(values):
+            if first[_same(value)] != index:
+                faults.append(Fault(pointer("axes", path, index), "is there already", shown(value), "each value once"))
+    if faults:
+        raise BadSweep(faults[:MAX_FAULTS])
 
 
 def _grids(request: SweepRequest) -> list[Grid]:

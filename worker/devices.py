@@ -1,10 +1,14 @@
-"""Which devices this host trains on: one process per GPU, else one a core, at most four."""
+"""Which devices this host trains on: one process per GPU, else one a core, at most four.
 
+python -P -m worker.devices prints them, and how many GPUs there are, as JSON: what `ballast doctor` asks.
+"""
+
+import json
 import os
 
 import pynvml
 
-from core.settings import Settings
+from core.settings import Settings, load_settings
 
 MAX_CPU_PROCESSES = 4
 
@@ -37,3 +41,7 @@ def _gpu_count() -> int:
         return sum(name.strip() not in ("", "-1") for name in visible.split(","))
     finally:
         pynvml.nvmlShutdown()
+
+
+if __name__ == "__main__":
+    print(json.dumps({"devices": plan(load_settings(), None), "gpus": _gpu_count()}))

@@ -1,31 +1,31 @@
 """`ballast doctor`: what is wrong on this machine, and what to do about it. Looks, and changes nothing."""
 
 import json
-import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from importlib import metadata
+from threading import Thread
 from typing import Literal, NamedTuple
 
 import httpx2
 import typer
 from sqlalchemy import make_url, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.cli.printing import AsJson, print_json, print_table
-from core.doorbell import Doorbell
+from core.doorbell import BrokerUnreachable, Doorbell
 from core.errors import BallastError
-from core.opening import checked_store
 from core.settings import Settings, SettingsError, load_settings
 from core.store import schema
 from core.store.clock import now_ms
-from core.store.errors import SchemaBehind, SchemaMissing
+from core.store.schema import Standing
 from core.store.session import Store
 
 app = typer.Typer()
@@ -33,13 +33,13 @@ app = typer.Typer()
 _PACKAGES = ("sqlalchemy", "celery", "fastapi", "torch", "torchvision")
 _CLOCKS_APART = 2.0  # seconds: a lease is 20
 _LITTLE_SPACE = 2 * 2**30  # bytes
-_DEVICES_SECONDS = 20
-_DEVICES = """
-import json
-from core.settings import load_settings
-from worker.devices import plan
-print(json.dumps(plan(load_settings(), None)))
-"""
+_PATIENCE = 5.0  # seconds, for all checks together
+_DATA_SETS = {
+    "MNIST": "mnist",
+    "FashionMNIST": "fashion_mnist",
+    "cifar-10-batches-py": "cifar10",
+}  # by torchvision's name
+_WORKER = "install what a worker needs: pip install -c constraints.txt -e '.[worker]'"
 
 
 class Finding(NamedTuple):
@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 @app.command(epilog="Example: ballast doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Look at versions, database, broker, data, devices and clocks: what is wrong, and what to do."""
-    findings = _findings()
+    findings = [*_versions(), *_findings()]
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
@@ -61,27 +61,48 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _findings() -> list[Finding]:
+def _findings() -> Iterator[Finding]:
     try:
         settings = load_settings()
     except SettingsError as error:
-        return [*_versions(), Finding("settings", "wrong", str(error), "correct the BALLAST_ variable that is named")]
-    checks: list[Callable[[Settings], Iterator[Finding]]] = [_home, _database, _broker, _data, _devices, _service]
-    # At once: each may have to wait for somebody who does not answer.
-    with ThreadPoolExecutor(len(checks)) as pool:
-        found = list(pool.map(lambda check: list(check(settings)), checks))
-    return [*_versions(), *(finding for each in found for finding in each)]
+        yield Finding("settings", "wrong", str(error), "correct the BALLAST_ variable that is named")
+        return
+    # At once, and nobody waits for the end of a thread: each may ask somebody who never answers.
+    found: dict[str, list[Finding]] = {name: [] for name in _CHECKS}
+    threads = {name: Thread(target=_look, args=(name, settings, found[name]), daemon=True) for name in _CHECKS}
+    for thread in threads.values():
+        thread.start()
+    deadline = time.monotonic() + _PATIENCE
+    for name, thread in threads.items():
+        thread.join(max(0.0, deadline - time.monotonic()))
+        silent = thread.is_alive()
+        yield from list(found[name])
+        if silent:
+            yield _bad(name, f"no answer within {_PATIENCE:g} s")
+
+
+def _look(name: str, settings: Settings, found: list[Finding]) -> None:
+    try:
+        for finding in _CHECKS[name](settings):
+            found.append(finding)
+    except Exception as error:  # whatever ails the machine: that is what the doctor was asked
+        found.append(_bad(name, _first_line(error)))
+
+
+def _bad(name: str, found: str) -> Finding:
+    return Finding(name, "wrong" if name in _NEEDED else "warning", found, _TODO[name])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _versions() -> Iterator[Finding]:
     known = {"ballast": _version("ballast"), "python": platform.python_version()}
     known |= {name: _version(name) for name in _PACKAGES}
-    said = ", ".join(f"{name} {version}" for name, version in known.items() if version)
-    yield Finding("versions", "ok", said)
+    yield Finding("versions", "ok", ", ".join(f"{name} {version}" for name, version in known.items() if version))
     if not known["torch"]:
-        yield Finding(
-            "torch", "warning", "not installed", "to train here: pip install -c constraints.txt -e '.[worker]'"
-        )
+        yield Finding("torch", "warning", "not installed: this host cannot train", _WORKER)
 
 
 def _version(package: str) -> str | None:
@@ -92,11 +113,13 @@ def _version(package: str) -> str | None:
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
-    place = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
-    if not os.access(place, os.W_OK):
-        yield Finding("home", "wrong", f"cannot write to {place}", "set BALLAST_HOME to a folder that you may write to")
+    try:
+        place = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=place):  # rights alone know nothing of read-only disks
+            free = shutil.disk_usage(place).free
+    except OSError as error:
+        yield _bad("home", f"cannot write to {settings.home} ({error.strerror})")
         return
-    free = shutil.disk_usage(place).free
     found = f"{settings.home}, {free / 2**30:.0f} GiB free"
     if free < _LITTLE_SPACE:
         yield Finding("home", "warning", found, "make room, or set BALLAST_HOME to a larger disk")
@@ -105,17 +128,37 @@ def _home(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    url = make_url(settings.database_url).render_as_string(hide_password=True)
+    url = _shown(settings.database_url)
+    if settings.embedded_database and not settings.sqlite_file.exists():  # to open it would be to make it
+        yield _schema(url, Standing.EMPTY, None)
+        return
     try:
-        with closing(checked_store(settings)) as store:
-            yield Finding("database", "ok", f"{url}, revision {schema.revision_of(store)}")
+        with closing(Store(settings.database_url)) as store:
+            yield _schema(url, schema.standing(store), schema.revision_of(store))
             yield _clock("database clock", _database_seconds(store))
-    except SchemaMissing:
-        yield Finding("database", "warning", f"{url} has no tables yet", "run `ballast up`, or `ballast db upgrade`")
-    except SchemaBehind:
-        yield Finding("database", "wrong", f"{url} is older than this Ballast", "run `ballast db upgrade`")
-    except BallastError as error:
-        yield Finding("database", "wrong", f"{url}: {error}", "start it, or correct BALLAST_DATABASE_URL")
+    except (BallastError, SQLAlchemyError) as error:
+        yield _bad("database", f"{url}: {_first_line(error)}")
+
+
+def _shown(url: str) -> str:
+    """Without a password, which may stand in the query too."""
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
+
+
+def _schema(url: str, standing: Standing, revision: str | None) -> Finding:
+    match standing:
+        case Standing.CURRENT:
+            return Finding("database", "ok", f"{url}, revision {revision}")
+        case Standing.EMPTY:
+            return Finding(
+                "database", "warning", f"{url} has no tables yet", "run `ballast up`, or `ballast db upgrade`"
+            )
+        case Standing.BEHIND:
+            found = f"{url} has revision {revision}, and this Ballast needs {schema.REVISION}"
+            return Finding("database", "wrong", found, "run `ballast db upgrade`")
+        case Standing.AHEAD:
+            found = f"{url} has revision {revision}, newer than this Ballast's {schema.REVISION}"
+            return Finding("database", "warning", found, "upgrade Ballast on this host too")
 
 
 def _database_seconds(store: Store) -> float:
@@ -138,68 +181,102 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     with closing(Doorbell(settings)) as doorbell:
         try:
             doorbell.check()
-        except BallastError as error:
-            yield Finding("broker", "warning", str(error), "until then workers poll: work starts up to a second later")
+        except BrokerUnreachable as error:
+            found, _, todo = str(error).rpartition(": ")
+            after = "; until then running workers find work by polling, and nothing else starts"
+            yield Finding("broker", "warning", found, todo + after)
             return
-    yield Finding("broker", "ok", "answers")
+    yield Finding("broker", "ok", f"{_shown(settings.broker_url)} answers")
 
 
 def _data(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
-    if not folder.is_dir():
+    try:
+        there = {entry.name for entry in folder.iterdir()}
+    except FileNotFoundError:
         yield Finding("data", "ok", f"{folder} is not there yet: the first download makes it")
         return
-    try:
-        there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
-        yield Finding("data", "warning", f"cannot read {folder} ({error.strerror})", "correct BALLAST_DATA_DIR")
+        yield _bad("data", f"cannot read {folder} ({error.strerror})")
         return
-    kind = "" if os.access(folder, os.W_OK) else ", read-only: nothing can be downloaded into it"
-    yield Finding("data", "ok", f"{folder} holds {', '.join(there) or 'nothing'}{kind}")
+    data_sets = [name for entry, name in _DATA_SETS.items() if entry in there]
+    folders = sorted(f"folders/{each.parent.name}" for each in folder.glob("folders/*/train"))
+    yield Finding("data", "ok", f"{folder} seems to hold {', '.join(data_sets + folders) or 'nothing'}")
 
 
 def _devices(settings: Settings) -> Iterator[Finding]:
-    """In a process of its own: the API's host needs none of what a worker needs."""
-    if _version("torch") is None:
+    """Asked of the worker's own code, in a process of its own: the API's host needs none of what a worker needs."""
+    torch = _version("torch")
+    if torch is None:
         return
-    command = [sys.executable, "-P", "-c", _DEVICES]
+    command = [sys.executable, "-P", "-m", "worker.devices"]
+    seconds = _PATIENCE - 0.5  # so that the process ends before we do
     try:
         done = subprocess.run(
-            command,
-            env=settings.child_environment(),
-            capture_output=True,
-            text=True,
-            timeout=_DEVICES_SECONDS,
-            check=True,
+            command, env=settings.child_environment(), capture_output=True, text=True, timeout=seconds, check=False
         )
-        devices: list[str] = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        reason = str(getattr(error, "stderr", None) or error).strip().splitlines()[-1]
-        yield Finding(
-            "devices", "warning", reason, "install what a worker needs: pip install -c constraints.txt -e '.[worker]'"
-        )
+    except subprocess.TimeoutExpired:
+        yield _bad("devices", f"no answer within {seconds:g} s")
         return
-    yield Finding("devices", "ok", f"a worker process for each of {', '.join(devices)}")
+    if done.returncode != 0:
+        yield _bad("devices", (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
+        return
+    yield _usable(**json.loads(done.stdout), torch=torch)
+
+
+def _usable(devices: list[str], gpus: int, torch: str) -> Finding:
+    wanted = {int(device.removeprefix("cuda:")) for device in devices if device != "cpu"}
+    if any(index >= gpus for index in wanted):
+        found = f"{devices[0]} is wanted, and this host has {gpus} GPUs"
+        return Finding("devices", "warning", found, "set BALLAST_DEVICE to auto, cpu or a GPU that is there")
+    if wanted and torch.endswith("+cpu"):
+        found = f"this host has {gpus} GPUs, and torch {torch} uses none"
+        return Finding("devices", "warning", found, "install a torch with CUDA, or set BALLAST_DEVICE=cpu")
+    return Finding("devices", "ok", f"a worker process for each of {', '.join(devices)}")
 
 
 def _service(settings: Settings) -> Iterator[Finding]:
-    try:
-        with httpx2.Client(base_url=settings.url, timeout=3, trust_env=False) as http:
+    with httpx2.Client(base_url=settings.url, timeout=2, trust_env=False) as http:
+        try:
             answer = http.get("/version")
             version = answer.json()["version"]
             clock = parsedate_to_datetime(answer.headers["date"]).timestamp()
-            workers = http.get("/workers").json()["items"]
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
-        todo = "start one with `ballast up`, or set BALLAST_URL"
-        yield Finding("service", "warning", f"no Ballast answers at {settings.url}", todo)
-        return
-    if version == _version("ballast"):
-        yield Finding("service", "ok", f"{settings.url}, version {version}")
-    else:
-        yield Finding("service", "warning", f"{settings.url} has version {version}", "use the same version everywhere")
-    yield _clock("service clock", clock + 0.5)  # the header has whole seconds, cut off
-    alive = [each for each in workers if each["state"] in ("idle", "busy")]
-    if alive:
-        yield Finding("workers", "ok", f"{len(alive)} alive on {', '.join(sorted({each['host'] for each in alive}))}")
-    else:
-        yield Finding("workers", "warning", "none is alive", "start some with `ballast worker`")
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+            yield _bad("service", f"no Ballast answers at {settings.url}")
+            return
+        if version == _version("ballast"):
+            yield Finding("service", "ok", f"{settings.url}, version {version}")
+        else:
+            found = f"{settings.url} has version {version}"
+            yield Finding("service", "warning", found, "use the same version everywhere")
+        yield _clock("service clock", clock + 0.5)  # the header has whole seconds, cut off
+        yield _workers(http.get("/workers"))
+
+
+def _workers(answer: httpx2.Response) -> Finding:
+    if not answer.is_success:
+        found = f"the service cannot tell: {answer.json()['detail']}"
+        return Finding("workers", "warning", found, "look at `ballast doctor` on the host of the service")
+    alive = [each for each in answer.json()["items"] if each["state"] in ("idle", "busy")]
+    if not alive:
+        return Finding("workers", "warning", "none is alive", "start some with `ballast worker`")
+    return Finding("workers", "ok", f"{len(alive)} alive on {', '.join(sorted({each['host'] for each in alive}))}")
+
+
+_CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+    "home": _home,
+    "database": _database,
+    "broker": _broker,
+    "data": _data,
+    "devices": _devices,
+    "service": _service,
+}
+_NEEDED = ("home", "database")
+_TODO = {
+    "home": "set BALLAST_HOME to a folder that you may write to",
+    "database": "start it, or correct BALLAST_DATABASE_URL",
+    "broker": "start Redis, or correct BALLAST_BROKER_URL",
+    "data": "set BALLAST_DATA_DIR to a folder that you may read",
+    "devices": _WORKER,
+    "service": "start one with `ballast up`, or set BALLAST_URL",
+}

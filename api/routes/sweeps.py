@@ -176,5 +176,5 @@ for _format in ("png", "svg"):
 
 
 def _shown(tx: Connection, sweep_id: int, limit: int = 50, after: int = 0) -> SweepWithMembers:
-    members = page(tx, experiments.members(tx, sweep_id, limit + 1, after), limit)
-    return SweepWithMembers.of(sweeps.get(tx, sweep_id), members=members)
+    sweep = sweeps.get(tx, sweep_id)
+    return SweepWithMembers.of(sweep, members=page(tx, experiments.members(tx, sweep_id, limit + 1, after), limit))

@@ -185,6 +185,7 @@ class TestGrowth:
             ({}, ["/axes"]),
             ({"seed": []}, ["/axes/seed"]),
             ({"seed": [0, -1]}, ["/axes/seed/1"]),
+            ({"seed": [1, 2, 1]}, ["/axes/seed/2"]),
             ({"sede": [3]}, ["/axes/sede/0"]),
             ({"sede.x.y": [3]}, ["/axes/sede.x.y/0"]),
             ({"dataset.train_per_class": [4]}, ["/axes/dataset.train_per_class/0"]),

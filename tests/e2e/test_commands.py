@@ -1,0 +1,201 @@
+"""Every `ballast …` line of the README and every example of every `--help`, as it is written, against a real service.
+
+Only numbers are put in: of an experiment or a sweep that is as the command needs it. Addresses of other hosts and GPUs
+that are not here are left out. What the README shows as Python is run too.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from api.cli.main import app
+from core.states import ENDED, Ask
+from tests.data import DATA
+from tests.e2e.processes import COMMAND, DIGITS, Process, Up, running, wait_for_end
+from tests.servers import free_port, wait_until
+
+README = Path(__file__).parents[2] / "README.md"
+SERVES = {"up": "Ballast serves", "api": "Ballast serves", "worker": "ready", "demo": "wrote"}
+OF_A_SWEEP = ("watch", "figure")  # whose number is a sweep's
+LONG = {**DIGITS, "epochs": 100_000, "eval_every": 1000}
+GRID = {"base": DIGITS, "axes": {"seed": [0, 1]}}
+IN_THE_STATE = {
+    "cancel": "running",
+    "pause": "running",
+    "resume": "paused",
+    "retry": "cancelled",
+    "delete": "cancelled",
+}
+
+
+def of_the_readme() -> list[str]:
+    code = [line[4:] for line in README.read_text().splitlines() if line.startswith("    ")]
+    return [line.partition("#")[0].strip() for line in code if re.match(r"(BALLAST_\w+=\S+ )*ballast ", line)]
+
+
+def examples(command: Any, path: str = "ballast") -> Iterator[tuple[str, str]]:
+    """The example of every command, beside its name."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from examples(inner, f"{path} {name}")
+    if not hasattr(command, "commands"):
+        yield path, (command.epilog or "").removeprefix("Example: ")
+
+
+EXAMPLES = dict(examples(typer.main.get_command(app)))
+LINES = list(dict.fromkeys([*of_the_readme(), *EXAMPLES.values()]))
+
+
+def test_every_command_has_an_example_of_itself() -> None:
+    assert len(EXAMPLES) > 20
+    for name, example in EXAMPLES.items():
+        assert f"{name} " in f"{example} ", (name, example)
+
+
+def test_the_readme_shows_every_command_that_speaks_http() -> None:
+    shown = {line.split("ballast ", 1)[1].split()[0] for line in of_the_readme()} | {"resume", "retry"}
+    assert {name.split()[1] for name in EXAMPLES} - shown <= {"demo", "db"}
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    home = tmp_path_factory.mktemp("home")
+    with running(Up(home, "--workers", "1", data_dir=home / "data")) as process:
+        yield process
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "spec.json").write_text(json.dumps(DIGITS))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_does_what_it_says(line: str, up: Up, folder: Path) -> None:
+    words = [word for word in shlex.split(line) if not word.startswith("BALLAST_")][1:]
+    if words[0] in SERVES:
+        serve(words, folder)
+        return
+    done = subprocess.run(
+        [COMMAND, *with_numbers(words, up)],
+        cwd=folder,
+        env=environment(home=up.settings["home"], port=up.settings["port"], data_dir=up.settings["home"]),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout or "--json" not in words
+    if "--out" in words:
+        assert (folder / words[words.index("--out") + 1]).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) -> None:
+    """On MNIST, which no test may download: 200 images a class, 500 to test on."""
+    dataset = {"name": "mnist", "train_per_class": 200, "eval_limit": 500}
+    with running(Up(folder / "home", "--workers", "1", data_dir=DATA)) as own:
+        experiment = own.client.submit(DIGITS | {"dataset": dataset, "epochs": 3})
+        assert wait_for_end(own.client, experiment["id"])["state"] == "succeeded"
+        program = python_of_the_readme()
+        program = program.replace("http://localhost:8000", own.client.url).replace(".ballast/data", str(DATA))
+        program = program.replace("(1)", f"({experiment['id']})").replace("(1,", f"({experiment['id']},")
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        fractions = done.stdout.split()
+        stored = own.client.curve(experiment["id"])["base_fraction_in_domain"][-1]
+        kept = own.client.predictions(experiment["id"])
+    assert len(fractions) == 3
+    n = kept["sets"]["in_domain"]["n"]
+    assert n == 500
+    assert {round(float(fraction) * n) for fraction in fractions} == {round(stored * n)}
+    assert kept["epochs"] == [1, 2, 3]
+
+
+def python_of_the_readme() -> str:
+    """The block that begins with its imports."""
+    code = README.read_text().split("    import base64")[1]
+    lines = ["    import base64" + code.splitlines()[0], *code.splitlines()[1:]]
+    end = next(i for i, line in enumerate(lines) if line and not line.startswith("    "))
+    return "\n".join(line[4:] for line in lines[:end])
+
+
+def with_numbers(words: list[str], up: Up) -> list[str]:
+    """The numbers of an example are somebody else's; ours are of what the command needs."""
+    sent = list(words)
+    for i, word in enumerate(words):
+        if not word.isdigit() or i == 0:
+            continue
+        before = words[i - 1]
+        if before in ("--sweep", "--into"):
+            sent[i] = str(a_sweep(up, IN_THE_STATE.get(words[0], "succeeded")))
+        elif not before.startswith("--"):
+            state = IN_THE_STATE.get(words[0], "succeeded")
+            sent[i] = str(a_sweep(up, state) if words[0] in OF_A_SWEEP else an_experiment(up, state))
+    return sent
+
+
+def an_experiment(up: Up, state: str) -> int:
+    number: int = up.client.submit(DIGITS if state == "succeeded" else LONG)["id"]
+    if state == "succeeded":
+        assert wait_for_end(up.client, number)["state"] == "succeeded"
+    else:
+        brought_to(state, up.client.ask, lambda: up.client.experiment(number)["state"] in ENDED, number)
+    return number
+
+
+def a_sweep(up: Up, state: str) -> int:
+    request = GRID if state == "succeeded" else GRID | {"base": LONG}
+    number: int = up.client.submit_sweep(request)["id"]
+
+    def ended() -> bool:
+        return all(n == 0 for name, n in up.client.sweep(number)["counts"].items() if name not in ENDED)
+
+    if state == "succeeded":
+        wait_until(ended, 60)
+    else:
+        brought_to(state, up.client.ask_sweep, ended, number)
+    return number
+
+
+def brought_to(state: str, ask: Any, ended: Any, number: int) -> None:
+    if state == "paused":
+        ask(number, Ask.PAUSE)
+    if state == "cancelled":
+        ask(number, Ask.CANCEL)
+        wait_until(ended, 30)
+
+
+def serve(words: list[str], folder: Path) -> None:
+    """Started, ready, stopped in order."""
+    settings: dict[str, Any] = {"home": folder / "home", "port": free_port()}
+    subprocess.run([COMMAND, "db", "upgrade"], env=environment(**settings), check=True, capture_output=True)
+    process = Process(*words, log=folder / "log", **settings)
+    with running(process):
+        wait_until(lambda: SERVES[words[0]] in process.says(), 100)
+        if words[0] != "demo":
+            process.send(signal.SIGTERM)
+        assert process.popen.wait(30) == 0, process.says()
+
+
+def environment(**settings: object) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BALLAST_")}
+    return inherited | {f"BALLAST_{name.upper()}": str(value) for name, value in settings.items()}

@@ -1,0 +1,283 @@
+"""Sweeps over HTTP: whole or not at all, paged, grown, wished for, drawn, deleted; presets; and what else an experiment
+has since: priority, deletion, predictions, weights, an outlook."""
+
+import base64
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from core.results import Predictions
+from core.states import State
+from core.store import claims
+from core.store.session import Store
+from tests.unit.api.builders import Json, problem, spec
+from tests.unit.store.builders import a_worker, claimed, result
+
+BASE = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 3}
+AXES = {"importance_weight": ["16:1", "1:16"], "seed": [0, 1]}
+
+
+def made(client: TestClient, **request: Any) -> Json:
+    response = client.post("/sweeps", json={"base": BASE, "axes": AXES, **request})
+    assert response.status_code == 201, response.text
+    body: Json = response.json()
+    assert response.headers["location"] == f"/sweeps/{body['id']}"
+    return body
+
+
+def counts(store: Store) -> list[int]:
+    with store.reading() as tx:
+        return [
+            tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
+            for name in ("sweeps", "experiments", "events")
+        ]
+
+
+def test_a_sweep_has_every_key_of_the_contract(client: TestClient) -> None:
+    sweep = made(client, name="mine")
+    assert list(sweep) == [
+        *(
+            "id",
+            "name",
+            "preset",
+            "counts",
+            "epochs_done",
+            "epochs_total",
+            "eta_seconds",
+            "created_at",
+            "grids",
+            "links",
+        ),
+        "members",
+    ]
+    assert sweep["counts"] == dict.fromkeys(map(str, State), 0) | {"queued": 4}
+    assert (sweep["epochs_done"], sweep["epochs_total"], sweep["eta_seconds"]) == (0, 12, None)
+    assert sweep["grids"] == [{"base": BASE, "axes": AXES}]
+    assert [(each["sweep_id"], each["position"]) for each in sweep["members"]["items"]] == [
+        (sweep["id"], position) for position in range(4)
+    ]
+    assert client.get(f"/sweeps/{sweep['id']}").json() == sweep
+
+
+def test_members_come_page_by_page_in_order(client: TestClient) -> None:
+    sweep = made(client, axes={"importance_weight": ["1:1"], "seed": list(range(7))})
+    seen, cursor = [], "0"
+    while cursor is not None:
+        page = client.get(f"/sweeps/{sweep['id']}?limit=3&cursor={cursor}").json()["members"]
+        seen += [each["position"] for each in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == list(range(7))
+    assert client.get(f"/sweeps/{sweep['id']}?limit=0").json()["members"] == {"items": [], "next_cursor": None}
+
+
+def test_sweeps_are_listed_newest_first_page_by_page(client: TestClient) -> None:
+    numbers = [made(client, base={**BASE, "epochs": n})["id"] for n in (1, 2, 3)]
+    first = client.get("/sweeps?limit=2").json()
+    assert [each["id"] for each in first["items"]] == numbers[:0:-1]
+    assert "members" not in first["items"][0]
+    last = client.get(f"/sweeps?limit=2&cursor={first['next_cursor']}").json()
+    assert ([each["id"] for each in last["items"]], last["next_cursor"]) == (numbers[:1], None)
+
+
+def test_a_list_can_be_of_one_sweep(client: TestClient) -> None:
+    made(client)
+    sweep = made(client, base={**BASE, "epochs": 9})
+    found = client.get(f"/experiments?sweep={sweep['id']}&importance_weight=1:16&state=queued&dataset=digits&model=mlp")
+    assert [each["position"] for each in found.json()["items"]] == [3, 2]
+    assert client.get(f"/experiments?sweep={10**30}").json()["items"] == []
+
+
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(client: TestClient, store: Store) -> None:
+    response = client.post("/sweeps?dry_run=true", json={"preset": "paper"})
+    assert response.status_code == 200
+    assert response.json()["count"] == len(response.json()["specs"]) == 60
+    assert counts(store) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("request_", "pointer"),
+    [
+        ({"base": BASE, "axes": {"importance_weight": ["1:1", "x"]}}, "/axes/importance_weight/1"),
+        ({"base": BASE, "axes": {"importance_weight": ["1:1"], "sede": [1]}}, "/axes/sede/0"),
+        ({"base": BASE, "axes": {"importance_weight": []}}, "/axes/importance_weight"),
+        ({"base": BASE, "axes": {"importance_weight": ["1:1"], "seed": list(range(10_001))}}, "/axes"),
+        ({"base": BASE, "axes": {"importance_weight": ["1:1", "1.0:1"]}}, "/axes/importance_weight/1"),
+        ({"base": {"epochs": 0}, "axes": {}}, "/base/dataset"),
+        ({"preset": "figure-9"}, "/preset"),
+        ({"preset": "figure-2", "axes": {"epochs": [0]}}, "/axes/epochs/0"),
+        ({"bse": {}}, "/bse"),
+        ({"axes": []}, "/axes"),
+        ({"axes": {"seed": 1}}, "/axes/seed"),
+        ({"name": "x" * 201}, "/name"),
+        ({"as_drawn": "yes"}, "/as_drawn"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_an_impossible_sweep_is_refused_at_its_place_and_makes_nothing(
+    client: TestClient, store: Store, request_: Json, pointer: str
+) -> None:
+    faults = problem(client.post("/sweeps", json=request_), 422)["errors"]
+    assert pointer in [fault["pointer"] for fault in faults]
+    assert counts(store) == [0, 0, 0]
+
+
+def test_it_grows(client: TestClient) -> None:
+    sweep = made(client)
+    response = client.post(f"/sweeps/{sweep['id']}/members", json={"axes": {"seed": [1, 2]}})
+    assert response.status_code == 201
+    assert response.json()["counts"]["queued"] == 6
+    fault = problem(client.post(f"/sweeps/{sweep['id']}/members", json={"axes": {"seed": [3, -1]}}), 422)["errors"][0]
+    assert fault["pointer"] == "/axes/seed/1"
+    for wrong in ({}, {"axes": {}}, {"axes": {"seed": [5]}, "base": {}}):
+        problem(client.post(f"/sweeps/{sweep['id']}/members", json=wrong), 422)
+    assert client.get(f"/sweeps/{sweep['id']}").json()["counts"]["queued"] == 6
+
+
+def test_wishes_and_deletion_of_a_whole_sweep(client: TestClient, store: Store) -> None:
+    sweep = made(client)
+    here = f"/sweeps/{sweep['id']}"
+    claim = claimed(store)
+    paused = client.post(f"{here}/pause")
+    assert (paused.status_code, paused.json()["counts"]["paused"]) == (202, 3)
+    assert client.post(f"{here}/resume").json()["counts"]["queued"] == 3
+    assert client.post(f"{here}/cancel").json()["counts"]["cancelled"] == 3
+    assert client.post(f"{here}/retry").json()["counts"] == dict.fromkeys(map(str, State), 0) | {
+        "queued": 3,
+        "running": 1,
+    }
+    client.post(f"{here}/cancel")
+    left = client.delete(here)
+    assert (left.status_code, sum(left.json()["counts"].values())) == (202, 1)
+    with store.writing() as tx:
+        claims.release(tx, claim)
+    assert sum(client.delete(here).json()["counts"].values()) == 0
+    for method, path in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/cancel"),
+        ("GET", "/figure.svg"),
+        ("GET", "/figure.png"),
+    ):
+        assert problem(client.request(method, here + path), 404)["detail"] == f"there is no sweep {sweep['id']}"
+    problem(client.post(f"{here}/members", json={"axes": {"seed": [7]}}), 404)
+
+
+def finished(client: TestClient, store: Store) -> int:
+    number: int = client.post("/experiments", json=spec()).json()["id"]
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1, predictions=Predictions(b"\xf0", b"\x01")), epoch_seconds=2.0)
+        claims.finish(tx, claim, result(3, predictions=Predictions(b"\x0f", b"\x02"), weights=b"WW"), State.SUCCEEDED)
+    return number
+
+
+def test_predictions_and_weights_are_downloaded(client: TestClient, store: Store) -> None:
+    number = finished(client, store)
+    found = client.get(f"/experiments/{number}/predictions?epoch=1").json()
+    assert found == {
+        "epoch": 1,
+        "epochs": [1, 3],
+        "sets": {
+            "in_domain": {"n": 200, "base64": base64.b64encode(b"\xf0").decode()},
+            "out_of_domain": {"n": 800, "base64": base64.b64encode(b"\x01").decode()},
+        },
+    }
+    assert client.get(f"/experiments/{number}/predictions").json()["epoch"] == 3
+    assert "of epoch 2" in problem(client.get(f"/experiments/{number}/predictions?epoch=2"), 404)["detail"]
+    weights = client.get(f"/experiments/{number}/weights")
+    assert (weights.content, weights.headers["content-type"]) == (b"WW", "application/octet-stream")
+    waiting = client.post("/experiments", json=spec(seed=1)).json()["id"]
+    assert "no predictions yet" in problem(client.get(f"/experiments/{waiting}/predictions"), 404)["detail"]
+    assert "no weights" in problem(client.get(f"/experiments/{waiting}/weights"), 404)["detail"]
+
+
+def test_a_deleted_experiment_is_not_found_anywhere(client: TestClient, store: Store) -> None:
+    number = finished(client, store)
+    here = f"/experiments/{number}"
+    assert client.delete(here).status_code == 204
+    for method, path in (
+        *(
+            ("GET", ""),
+            ("DELETE", ""),
+            ("GET", "/curve"),
+            ("GET", "/events"),
+            ("GET", "/predictions"),
+            ("GET", "/weights"),
+        ),
+        *(("POST", "/cancel"), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/retry")),
+    ):
+        assert problem(client.request(method, here + path), 404)["detail"] == f"there is no experiment {number}"
+    problem(client.patch(here, json={"priority": 1}), 404)
+    assert client.get("/experiments").json()["items"] == []
+    assert client.post("/experiments", json=spec()).json()["id"] > number
+
+
+def test_what_has_not_ended_is_not_deleted(client: TestClient, store: Store) -> None:
+    number = client.post("/experiments", json=spec()).json()["id"]
+    for state in ("queued", "running"):
+        assert f"is {state}: only one that has ended" in problem(client.delete(f"/experiments/{number}"), 409)["detail"]
+        if state == "queued":
+            claimed(store)
+
+
+def test_the_priority_can_be_changed_while_it_waits(client: TestClient, store: Store) -> None:
+    here = f"/experiments/{client.post('/experiments', json=spec()).json()['id']}"
+    assert client.patch(here, json={"priority": 9}).json()["priority"] == 9
+    for wrong in ({"priority": 101}, {"priority": "9"}, {"priority": True}, {}, {"priority": 1, "seed": 2}):
+        problem(client.patch(here, json=wrong), 422)
+    claimed(store)
+    assert "is running" in problem(client.patch(here, json={"priority": 1}), 409)["detail"]
+
+
+def test_an_experiment_says_why_it_waits_and_how_long_it_takes(client: TestClient, store: Store) -> None:
+    first, second = (client.post("/experiments", json=spec(seed=seed)).json() for seed in (0, 1))
+    assert "ballast worker" in first["waiting_because"]
+    a_worker(store)
+    assert client.get(f"/experiments/{second['id']}").json()["waiting_because"] == "1 before it in the queue"
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1), epoch_seconds=5.0)
+        claims.describe(tx, claim, {"threads": 1})
+    now = client.get(f"/experiments/{first['id']}").json()
+    assert (now["waiting_because"], now["eta_seconds"], now["stalled"]) == (None, 10.0, False)
+    assert now["provenance"] == {"threads": 1}
+
+
+@pytest.mark.parametrize(("file_format", "media"), [("png", "image/png"), ("svg", "image/svg+xml")])
+def test_a_figure_is_drawn_as_far_as_it_has_come(
+    client: TestClient, store: Store, file_format: str, media: str
+) -> None:
+    sweep = made(client, name="so far", axes=AXES | {"optimizer.weight_decay": [0, 0.01]})
+    here = f"/sweeps/{sweep['id']}/figure.{file_format}"
+    empty = client.get(here)
+    assert (empty.status_code, empty.headers["content-type"]) == (200, media)
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1))
+        claims.record(tx, claim, result(2))
+    drawn = client.get(here)
+    assert drawn.content != empty.content
+    if file_format == "svg":
+        for words in ("so far", "weight_decay 0.01", "16:1", "in-domain", "out-of-domain"):
+            assert words in drawn.text
+
+
+def test_presets_are_listed_and_shown(client: TestClient) -> None:
+    items = client.get("/presets").json()["items"]
+    assert [(each["name"], each["count"]) for each in items] == [
+        *(("figure-1", 9), ("figure-2", 5), ("figure-3", 9), ("figure-4", 9), ("figure-5", 5)),
+        *(("figure-6", 9), ("figure-7", 5), ("figure-8", 9), ("paper", 60)),
+    ]
+    assert client.get("/presets/figure-3?as_drawn=true").json()["count"] == 4
+    shown = client.get("/presets/paper").json()
+    assert (len(shown["specs"]), len(shown["grids"])) == (60, 8)
+    assert "'paper'" in problem(client.get("/presets/figure-9"), 404)["detail"]
+
+
+def test_a_preset_is_made_of_its_grids(client: TestClient) -> None:
+    sweep = made(client, preset="figure-2", base={"epochs": 2}, axes={"seed": [0, 1]})
+    assert (sweep["preset"], sweep["counts"]["queued"]) == ("figure-2", 10)
+    assert sweep["members"]["items"][0]["name"] == "figure-2 256:1, seed 0"
+    assert sweep["grids"][0]["base"]["epochs"] == 2
