@@ -250,13 +250,14 @@ def _service(settings: Settings) -> Iterator[Finding]:
             found = f"{settings.url} has version {version}"
             yield Finding("service", "warning", found, "use the same version everywhere")
         yield _clock("service clock", clock + 0.5)  # the header has whole seconds, cut off
-        yield _workers(http.get("/workers"))
+        yield _workers(http)
 
 
-def _workers(answer: httpx2.Response) -> Finding:
+def _workers(http: httpx2.Client) -> Finding:
+    answer = http.get("/workers")
     if not answer.is_success:
         found = f"the service cannot tell: {answer.json()['detail']}"
-        return Finding("workers", "warning", found, "look at `ballast doctor` on the host of the service")
+        return Finding("workers", "warning", found, "run `ballast doctor` on the host of the service")
     alive = [each for each in answer.json()["items"] if each["state"] in ("idle", "busy")]
     if not alive:
         return Finding("workers", "warning", "none is alive", "start some with `ballast worker`")

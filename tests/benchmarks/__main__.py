@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.benchmarks import curves, imports, latency, start, training
+from tests.benchmarks import curves, imports, latency, lists, start, training
 from tests.benchmarks.harness import report
 
 SUBJECTS = {
@@ -12,6 +12,7 @@ SUBJECTS = {
     "start": start.measure,
     "training": training.measure,
     "curves": curves.measure,
+    "lists": lists.measure,
 }
 
 

@@ -37,11 +37,12 @@ def ballast(*arguments: str, seconds: float = 60, **environment: object) -> subp
 class Process:
     """A command that runs until it is told to stop. `environment` holds its BALLAST_ variables, in lower case."""
 
-    def __init__(self, *arguments: str, log: Path, **environment: object) -> None:
+    def __init__(self, *arguments: str, log: Path, folder: Path | None = None, **environment: object) -> None:
         self._log = log
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
                 [COMMAND, *arguments],
+                cwd=folder,
                 env=_environment(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

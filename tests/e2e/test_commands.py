@@ -74,12 +74,22 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture
+def nothing_left(up: Up) -> Iterator[None]:
+    """The one worker is free for the next line."""
+    yield
+    for state in ("queued", "paused", "running"):
+        for experiment in up.client.experiments(500, state=state):
+            up.client.ask(experiment["id"], Ask.CANCEL)
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "spec.json").write_text(json.dumps(DIGITS))
     return tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_does_what_it_says(line: str, up: Up, folder: Path) -> None:
     words = [word for word in shlex.split(line) if not word.startswith("BALLAST_")][1:]
@@ -188,7 +198,7 @@ def serve(words: list[str], folder: Path) -> None:
     """Started, ready, stopped in order."""
     settings: dict[str, Any] = {"home": folder / "home", "port": free_port()}
     subprocess.run([COMMAND, "db", "upgrade"], env=environment(**settings), check=True, capture_output=True)
-    process = Process(*words, log=folder / "log", **settings)
+    process = Process(*words, log=folder / "log", folder=folder, **settings)
     with running(process):
         wait_until(lambda: SERVES[words[0]] in process.says(), 100)
         if words[0] != "demo":

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from sqlalchemy import text
+
 from core.results import EpochResult, LossPoint
 from core.spec import Spec
 from core.states import Ask
-from core.store import claims, experiments, wishes, workers
+from core.store import claims, experiments, sweeps, wishes, workers
 from core.store.claims import Claim
 from core.store.session import Store
 
@@ -72,3 +74,29 @@ def cancelled(store: Store, experiment_id: int) -> experiments.Experiment:
 def seen_now(store: Store, experiment_id: int) -> experiments.Experiment:
     with store.reading() as tx:
         return experiments.get(tx, experiment_id)
+
+
+def filled(store: Store, n: int) -> None:
+    """`n` experiments of a hundred sweeps, by one statement; a thousand of them queued."""
+    series = {
+        "sqlite": "WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < :n - 1)",
+        "postgresql": "WITH s(i) AS (SELECT generate_series(0, :n - 1))",
+    }[store.dialect]
+    spec = '{"importance_weight": "16:1", "padding": "' + "x" * 500 + '"}'
+    with store.writing() as tx:
+        for _ in range(100):
+            sweeps.submit(tx, [], [])
+        tx.execute(
+            text(
+                "INSERT INTO experiments (revision, name, state, spec, digest, pack_key, dataset, model, "
+                "importance_weight, sweep_id, position, priority, queued_ms, rank, attempt, failures, epochs_done, "
+                "epochs_total, created_ms) "
+                f"{series} SELECT 1, 'n', CASE WHEN i % 100 = 0 THEN 'queued' WHEN i % 10 = 1 THEN 'failed' "
+                "WHEN i % 10 = 2 THEN 'cancelled' ELSE 'succeeded' END, :spec, 'd', 'p', "
+                "CASE i % 3 WHEN 0 THEN 'mnist' WHEN 1 THEN 'cifar10' ELSE 'digits' END, "
+                "CASE WHEN i % 7 < 5 THEN 'cnn' ELSE 'resnet' END, "
+                "CASE i % 5 WHEN 0 THEN '16:1' ELSE '1:1' END, 1 + i % 100, i / 100, 0, 0, i, 1, 0, 10, 10, 0 FROM s"
+            ),
+            {"n": n, "spec": spec},
+        )
+        tx.execute(text("ANALYZE"))

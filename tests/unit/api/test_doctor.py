@@ -1,0 +1,243 @@
+"""`ballast doctor`: what it finds on machines that are well, and on those that are not."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from core.store import schema
+from core.store.session import Store
+from tests.data import DATA
+from tests.servers import Redis, free_port
+from tests.unit.api.typed import COMMAND, environment
+from tests.unit.store.builders import a_worker
+
+Found = dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
+
+
+def doctor(tmp_path: Path, status: int = 0, **settings: object) -> Found:
+    """Its findings, by name."""
+    done = typed("doctor", "--json", tmp_path=tmp_path, **settings)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stderr == ""
+    findings: list[dict[str, Any]] = json.loads(done.stdout)
+    for finding in findings:
+        assert set(finding) == {"name", "status", "found", "todo"}
+        assert bool(finding["todo"]) == (finding["status"] != "ok"), finding
+    return {finding["name"]: finding for finding in findings}
+
+
+def typed(*words: str, tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    values = {"home": tmp_path / "home", "url": f"http://127.0.0.1:{free_port()}", **settings}
+    env = environment(str(values["url"])) | {f"BALLAST_{name.upper()}": str(value) for name, value in values.items()}
+    return subprocess.run([*COMMAND, *words], env=env, capture_output=True, text=True, check=False, timeout=30)
+
+
+def statuses(found: Found) -> dict[str, str]:
+    return {name: finding["status"] for name, finding in found.items()}
+
+
+def test_a_fresh_machine_lacks_only_a_service(tmp_path: Path) -> None:
+    found = doctor(tmp_path, home=tmp_path / "not" / "yet")
+    assert f"ballast {metadata.version('ballast')}, python 3." in found["versions"]["found"]
+    assert f"torch {metadata.version('torch')}" in found["versions"]["found"]
+    assert "GiB free" in found["home"]["found"]
+    assert "has no tables yet" in found["database"]["found"]
+    assert "cpu" in found["devices"]["found"]
+    assert {name for name, status in statuses(found).items() if status != "ok"} == {"database", "service"}
+    assert list(tmp_path.iterdir()) == []  # it changes nothing
+
+
+def test_a_service_its_workers_and_the_clocks(served: str, store: Store, database_url: str, tmp_path: Path) -> None:
+    settings = {"url": served, "database_url": database_url}
+    found = doctor(tmp_path, **settings)
+    assert f"revision {schema.REVISION}" in found["database"]["found"]
+    assert metadata.version("ballast") in found["service"]["found"]
+    for clock in ("database clock", "service clock"):
+        assert found[clock]["status"] == "ok"
+        assert float(found[clock]["found"].split()[0]) <= 2
+    assert found["workers"]["found"] == "none is alive"
+    a_worker(store, "gpu1", 7)
+    found = doctor(tmp_path, **settings)
+    assert found["workers"]["found"] == "1 alive on gpu1"
+    assert set(statuses(found).values()) == {"ok"}
+
+
+def test_lines_into_a_pipe_are_tab_separated(tmp_path: Path) -> None:
+    lines = [line.split("\t") for line in typed("doctor", tmp_path=tmp_path).stdout.splitlines()]
+    assert lines[0] == ["name", "status", "found", "todo"]
+    assert {len(line) for line in lines} == {4}
+
+
+def test_a_database_behind_stops_work_and_one_ahead_does_not(store: Store, database_url: str, tmp_path: Path) -> None:
+    for revision, status, todo in (("0001", "wrong", "ballast db upgrade"), ("9999", "warning", "upgrade Ballast")):
+        with store.writing() as tx:
+            tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+        database = doctor(tmp_path, status=int(status == "wrong"), database_url=database_url)["database"]
+        assert database["status"] == status
+        assert f"revision {revision}" in database["found"]
+        assert todo in database["todo"]
+
+
+def test_what_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no database")
+    urls = [
+        f"sqlite:///{tmp_path / 'file'}",
+        f"sqlite:///{tmp_path}",
+        f"postgresql://me:secret@127.0.0.1:{free_port()}/x",
+        f"postgresql://me@127.0.0.1:{free_port()}/x?password=secret",
+        "postgresql://me:secret@127.0.0.1:99999/x",
+        "postgresql://127.0.0.1/x?nonsense=secret",
+    ]
+    for url in urls:
+        database = doctor(tmp_path, status=1, database_url=url)["database"]
+        assert database["status"] == "wrong"
+        assert "BALLAST_DATABASE_URL" in database["todo"]
+        assert "secret" not in str(database)
+
+
+def test_a_home_that_cannot_be_written_stops_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file" / "home", "/proc/ballast", "x" * 300):
+        found = doctor(tmp_path, status=1, home=home)
+        assert found["home"]["status"] == "wrong"
+        assert "cannot write to" in found["home"]["found"]
+        assert "BALLAST_HOME" in found["home"]["todo"]
+
+
+def test_settings_that_cannot_be_obeyed_stop_work(tmp_path: Path) -> None:
+    found = doctor(tmp_path, status=1, port="x", lease_seconds=1)
+    assert set(found) == {"versions", "settings"}
+    assert "BALLAST_PORT is not an integer" in found["settings"]["found"]
+
+
+def test_a_broker_that_answers_and_one_that_does_not(redis_server: Redis, tmp_path: Path) -> None:
+    assert doctor(tmp_path, broker_url=redis_server.url)["broker"]["found"] == f"{redis_server.url} answers"
+    broker = doctor(tmp_path, broker_url=f"redis://:secret@127.0.0.1:{free_port()}/0")["broker"]
+    assert broker["status"] == "warning"
+    assert "BALLAST_BROKER_URL" in broker["todo"]
+    assert "secret" not in str(broker)
+
+
+def test_which_data_seem_to_be_there(tmp_path: Path) -> None:
+    assert doctor(tmp_path, data_dir=DATA)["data"]["found"].startswith(f"{DATA} seems to hold mnist")
+    (tmp_path / "data/folders/pets/train").mkdir(parents=True)
+    (tmp_path / "data/cifar-10-batches-py").mkdir()
+    found = doctor(tmp_path, data_dir=tmp_path / "data")["data"]["found"]
+    assert found.endswith("seems to hold cifar10, folders/pets")
+    (tmp_path / "file").touch()
+    assert "BALLAST_DATA_DIR" in doctor(tmp_path, data_dir=tmp_path / "file")["data"]["todo"]
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    devices = doctor(tmp_path, device="cuda:99")["devices"]
+    assert devices["status"] == "warning"
+    assert "cuda:99 is wanted" in devices["found"]
+
+
+def test_a_service_without_its_database_is_a_service(served: str, store: Store, tmp_path: Path) -> None:
+    store.close()
+    for file in tmp_path.glob("ballast.db*"):
+        file.write_bytes(b"no database" * 1000)
+    found = doctor(tmp_path, url=served)
+    assert found["service"]["status"] == "ok"
+    assert found["workers"]["status"] == "warning"
+    assert "the database cannot be used" in found["workers"]["found"]
+
+
+def test_something_else_at_the_address_is_no_service(tmp_path: Path) -> None:
+    answers = (b"[]", b'{"version": 1}', b"\xff", b'{"version": "9"}')
+    for content in answers:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        with Server(head.encode() + content) as url:
+            service = doctor(tmp_path, url=url)["service"]
+        assert service["status"] == "warning"
+        assert "no Ballast answers" in service["found"]
+
+
+def test_those_who_never_answer_are_not_waited_for(tmp_path: Path) -> None:
+    """One that answers drop by drop, beside two that say nothing at all."""
+    with Server(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10, pause=1) as url, ExitStack() as stack:
+        ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(2)]
+        since = time.monotonic()
+        found = doctor(
+            tmp_path,
+            status=1,
+            url=url,
+            database_url=f"postgresql://me:secret@127.0.0.1:{ports[0]}/x",
+            broker_url=f"redis://127.0.0.1:{ports[1]}/0",
+        )
+        seconds = time.monotonic() - since
+    assert seconds < 9  # 5 for all together; the rest is Python's start on a busy machine
+    assert found["service"]["found"] == "no answer within 5 s"
+    assert statuses(found) | {"database": "wrong", "broker": "warning", "service": "warning"} == statuses(found)
+    assert found["data"]["status"] == "ok"
+
+
+def test_a_host_without_torch_is_told_so(tmp_path: Path) -> None:
+    without = (
+        "import importlib.metadata as m; has = m.version\n"
+        "def version(name):\n"
+        "    if name.startswith('torch'): raise m.PackageNotFoundError(name)\n"
+        "    return has(name)\n"
+        "m.version = version\n"
+        "from api.cli.main import main; main()"
+    )
+    env = environment(f"http://127.0.0.1:{free_port()}") | {"BALLAST_HOME": str(tmp_path)}
+    command = [sys.executable, "-P", "-c", without, "doctor", "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    assert found["torch"]["status"] == "warning"
+    assert "[worker]" in found["torch"]["todo"]
+    assert "devices" not in found
+
+
+class Server:
+    """Says the same to everybody, a line each `pause` seconds."""
+
+    def __init__(self, answer: bytes, pause: float = 0) -> None:
+        self._lines = answer.splitlines(keepends=True)
+        self._pause = pause
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                link, _ = self._listener.accept()
+            except OSError:
+                return
+            with link:
+                link.recv(65536)
+                self._say(link)
+
+    def _say(self, link: socket.socket) -> None:
+        for line in self._lines:
+            try:
+                link.sendall(line)
+            except OSError:  # whoever asked has gone
+                return
+            time.sleep(self._pause)

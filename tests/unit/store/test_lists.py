@@ -1,0 +1,62 @@
+"""A list of 100 000 experiments: every page and every filter is served by an index, on both databases."""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from core.states import State
+from core.store import experiments, sweeps
+from core.store.outlook import outlook
+from core.store.session import Store
+from tests.unit.store.builders import filled
+
+FILTERS = {"state": State.FAILED, "sweep_id": 7, "dataset": "mnist", "model": "cnn", "importance_weight": "16:1"}
+SUBSETS = [subset for size in range(len(FILTERS) + 1) for subset in itertools.combinations(FILTERS, size)]
+LAST_PAGE = 300
+
+
+def plans(store: Store, tx: Connection, read: Callable[[], object]) -> list[str]:
+    """How the database goes about the statements that `read` makes."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    read()
+    event.remove(store._engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN" if store.dialect == "sqlite" else "EXPLAIN"
+    return [
+        "\n".join(str(row[-1]) for row in tx.exec_driver_sql(f"{explain} {statement}", parameters))
+        for statement, parameters in asked
+    ]
+
+
+def assert_nothing_is_searched_whole(plan: str) -> None:
+    assert "Seq Scan on experiments" not in plan, plan
+    for line in plan.splitlines():
+        assert line.strip() != "SCAN experiments", plan
+
+
+@pytest.mark.slow
+def test_every_page_and_every_filter_and_all_together_use_an_index(store: Store) -> None:
+    filled(store, 100_000)
+    with store.reading() as tx:
+        for names, before in itertools.product(SUBSETS, (None, LAST_PAGE)):
+            wanted: dict[str, Any] = {name: FILTERS[name] for name in names}
+            page = partial(experiments.list_newest, tx, limit=51, before=before, **wanted)
+            (plan,) = plans(store, tx, page)
+            if names or before:  # the first page of all is the table itself, from its end
+                assert_nothing_is_searched_whole(plan)
+        queued = experiments.list_newest(tx, state=State.QUEUED, limit=50)
+        for read in (
+            lambda: experiments.members(tx, 7, 51, after=LAST_PAGE),
+            lambda: outlook(tx, queued),
+            lambda: sweeps.get(tx, 7),
+        ):
+            for plan in plans(store, tx, read):
+                assert_nothing_is_searched_whole(plan)
