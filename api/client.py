@@ -44,10 +44,12 @@ class Refused(ClientError):
 
 
 class Client:
-    """Talks to one Ballast service. Every method raises Unreachable or Refused, and returns the JSON of CONTRACT §1."""
+    """Talks to one Ballast service. Every method raises Unreachable, TooSlow or Refused, and returns the JSON of
+    CONTRACT §1."""
 
     def __init__(self, url: str, timeout_seconds: float = 30) -> None:
         self.url = url
+        self._timeout_seconds = timeout_seconds
         # Only what never reached the service is sent again. It is on loopback: no proxy comes between.
         transport = httpx2.HTTPTransport(retries=2)
         try:
@@ -175,8 +177,8 @@ class Client:
     def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
             response = self._http.request(method, path, **options)
-        except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
-            raise TooSlow(f"{self.url} did not answer in time ({error}): it may still do what was asked") from None
+        except (httpx2.ReadTimeout, httpx2.WriteTimeout):
+            raise self._too_slow(method, options.get("timeout", self._timeout_seconds)) from None
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from None
         if response.status_code >= 400:
@@ -185,6 +187,10 @@ class Client:
                 raise self._not_ballast()
             raise Refused(response.status_code, problem)
         return response
+
+    def _too_slow(self, method: str, seconds: float) -> TooSlow:
+        hint = "try again later" if method == "GET" else "it may still do what was asked, so look before you ask again"
+        return TooSlow(f"the service at {self.url} took longer than {seconds:g} s to answer: {hint}")
 
     def _not_ballast(self) -> Unreachable:
         return Unreachable(f"what answers at {self.url} is not Ballast: set BALLAST_URL")

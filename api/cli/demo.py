@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from api.cli.printing import print_table
+from api.cli.printing import print_json, print_table
 from api.client import Client
 from api.service import free_port, service
 from core import logs
@@ -43,8 +43,9 @@ def spec(importance_weight: str) -> dict[str, Any]:
     }
 
 
-def play(folder: Path, workers: int | None) -> None:
-    """Run the demo and write `folder`/curves.json and figure.png. Raises BallastError."""
+def play(folder: Path, workers: int | None, as_json: bool = False) -> None:
+    """Run the demo and write `folder`/curves.json and figure.png; print a table, or as JSON the curves. Raises
+    BallastError."""
     curves_file, figure_file = folder / "curves.json", folder / "figure.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,12 @@ def play(folder: Path, workers: int | None) -> None:
                     raise DemoFailed(f"the workers ended: {log_file.read_text()[-500:].strip()}")
             curves = [client.curve(experiment["id"]) for experiment in experiments]
             client.close()
-    report(curves, curves_file, figure_file)
+    write(curves, curves_file, figure_file)
+    if as_json:
+        print_json(with_weights(curves))
+    else:
+        report(curves)
+        print(f"wrote {curves_file} and {figure_file}")
 
 
 def _try_to_write(file: Path) -> None:
@@ -104,18 +110,23 @@ def watch(client: Client, ids: list[int], console: Console) -> Iterator[None]:
             time.sleep(0.2)
 
 
-def report(curves: list[dict[str, Any]], curves_file: Path, figure_file: Path) -> None:
+def write(curves: list[dict[str, Any]], curves_file: Path, figure_file: Path) -> None:
+    curves_file.write_text(json.dumps(with_weights(curves), indent=1))
+    lines = [line_of(weight, 0, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
+    title = "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0"
+    draw([Group("", lines)], title, figure_file, "png")
+
+
+def with_weights(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"importance_weight": weight, "curve": curve} for weight, curve in zip(WEIGHTS, curves, strict=True)]
+
+
+def report(curves: list[dict[str, Any]]) -> None:
     table = [
         (weight, *(curve[column][epoch - 1] for column in _SHOWN for epoch in _EPOCHS))
         for weight, curve in zip(WEIGHTS, curves, strict=True)
     ]
     print_table(("weight", *(f"{name} @{epoch}" for name in _SHOWN.values() for epoch in _EPOCHS)), table)
-    document = [{"importance_weight": weight, "curve": curve} for weight, curve in zip(WEIGHTS, curves, strict=True)]
-    curves_file.write_text(json.dumps(document, indent=1))
-    lines = [line_of(weight, 0, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
-    title = "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0"
-    draw([Group("", lines)], title, figure_file, "png")
-    print(f"wrote {curves_file} and {figure_file}")
 
 
 _SHOWN = {"base_fraction_in_domain": "in-domain", "base_fraction_out_of_domain": "out-of-domain"}

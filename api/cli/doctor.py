@@ -254,10 +254,13 @@ def _service(settings: Settings) -> Iterator[Finding]:
 
 
 def _workers(http: httpx2.Client) -> Finding:
-    answer = http.get("/workers")
+    todo = "run `ballast doctor` on the host of the service"
+    try:
+        answer = http.get("/workers")
+    except httpx2.HTTPError as error:
+        return Finding("workers", "warning", f"the service does not tell: {error}", todo)
     if not answer.is_success:
-        found = f"the service cannot tell: {answer.json()['detail']}"
-        return Finding("workers", "warning", found, "run `ballast doctor` on the host of the service")
+        return Finding("workers", "warning", f"the service cannot tell: {answer.json()['detail']}", todo)
     alive = [each for each in answer.json()["items"] if each["state"] in ("idle", "busy")]
     if not alive:
         return Finding("workers", "warning", "none is alive", "start some with `ballast worker`")

@@ -60,9 +60,10 @@ def up(workers: Workers = None, port: Port = None) -> None:
 def demo(
     workers: Workers = None,
     folder: Annotated[Path, typer.Option("--out", help="Where curves.json and figure.png go.")] = Path("demo"),
+    as_json: AsJson = False,
 ) -> None:
     """Five weights, real digits, real workers: draws the figure in a minute, then stops."""
-    play(folder, workers)
+    play(folder, workers, as_json)
 
 
 @app.command(epilog="Example: BALLAST_DATABASE_URL=postgresql://me@db/ballast ballast api")

@@ -149,7 +149,11 @@ def _show_sweep(sweep: dict[str, Any], as_json: bool) -> None:
         return
     print_sweeps([sweep])
     print()
-    print_experiments(sweep["members"]["items"])
+    members = sweep["members"]["items"]
+    print_experiments(members)
+    count = sum(sweep["counts"].values())
+    if count > len(members):
+        note(f"and {count - len(members)} more: `ballast list --sweep {sweep['id']} --limit {count}` shows all")
 
 
 def _show_experiment(experiment: dict[str, Any], events: list[dict[str, Any]], as_json: bool) -> None:
@@ -178,13 +182,27 @@ def _show_experiment(experiment: dict[str, Any], events: list[dict[str, Any]], a
         rows.append(("error", f"{experiment['error']['kind']}: {experiment['error']['message']}"))
     rows.append(("spec", json.dumps(experiment["spec"])))
     if experiment["provenance"]:
-        rows.append(("provenance", json.dumps(experiment["provenance"])))
+        rows.append(("trained with", trained_with(experiment["provenance"])))
     print_table(("field", "value"), rows)
     print()
     print_table(
         ("at", "event", "attempt", "worker", "detail"),
         ((each["at"], each["kind"], each["attempt"], each["worker"], each["detail"]) for each in events),
     )
+
+
+def trained_with(provenance: dict[str, Any]) -> str:
+    """What a reader asks first; `--json` has it all."""
+    code = provenance.get("code") or {}
+    commit = f" ({code['commit'][:12]}{', changed' if code.get('dirty') else ''})" if code.get("commit") else ""
+    said = {
+        "Ballast": code.get("version") and f"{code['version']}{commit}",
+        "torch": (provenance.get("packages") or {}).get("torch"),
+        "on": (provenance.get("device") or {}).get("name"),
+        "threads": provenance.get("threads"),
+        "data": ((provenance.get("dataset") or {}).get("sha256") or "")[:12],
+    }
+    return ", ".join(f"{key} {value}" for key, value in said.items() if value)
 
 
 @app.command(epilog="Example: ballast curve 417 --after 100")

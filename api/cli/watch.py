@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
@@ -13,9 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.printing import STATE_STYLES, AsJson, duration, note, sparkline
+from api.cli.patience import again_and_again
+from api.cli.printing import STATE_STYLES, AsJson, differences, duration, note, sparkline
 from api.cli.show import connected
-from api.cli.wishes import has_ended, in_words, patiently, refuse_failures
+from api.cli.wishes import has_ended, in_words, refuse_failures
 from api.client import Client, Refused, Unreachable
 from core.states import State
 
@@ -24,8 +24,8 @@ app = typer.Typer()
 Json = dict[str, Any]
 
 _LOOK_EVERY = 1.0  # seconds
-_AROUND_THE_TABLE = 6  # lines of the terminal
-_FIRST = (State.RUNNING, State.FAILED, State.PAUSED, State.QUEUED, State.SUCCEEDED, State.CANCELLED)
+_AROUND_THE_TABLE = 4  # lines of the terminal: head, columns, what is hidden, the cursor
+_BESIDE_THE_SPARKLINE = 70  # columns of the terminal
 
 
 @app.command(epilog="Example: ballast watch 12")
@@ -33,7 +33,8 @@ def watch(
     sweep: Annotated[int, typer.Argument(metavar="SWEEP", min=1, help="The number of a sweep.")],
     as_json: AsJson = False,
 ) -> None:
-    """Follow a sweep to its end; exit code 4 if a member did not succeed."""
+    """Follow a sweep to its end; exit code 4 if a member did not succeed. Into a pipe: a line a change of state; with
+    --json a member a line whenever it has changed at all."""
     with connected() as client:
         follow(client, sweep, as_json)
 
@@ -44,40 +45,43 @@ def follow(client: Client, sweep_id: int, as_json: bool) -> None:
     try:
         last = _live(client, sweep_id) if on_terminal else _lines(client, sweep_id, as_json)
     except KeyboardInterrupt:
-        note(f"sweep {sweep_id} goes on: `ballast watch {sweep_id}` follows it again, `ballast cancel --sweep` ends it")
+        note(
+            f"sweep {sweep_id} goes on: `ballast watch {sweep_id}` follows it again, "
+            f"`ballast cancel --sweep {sweep_id}` ends it"
+        )
         raise
     refuse_failures(last)
 
 
 def _looks(client: Client, sweep_id: int) -> Iterator[tuple[Json, list[Json]]]:
     """The sweep and its members, again and again; the last time when all have ended."""
-    while True:
-        since = time.monotonic()
-        sweep = patiently(Unreachable, client.sweep, sweep_id)
-        members = patiently(Unreachable, lambda: list(client.members(sweep_id)))
+    for sweep, members in again_and_again(lambda: (client.sweep(sweep_id), [*client.members(sweep_id)]), _LOOK_EVERY):
         yield sweep, members
         if has_ended(sweep):
             return
-        # Ten thousand members take a while to read: look less often.
-        time.sleep(max(_LOOK_EVERY, 2 * (time.monotonic() - since)))
 
 
 def _lines(client: Client, sweep_id: int, as_json: bool) -> Json:
-    states: dict[int, str] = {}
+    seen: dict[int, Any] = {}
     last: Json = {}
     for sweep, members in _looks(client, sweep_id):
         last = sweep
         for member in members:
-            if states.get(member["id"]) != member["state"]:
-                states[member["id"]] = member["state"]
+            now = member["revision"] if as_json else _state(member)
+            if seen.get(member["id"]) != now:
+                seen[member["id"]] = now
                 print(json.dumps(member) if as_json else _line(member), flush=True)
     return last
+
+
+def _state(member: Json) -> str:
+    return "stalled" if member["stalled"] else str(member["state"])
 
 
 def _line(member: Json) -> str:
     error = f"  {member['error']['kind']}: {member['error']['message']}" if member["error"] else ""
     epochs = f"{member['epochs_done']}/{member['epochs_total']}"
-    return f"experiment {member['id']}  {member['name']}  {member['state']}  {epochs}{error}"
+    return f"experiment {member['id']}  {member['name']}  {_state(member)}  {epochs}{error}"
 
 
 def _live(client: Client, sweep_id: int) -> Json:
@@ -85,13 +89,20 @@ def _live(client: Client, sweep_id: int) -> Json:
     console = Console()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for sweep, members in _looks(client, sweep_id):
-            room = max(3, console.height - _AROUND_THE_TABLE)
-            shown = sorted(members, key=lambda member: (_FIRST.index(member["state"]), member["id"]))[:room]
+            shown = _most_wanted(members, max(1, console.height - _AROUND_THE_TABLE))
             for member in shown:
                 curves.setdefault(member["id"], _Curve()).go_on(client, member)
-            live.update(_picture(sweep, sorted(shown, key=lambda member: member["position"]), curves, len(members)))
-            live.refresh()
+            live.update(_picture(sweep, shown, curves, len(members) - len(shown), console.width), refresh=True)
     return sweep
+
+
+def _most_wanted(members: list[Json], room: int) -> list[Json]:
+    """As many as there is room for, in the order of the sweep: those that run, the latest to end, the next."""
+    latest = sorted(members, key=lambda member: member["ended_at"] or "", reverse=True)
+    return sorted(
+        sorted(latest, key=lambda member: member["state"] != State.RUNNING)[:room],
+        key=lambda member: member["position"],
+    )
 
 
 class _Curve:
@@ -101,48 +112,48 @@ class _Curve:
         self.in_domain: list[float | None] = []
         self.out_of_domain: list[float | None] = []
         self._after = 0
+        self._revision = 0
 
     def go_on(self, client: Client, member: Json) -> None:
-        if member["epochs_done"] <= self._after:
+        if member["revision"] == self._revision or member["epochs_done"] <= self._after:
             return
         with suppress(Unreachable, Refused):  # the next look tells; somebody may have deleted it
             tail = client.curve(member["id"], self._after)
             self.in_domain += tail["base_fraction_in_domain"]
             self.out_of_domain += tail["base_fraction_out_of_domain"]
             self._after = tail["next_after"]
+            self._revision = member["revision"]
 
 
-def _picture(sweep: Json, shown: list[Json], curves: dict[int, _Curve], count: int) -> Group:
+def _picture(sweep: Json, shown: list[Json], curves: dict[int, _Curve], hidden: int, width: int) -> Group:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in (
-        "id",
-        "weight",
-        "seed",
-        "state",
-        "epochs",
-        "in-domain",
-        "out-of-domain",
-        "time left",
-        "base fraction",
-    ):
+    for column in ("id", "weight", "seed", "state", "epochs", "base in", "base out", "time left", "base in-domain"):
         table.add_column(column, no_wrap=True)
-    for member in shown:
-        curve = curves[member["id"]]
-        table.add_row(
-            str(member["id"]),
-            member["spec"]["importance_weight"],
-            str(member["spec"]["seed"]),
-            Text("stalled" if member["stalled"] else member["state"], style=STATE_STYLES[member["state"]]),
-            f"{member['epochs_done']}/{member['epochs_total']}",
-            _fraction(curve.in_domain),
-            _fraction(curve.out_of_domain),
-            duration(member["eta_seconds"]),
-            sparkline(curve.in_domain, 24),
-        )
+    what_differs = differences([member["spec"] for member in shown])
+    if any(what_differs):
+        table.add_column("what differs", no_wrap=True, overflow="ellipsis")
+    room = max(8, min(24, width - _BESIDE_THE_SPARKLINE))
+    for member, what in zip(shown, what_differs, strict=True):
+        row = _row(member, curves[member["id"]], room)
+        table.add_row(*row, *([Text(what)] if any(what_differs) else []))
     name = sweep["name"] or sweep["preset"] or ""
     head = f"sweep {sweep['id']} {name}: {in_words(sweep['counts'])}; time left {duration(sweep['eta_seconds'])}"
-    hidden = [Text(f"and {count - len(shown)} more", style="dim")] if count > len(shown) else []
-    return Group(Text(head, style="bold"), table, *hidden)
+    more = [Text(f"and {hidden} more", style="dim")] if hidden else []
+    return Group(Text(head, style="bold", no_wrap=True, overflow="ellipsis"), table, *more)
+
+
+def _row(member: Json, curve: _Curve, room: int) -> list[Text]:
+    return [
+        Text(str(member["id"])),
+        Text(member["spec"]["importance_weight"]),
+        Text(str(member["spec"]["seed"])),
+        Text(_state(member), style=STATE_STYLES[member["state"]]),
+        Text(f"{member['epochs_done']}/{member['epochs_total']}"),
+        Text(_fraction(curve.in_domain)),
+        Text(_fraction(curve.out_of_domain)),
+        Text(duration(member["eta_seconds"])),
+        Text(sparkline(curve.in_domain, room)),
+    ]
 
 
 def _fraction(fractions: list[float | None]) -> str:

@@ -1,22 +1,21 @@
 """Commands that wish something for an experiment or for a whole sweep, or wait for its end."""
 
-import time
+from collections.abc import Callable
 from typing import Any
 
-import stamina
 import typer
 
+from api.cli.patience import again_and_again
 from api.cli.printing import AsJson, print_json
 from api.cli.show import AnId, SweepOption, connected, one_of
-from api.client import Client, Unreachable
 from core.errors import BallastError
 from core.states import ENDED, Ask, State
 
 app = typer.Typer()
 
-_LOOK_EVERY = 1.0  # seconds
-# A service that is started anew, or a host that sleeps, does not end a wait.
-patiently = stamina.RetryingCaller(attempts=None, timeout=60.0, wait_max=2.0)
+Json = dict[str, Any]
+
+_LOOK_EVERY = 2.0  # seconds
 
 
 class NotSucceeded(BallastError):
@@ -72,7 +71,10 @@ def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) ->
     """Wait until an experiment, or every member of a sweep, has ended; exit code 4 if one did not succeed."""
     number = one_of(id, sweep)
     with connected() as client:
-        found = _wait_for_experiment(client, number) if sweep is None else _wait_for_sweep(client, number)
+        if sweep is None:
+            found = _until(lambda experiment: experiment["state"] in ENDED, lambda: client.experiment(number))
+        else:
+            found = _until(has_ended, lambda: client.sweep(number))
     if as_json:
         print_json(found)
     if sweep is None and found["state"] != State.SUCCEEDED:
@@ -85,7 +87,7 @@ def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) ->
         print(f"{'experiment' if sweep is None else 'sweep'} {number} has succeeded")
 
 
-def refuse_failures(sweep: dict[str, Any]) -> None:
+def refuse_failures(sweep: Json) -> None:
     """Raises NotSucceeded where a member of a sweep that has ended did."""
     counts = sweep["counts"]
     if counts[State.FAILED] or counts[State.CANCELLED]:
@@ -98,20 +100,12 @@ def in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {state}" for state, n in counts.items() if n)
 
 
-def has_ended(sweep: dict[str, Any]) -> bool:
+def has_ended(sweep: Json) -> bool:
     return not any(n for state, n in sweep["counts"].items() if state not in ENDED)
 
 
-def _wait_for_experiment(client: Client, number: int) -> dict[str, Any]:
-    while (found := patiently(Unreachable, client.experiment, number))["state"] not in ENDED:
-        time.sleep(_LOOK_EVERY)
-    return found
-
-
-def _wait_for_sweep(client: Client, number: int) -> dict[str, Any]:
-    while not has_ended(found := patiently(Unreachable, client.sweep, number)):
-        time.sleep(_LOOK_EVERY)
-    return found
+def _until(ended: Callable[[Json], bool], look: Callable[[], Json]) -> Json:
+    return next(found for found in again_and_again(look, _LOOK_EVERY) if ended(found))
 
 
 def _ask(what: Ask, id: int | None, sweep: int | None, as_json: bool) -> None:  # noqa: A002

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -92,7 +93,9 @@ def translated() -> Iterator[None]:
         if transient(error):
             raise DatabaseUnavailable(f"the database does not answer ({reason})") from error
         if _is_broken(getattr(error, "orig", None)):
-            raise DatabaseBroken(f"the database cannot be used ({reason}): look at its disk and its rights") from error
+            raise DatabaseBroken(
+                f"the database cannot be used ({reason}): look at its URL, its disk and its rights"
+            ) from error
         raise
 
 
@@ -129,6 +132,8 @@ def _begin(connection: Connection) -> None:
 
 
 def _is_broken(error: object) -> bool:
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        return True  # the URL holds an option that there is not
     sqlstate = getattr(error, "sqlstate", None) or ""
     return _sqlite_code(error) in _SQLITE_BROKEN or sqlstate.startswith(_POSTGRESQL_BROKEN)
 

@@ -66,6 +66,28 @@ def test_the_readme_shows_every_command_that_speaks_http() -> None:
     assert {name.split()[1] for name in EXAMPLES} - shown <= {"demo", "db"}
 
 
+def test_a_shell_completes_commands_and_presets(tmp_path: Path) -> None:
+    script = """
+    eval "$(ballast --show-completion bash)"
+    completed() { COMP_WORDS=(ballast "$@"); COMP_CWORD=$#; _ballast_completion ballast; echo "${COMPREPLY[@]}"; }
+    completed doc
+    completed data f
+    completed sweep figure-
+    """
+    path = f"{Path(COMMAND).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=environment() | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    commands, data, presets = done.stdout.splitlines()
+    assert (commands, data) == ("doctor", "fetch")
+    assert "figure-2" in presets.split()
+
+
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     home = tmp_path_factory.mktemp("home")
@@ -110,6 +132,14 @@ def test_a_line_does_what_it_says(line: str, up: Up, folder: Path) -> None:
     assert done.stdout or "--json" not in words
     if "--out" in words:
         assert (folder / words[words.index("--out") + 1]).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_demo_prints_the_curves_that_it_writes(folder: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "demo", "--json"], cwd=folder, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == json.loads((folder / "demo/curves.json").read_text())
 
 
 @pytest.mark.slow

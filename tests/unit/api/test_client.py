@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from api.client import Client, ClientError, Refused, Unreachable
-from core.results import EpochResult
+from api.client import Client, ClientError, Refused, TooSlow, Unreachable
+from core.results import EpochResult, Predictions
 from core.spec import Spec
-from core.states import Ask
+from core.states import Ask, State
 from core.store import claims, experiments
 from core.store.session import Store
 from tests.servers import free_port
@@ -50,6 +51,53 @@ def test_one_experiment_from_submission_to_its_curve(client: Client, store: Stor
     assert [event["kind"] for event in client.events(number)] == ["submitted", "claimed"]
     assert client.ask(number, Ask.CANCEL)["requested"] == "cancel"
     assert [each["id"] for each in client.workers()] == [worker]
+
+
+def test_one_sweep_from_a_dry_run_to_its_deletion(client: Client) -> None:
+    request = {"name": "mine", "base": spec(), "axes": {"seed": [0, 1]}}
+    tried = client.try_sweep(request)
+    assert (tried["count"], [each["seed"] for each in tried["specs"]]) == (2, [0, 1])
+    assert list(client.sweeps()) == []
+    number = client.submit_sweep(request, priority=7)["id"]
+    assert client.grow(number, {"seed": [2]})["counts"]["queued"] == 3
+    assert [member["priority"] for member in client.members(number)] == [7, 7, 0]
+    assert len(client.sweep(number, members=2)["members"]["items"]) == 2
+    assert [each["id"] for each in client.sweeps()] == [number]
+    assert client.figure(number, "png").startswith(b"\x89PNG")
+    assert b"<svg" in client.figure(number, "svg")
+    client.ask(1, Ask.CANCEL)
+    assert client.delete_sweep(number)["counts"]["queued"] == 2
+    assert client.ask_sweep(number, Ask.CANCEL)["counts"]["cancelled"] == 2
+    client.delete_sweep(number)
+    assert list(client.sweeps()) == list(client.experiments()) == []
+
+
+def test_members_come_page_by_page_without_a_gap(client: Client) -> None:
+    number = client.submit_sweep({"base": spec(), "axes": {"seed": [*range(1003)]}})["id"]
+    assert [member["position"] for member in client.members(number)] == [*range(1003)]
+
+
+def test_presets_are_found_by_their_names(client: Client) -> None:
+    assert "paper" in [each["name"] for each in client.presets()]
+    assert (client.preset("figure-3")["count"], client.preset("figure-3", as_drawn=True)["count"]) == (9, 4)
+    for name, words in {"figure-9": "'figure-1'", "../sweeps": "there is nothing at this path"}.items():
+        with pytest.raises(Refused, match=words):
+            client.preset(name)
+
+
+def test_what_is_kept_beside_a_curve_and_changed_beside_it(client: Client, store: Store) -> None:
+    number = client.submit(spec(epochs=2))["id"]
+    assert client.set_priority(number, -5)["priority"] == -5
+    claim = claimed(store)
+    rows(store, claim, result(1, predictions=Predictions(b"1", b"0")))
+    with store.writing() as tx:
+        last = result(2, predictions=Predictions(b"1", b"0"), weights=b"safe")
+        claims.finish(tx, claim, last, State.SUCCEEDED)
+    assert client.predictions(number)["epoch"] == 2
+    assert client.predictions(number, epoch=1)["epoch"] == 1
+    assert client.weights(number) == b"safe"
+    client.delete(number)
+    assert list(client.experiments()) == []
 
 
 def test_a_list_comes_page_by_page_until_enough_have_come(client: Client) -> None:
@@ -115,20 +163,33 @@ def test_an_address_that_is_none_is_a_sentence_too(url: str) -> None:
         Client(url, timeout_seconds=1).ready()
 
 
-def test_a_service_that_hangs_is_given_up() -> None:
+def test_a_service_that_hangs_is_given_up_with_a_sentence_of_its_own() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.2)
-        with pytest.raises(Unreachable):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        client = Client(url, timeout_seconds=0.2)
+        with pytest.raises(TooSlow, match=rf"^the service at {url} took longer than 0.2 s to answer: try again later$"):
             client.workers()
+        with pytest.raises(TooSlow, match=r"to answer: it may still do what was asked, so look before you ask again$"):
+            client.submit(spec())
+        client.close()
+
+
+def test_what_takes_long_is_waited_for() -> None:
+    with stranger(200, b"{}", seconds=0.5) as url:
+        client = Client(url, timeout_seconds=0.1)
+        assert client.figure(1, "png") == b"{}"
+        with pytest.raises(TooSlow):
+            client.experiment(1)
         client.close()
 
 
 @contextmanager
-def stranger(status: int, body: bytes, **headers: str) -> Iterator[str]:
-    """Another program on that port, which answers everything in one way."""
+def stranger(status: int, body: bytes, seconds: float = 0, **headers: str) -> Iterator[str]:
+    """Another program on that port, which answers everything in one way, `seconds` later."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            time.sleep(seconds)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name.replace("_", "-"), value)

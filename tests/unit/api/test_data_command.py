@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from tests.data import DATA
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 from tests.unit.api.typed import COMMAND, environment
 
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\nfrom api.cli.main import main; main()"
@@ -47,16 +49,15 @@ def test_what_is_not_there_fails_with_one_and_says_what_to_do(tmp_path: Path) ->
 
 
 def test_a_name_that_makes_no_sense_is_usage(tmp_path: Path) -> None:
-    for words in (
-        ("fetch", "mnits"),
-        ("check", "../x"),
-        ("check", "--", "--json"),
-        ("fetch",),
-        ("remove", "mnist"),
-        (),
-    ):
+    for words in (("fetch", "mnits"), ("check", "../x"), ("fetch",), ("remove", "mnist"), ()):
         assert data(*words, tmp_path=tmp_path).returncode == 2, words
     assert "mnist" in data("fetch", "mnits", tmp_path=tmp_path).stderr
+
+
+def test_a_folder_may_be_named_like_an_option(tmp_path: Path) -> None:
+    done = data("check", "--", "--json", tmp_path=tmp_path)
+    assert done.returncode == 1
+    assert f"no folder {tmp_path / 'data/folders/--json'}" in done.stderr
 
 
 def test_without_torch_it_is_one_sentence(tmp_path: Path) -> None:
@@ -77,12 +78,12 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
         [sys.executable, "-c", held, str(tmp_path / "locks" / "mnist.lock")], stdout=subprocess.PIPE
     )
     assert holder.stdout is not None
-    with holder, holder.stdout:
+    with holder:
         assert holder.stdout.readline() == b"held\n"
-        waiting = subprocess.Popen(
-            [*COMMAND, "data", "fetch", "mnist"], env=with_settings(tmp_path), stderr=subprocess.PIPE
-        )
-        time.sleep(4)
+        command = [*COMMAND, "data", "fetch", "mnist"]
+        waiting = subprocess.Popen(command, env=with_settings(tmp_path), stderr=subprocess.PIPE)
+        wait_until(lambda: "core.training.data" in " ".join(psutil.Process(waiting.pid).cmdline()))
+        time.sleep(0.5)  # Python starts anew: then it listens
         waiting.send_signal(signal.SIGINT)
         _, said = waiting.communicate(timeout=20)
         holder.kill()

@@ -79,11 +79,43 @@ class TestSweep:
         models = specs(ballast, file, "--axis", 'model=[{"name":"linear"},{"name":"cnn","width":4}]')
         assert [spec["model"]["name"] for spec in models] == ["linear", "cnn"]
 
+    def test_values_between_commas_may_be_objects_with_commas_of_their_own(self, ballast: Ballast) -> None:
+        axis = 'model={"name":"linear"},{"name":"cnn","width":4}'
+        found = specs(ballast, ballast.file(json.dumps(SPEC)), "--axis", axis)
+        assert [spec["model"]["name"] for spec in found] == ["linear", "cnn"]
+
+    def test_a_dry_run_is_a_table_of_what_differs_and_a_count(self, ballast: Ballast) -> None:
+        file = ballast.file(json.dumps({**SPEC, "name": "all the same"}))
+        axes = ("--axis", "optimizer.weight_decay=0,0.001", "--seeds", "2")
+        assert ballast("sweep", file, *axes, "--dry-run").splitlines() == [
+            "weight\tseed\tepochs\tdata set\tmodel\twhat differs",
+            "1:1\t0\t3\tdigits\tmlp\toptimizer.weight_decay=0.0",
+            "1:1\t1\t3\tdigits\tmlp\toptimizer.weight_decay=0.0",
+            "1:1\t0\t3\tdigits\tmlp\toptimizer.weight_decay=0.001",
+            "1:1\t1\t3\tdigits\tmlp\toptimizer.weight_decay=0.001",
+            "4 experiments",
+        ]
+        assert ballast.json("list", "--sweeps") == []
+
+    def test_json_and_watch_are_json_lines(self, ballast: Ballast) -> None:
+        submitted(ballast)
+        ballast("cancel", "--sweep", "1")
+        refused = subprocess.run(
+            [*COMMAND, "sweep", "--into", "1", "--axis", "seed=0,1", "--watch", "--json"],
+            env=environment(ballast.url),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = [json.loads(line) for line in refused.stdout.splitlines()]
+        assert refused.returncode == 4
+        assert [line.get("state") for line in lines] == [None, *["cancelled"] * 4]
+
     def test_it_is_queued_named_and_grows(self, ballast: Ballast) -> None:
         said = ballast("sweep", ballast.file(json.dumps(GRID)), "--name", "mine", "--priority", "3")
-        assert said == "sweep 1 has 4 experiments: follow it with `ballast watch 1`\n"
+        assert said == "sweep 1 is queued with 4 experiments: follow it with `ballast watch 1`\n"
         assert "mine 16:1, seed 0" in ballast("list", "--sweep", "1")
-        assert "sweep 1 has 6 experiments" in ballast("sweep", "--into", "1", "--seeds", "3")
+        assert "sweep 1 has 6 experiments now: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
         assert ballast("list", "--sweeps").splitlines()[1].split("\t")[:4] == ["1", "mine", "6", "6"]
 
@@ -99,6 +131,8 @@ class TestSweep:
             (("figure-2", "--set", "epochs=0"), "/base/epochs is out of range"),
             (("figure-2", "--axis", "seed=1,1"), "/axes/seed/1 makes a member that there is already"),
             (("figure-2", "--seeds", "10000"), "/axes make 50000 members"),
+            (("x" * 5000,), "is neither a file nor a preset"),
+            (("figure-2", "--axis", "seed=1", "--seeds", "2"), "an axis is given twice"),
             (("--into", "1", "--set", "epochs=3"), "grows by --axis and --seeds only"),
             (("grid.json", "--as-drawn"), "means nothing without a preset"),
             (("list.json",), "holds no JSON object"),
@@ -224,6 +258,16 @@ class TestFigure:
         assert ballast("figure", sweep, "--out", name) == f"wrote {name}\n"
         assert (ballast.folder / name).read_bytes().startswith(magic)
 
+    def test_it_goes_into_a_pipe(self, ballast: Ballast) -> None:
+        command = [*COMMAND, "figure", str(submitted(ballast)), "--out", "-"]
+        piped = subprocess.run(command, env=environment(ballast.url), capture_output=True, check=True)
+        assert piped.stdout.startswith(b"\x89PNG")
+        assert "where --json would print" in ballast("figure", "1", "--out", "-", "--json", status=2)
+
+    def test_what_was_written_may_be_json(self, ballast: Ballast) -> None:
+        sweep = submitted(ballast)
+        assert ballast.json("figure", str(sweep)) == {"sweep_id": sweep, "file": "figure.png"}
+
     def test_other_formats_and_places_are_refused(self, ballast: Ballast, tmp_path: Path) -> None:
         sweep = str(submitted(ballast))
         assert "is neither .png nor .svg" in ballast("figure", sweep, "--out", "figure.pdf", status=2)
@@ -243,11 +287,18 @@ def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: 
     sweep = str(submitted(ballast))
     assert "no worker is alive" in ballast("show", "1")
     claim = claimed(store)
+    provenance = {
+        "code": {"version": "0.1.0", "commit": "0123456789abcdef", "dirty": True},
+        "packages": {"torch": "2.13.0"},
+        "device": {"name": "cpu"},
+        "threads": 1,
+        "dataset": {"name": "digits", "sha256": None},
+    }
     with store.writing() as tx:
         claims.record(tx, claim, result(1), epoch_seconds=40.0)
-        claims.describe(tx, claim, {"threads": 1})
+        claims.describe(tx, claim, provenance)
     assert "it is the next in the queue" in ballast("show", "2")
     shown = ballast("show", "1")
     assert "time left\t0:01:20" in shown
-    assert '{"threads": 1}' in shown
+    assert "trained with\tBallast 0.1.0 (0123456789ab, changed), torch 2.13.0, on cpu, threads 1\n" in shown
     assert "16:1, seed 1" in ballast("show", "--sweep", sweep)
