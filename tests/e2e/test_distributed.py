@@ -33,23 +33,27 @@ MNIST = {
 
 
 class Distributed:
-    """One API and one worker process, of the same settings and of different homes."""
+    """One API and one host that trains, of the same settings and of different homes."""
 
-    def __init__(self, folder: Path, database_url: str, broker_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, broker_url: str, workers: str) -> None:
         self.settings = {"database_url": database_url, "broker_url": broker_url, "data_dir": DATA, **FAST}
         port = free_port()
         assert ballast("db", "upgrade", home=folder, **self.settings).returncode == 0
         self.api = Process("api", log=folder / "api.log", home=folder / "a", port=port, **self.settings)
-        self.worker = Process("worker", "--workers", "1", log=folder / "w.log", home=folder / "b", **self.settings)
+        self.worker = Process("worker", "--workers", workers, log=folder / "w.log", home=folder / "b", **self.settings)
         self.client = Client(f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture
-def distributed(tmp_path: Path, postgres: Postgres) -> Iterator[tuple[Distributed, Redis]]:
+def distributed(
+    tmp_path: Path, postgres: Postgres, request: pytest.FixtureRequest
+) -> Iterator[tuple[Distributed, Redis]]:
+    """With one worker, or as many as the test says."""
+    workers = getattr(request, "param", "1")
     name = f"e2e_{time.time_ns()}"
     postgres.execute(f"CREATE DATABASE {name}")
     with Redis() as redis:
-        system = Distributed(tmp_path, postgres.url_of(name), redis.url)
+        system = Distributed(tmp_path, postgres.url_of(name), redis.url, workers)
         with running(system.api), running(system.worker):
             wait_until(lambda: is_ready(system.client, system.worker), 60)
             yield system, redis
@@ -77,6 +81,34 @@ def test_one_request_one_curve_on_real_mnist(distributed: tuple[Distributed, Red
     file.write_text(json.dumps(MNIST))
     alone = ballast("run", str(file), "--json", home=tmp_path, data_dir=DATA)
     assert measured(json.loads(alone.stdout)) == measured(curve)
+
+
+FIGURE_2 = {"epochs": 8, "dataset.train_per_class": 2000, "dataset.eval_limit": 500, "model.width": 16}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("distributed", ["2"], indirect=True)
+def test_figure_2_in_small_is_one_command(distributed: tuple[Distributed, Redis], tmp_path: Path) -> None:
+    """Shortened until two cores can do it. No heavy weight has learned by then: the order is all that shows."""
+    system, _ = distributed
+    changes = [f"--set={path}={value}" for path, value in FIGURE_2.items()]
+    url = system.client.url
+    done = ballast("sweep", "figure-2", *changes, "--seeds", "2", "--watch", seconds=300, home=tmp_path, url=url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sweep,) = system.client.sweeps()
+    assert (sweep["counts"]["succeeded"], sweep["epochs_done"]) == (10, 80)
+    members = list(system.client.members(sweep["id"]))
+    assert len({member["spec"]["importance_weight"] for member in members}) == 5
+    assert len({system.client.events(member["id"])[1]["worker"] for member in members}) == 2  # both have trained
+    curves = [system.client.curve(member["id"]) for member in members]
+    assert all(curve["finite_logits"] == [1.0] * 8 for curve in curves)
+    last = [curve["base_fraction_out_of_domain"][-1] for curve in curves]
+    means = [sum(last[i : i + 2]) / 2 for i in range(0, 10, 2)]  # of the seeds of each weight
+    assert means[0] > means[2] > means[4]
+    file = tmp_path / "figure.png"
+    assert ballast("figure", str(sweep["id"]), "--out", str(file), home=tmp_path, url=url).returncode == 0
+    assert file.read_bytes().startswith(b"\x89PNG")
 
 
 def test_with_redis_gone_for_good_a_post_is_answered_and_its_experiment_runs(
