@@ -1,25 +1,17 @@
 """`ballast data`: makes data ready before the first experiment, not by its failure. Training's own code reads it, in a
 process of its own."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from api.cli.printing import AsJson
-from api.cli.run import become
-from api.service import require_torch
+from api.cli.run import become_training
 from core.settings import load_settings
 
 data = typer.Typer(no_args_is_help=True, help="Data sets and folders of images.")
 app = typer.Typer()
 app.add_typer(data, name="data")
-
-_RUN = """
-import os, runpy, signal
-signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-runpy.run_module("core.training.data", run_name="__main__", alter_sys=True)
-"""
 
 
 @data.command(epilog="Example: ballast data fetch digits")
@@ -28,7 +20,7 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Download a data set into BALLAST_DATA_DIR, unless it is there."""
-    _start("fetch", name, as_json)
+    become_training("core.training.data", ["fetch", "--", name], as_json, load_settings())
 
 
 @data.command(epilog="Example: ballast data check digits")
@@ -39,11 +31,4 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Count the images of each class and list every file that cannot be read. Downloads nothing."""
-    _start("check", name, as_json)
-
-
-def _start(what: str, name: str, as_json: bool) -> None:
-    require_torch()
-    settings = load_settings()
-    where = ["--data-dir", str(settings.data_dir), "--locks-dir", str(settings.locks_dir)]
-    become([sys.executable, "-P", "-c", _RUN, what, *where, *["--json"] * as_json, "--", name], settings)
+    become_training("core.training.data", ["check", "--", name], as_json, load_settings())

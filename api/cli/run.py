@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -20,11 +21,11 @@ from core.opening import checked_store, prepare_home, sole_service
 from core.settings import Settings, load_settings
 from core.store import schema
 
-# Ctrl-C ends it without a traceback, in the seconds that torch takes to import too.
-RUN = """
-import os, runpy, signal
+# Runs the module that it is told. Ctrl-C ends it without a traceback, in the seconds that torch takes to import too.
+_QUIETLY = """
+import os, runpy, signal, sys
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-runpy.run_module("core.training", run_name="__main__", alter_sys=True)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 log = structlog.get_logger()
@@ -90,13 +91,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train one spec here and now, without any service."""
-    require_torch()
     settings = load_settings()
-    command = [sys.executable, "-P", "-c", RUN, str(file), "--data-dir", str(settings.data_dir)]
-    command += ["--locks-dir", str(settings.locks_dir), "--threads", str(settings.threads)]
-    if settings.device != "auto":
-        command += ["--device", settings.device]
-    become(command + ["--json"] * as_json, settings)
+    device = [] if settings.device == "auto" else ["--device", settings.device]
+    become_training("core.training", [str(file), "--threads", str(settings.threads), *device], as_json, settings)
 
 
 @db.command(epilog="Example: ballast db upgrade")
@@ -136,6 +133,14 @@ class Stop:
 
     def _ask(self, *_: object) -> None:
         self.asked = True
+
+
+def become_training(module: str, arguments: Sequence[str], as_json: bool, settings: Settings) -> NoReturn:
+    """One of training's own programs in our place, told where data and locks are. Raises CannotTrain."""
+    require_torch()
+    where = ["--data-dir", str(settings.data_dir), "--locks-dir", str(settings.locks_dir)]
+    json = ["--json"] if as_json else []
+    become([sys.executable, "-P", "-c", _QUIETLY, module, *where, *json, *arguments], settings)
 
 
 def become(command: list[str], settings: Settings) -> NoReturn:
