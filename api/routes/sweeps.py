@@ -15,7 +15,7 @@ from api.schemas import DryRun, SweepOut, SweepPage, SweepWithMembers
 from core.analysis.figures import draw
 from core.analysis.groups import grouped
 from core.results import curve
-from core.states import Ask, State
+from core.states import ENDED, Ask, State
 from core.store import curves, experiments, sweeps
 from core.sweeps import GrowthRequest, SweepRequest, expanded
 
@@ -114,11 +114,11 @@ def grow(
 @router.delete("/{id}", status_code=202, responses=documented(404))
 def delete(id: Id, store: StoreDep) -> SweepOut:  # noqa: A002
     """Delete every member that has ended, and the sweep with its last."""
-    more = True
-    while more:
+    while True:
         with store.writing() as tx:
-            left, more = sweeps.remove_ended(tx, id)
-    return SweepOut.of(left)
+            left = sweeps.remove_some(tx, id)
+        if not any(left.counts[state] for state in ENDED):
+            return SweepOut.of(left)
 
 
 def _asking(what: Ask) -> Callable[..., SweepOut]:

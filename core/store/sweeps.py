@@ -96,9 +96,9 @@ def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
     return get(tx, sweep_id)
 
 
-def remove_ended(tx: Connection, sweep_id: int) -> tuple[Sweep, bool]:
-    """Delete some of the members that have ended, and the sweep with its last. Returns what is left, and whether there
-    is more to delete. Raises NotFound."""
+def remove_some(tx: Connection, sweep_id: int) -> Sweep:
+    """Delete some of the members that have ended, and the sweep with its last member. Returns what is left. Raises
+    NotFound."""
     row = _lock(tx, sweep_id)
     ended = (experiments.c.sweep_id == sweep_id) & experiments.c.state.in_(ENDED)
     some = [member.id for member in lock_all(tx, ended, limit=_DELETED_AT_ONCE)]
@@ -106,7 +106,7 @@ def remove_ended(tx: Connection, sweep_id: int) -> tuple[Sweep, bool]:
     (left,) = _with_progress(tx, [row])
     if not any(left.counts.values()):
         tx.execute(delete(sweeps).where(sweeps.c.id == sweep_id))
-    return left, len(some) == _DELETED_AT_ONCE
+    return left
 
 
 def _lock(tx: Connection, sweep_id: int) -> AnyRow:

@@ -164,6 +164,15 @@ def test_wishes_and_deletion_of_a_whole_sweep(client: TestClient, store: Store) 
     problem(client.post(f"{here}/members", json={"axes": {"seed": [7]}}), 404)
 
 
+@pytest.mark.parametrize("n", [1, 99, 100, 101, 200])
+def test_however_many_members_a_sweep_is_deleted_by_one_request(client: TestClient, n: int) -> None:
+    here = f"/sweeps/{made(client, axes={'importance_weight': ['1:1'], 'seed': list(range(n))})['id']}"
+    client.post(f"{here}/cancel")
+    left = client.delete(here)
+    assert (left.status_code, sum(left.json()["counts"].values())) == (202, 0)
+    problem(client.get(here), 404)
+
+
 def finished(client: TestClient, store: Store) -> int:
     number: int = client.post("/experiments", json=spec()).json()["id"]
     claim = claimed(store)
