@@ -237,6 +237,15 @@ class Spec(_Part):
         return []
 
 
+def said(path: str, value: Any) -> str:
+    """A field of a spec and its value, for a person: "16:1", "mlp", "weight_decay 0.01", "dataset.seed 3"."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    field = path.rpartition(".")[2]
+    if field in ("importance_weight", "name"):
+        return text
+    return f"{path if field in Spec.model_fields else field} {text}"
+
+
 def _misfit(path: tuple[str, ...], other: tuple[str, ...], message: str, allowed: str) -> PydanticCustomError:
     """A fault of the whole spec that belongs to two fields. pydantic knows no place for it, so it travels inside."""
     return PydanticCustomError("misfit", message, {"path": path, "with": other, "allowed": allowed})

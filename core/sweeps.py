@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from core.errors import BallastError
 from core.faults import Fault, fault_of, pointed, pointer, shown, spec_schema
 from core.presets import PRESETS, Figure, PresetName
-from core.spec import Label, Spec
+from core.spec import Label, Spec, said
 
 MAX_MEMBERS = 10_000
 MAX_FAULTS = 100  # that are looked for
@@ -226,13 +226,8 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
 
 def _name(name: str, member: _Member) -> str:
     """Where it stands on the axes, for a person."""
-    said = [_said(path, member.grid.axes[path][index]) for path, index in member.indices.items()]
-    return " ".join(filter(None, [name, ", ".join(said)]))[:200]
-
-
-def _said(path: str, value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if path == "importance_weight" else f"{path.rpartition('.')[2]} {text}"
+    place = [said(path, member.grid.axes[path][index]) for path, index in member.indices.items()]
+    return " ".join(filter(None, [name, ", ".join(place)]))[:200]
 
 
 def _same(value: Any) -> str:

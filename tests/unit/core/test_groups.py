@@ -1,0 +1,67 @@
+"""Panels of a figure: experiments that differ in weight and seed share one, and titles tell the panels apart."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.analysis.groups import grouped
+from core.spec import Spec
+from core.sweeps import SweepRequest, expanded
+from tests.unit.core.builders import valid_specs
+
+CURVE = {"epoch": [1], "base_fraction_in_domain": [0.5], "base_fraction_out_of_domain": [0.5]}
+BASE = {"dataset": {"name": "digits"}, "importance_weight": "1:1"}
+
+
+def titles(specs: list[Spec]) -> list[str]:
+    return [group.title for group in grouped([(spec.model_dump(mode="json"), CURVE) for spec in specs])]
+
+
+def sweep(**request: Any) -> list[Spec]:
+    return expanded(SweepRequest.model_validate(request))[1]
+
+
+def test_weights_and_seeds_share_a_panel_without_a_title() -> None:
+    (group,) = grouped(
+        [
+            (spec.model_dump(mode="json"), CURVE)
+            for spec in sweep(base=BASE, axes={"importance_weight": ["2:1", "1:2"], "seed": [0, 1], "name": ["mine"]})
+        ]
+    )
+    assert group.title == ""
+    assert [(line.importance_weight, line.seed) for line in group.lines] == [
+        *(("2:1", 0), ("2:1", 1), ("1:2", 0), ("1:2", 1))
+    ]
+
+
+def test_a_title_says_what_differs_and_no_more() -> None:
+    assert titles(sweep(base=BASE, axes={"optimizer.weight_decay": [0, 0.01], "seed": [0, 1]})) == [
+        "weight_decay 0.0",
+        "weight_decay 0.01",
+    ]
+    assert titles(sweep(base=BASE, axes={"model": [{"name": "cnn", "width": 4}, {"name": "mlp"}]})) == ["cnn", "mlp"]
+    assert titles(sweep(base=BASE, axes={"batch_size": [16, None]})) == ["batch_size 16", "batch_size null"]
+
+
+def test_the_seed_of_the_data_set_is_not_taken_for_that_of_the_training() -> None:
+    assert titles(sweep(base=BASE, axes={"dataset.seed": [0, 1]})) == ["dataset.seed 0", "dataset.seed 1"]
+
+
+def test_the_figures_of_the_paper() -> None:
+    assert titles(sweep(preset="paper")) == [
+        "cifar10, cnn, dropout 0.0, lr 0.1, weight_decay 0.0",
+        "mnist, cnn, dropout 0.0, lr 0.1, weight_decay 0.0",
+        "cifar10, cnn, dropout 0.0, lr 0.1, weight_decay 0.001",
+        "cifar10, cnn, dropout 0.5, lr 0.05, weight_decay 0.0",
+        "mnist, cnn, dropout 0.5, lr 0.05, weight_decay 0.0",
+        "cifar10, resnet, lr 0.1, weight_decay 0.0, batch_norm true",
+        "mnist, resnet, lr 0.1, weight_decay 0.0, batch_norm true",
+        "cifar10, resnet, lr 0.1, weight_decay 0.0, batch_norm false",
+    ]
+
+
+@given(st.lists(valid_specs(), min_size=1, max_size=6))
+def test_no_two_panels_have_one_title(values: list[dict[str, Any]]) -> None:
+    found = titles([Spec.model_validate(value) for value in values])
+    assert len(set(found)) == len(found)
