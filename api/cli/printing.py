@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -47,25 +47,6 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     """Fractions from 0 to 1 over time, in at most `width` characters; a gap where nothing was measured."""
     step = max(1, -(-len(values) // width))
     return "".join(" " if value is None else _BARS[min(7, int(value * 8))] for value in values[step - 1 :: step])
-
-
-def differences(specs: Sequence[dict[str, Any]]) -> list[str]:
-    """What tells each of `specs` from the others, beside weight and seed, as `--set` takes it."""
-    flat = [dict(_leaves(spec)) for spec in specs]
-    paths = dict.fromkeys(path for leaves in flat for path in leaves if path not in _SHOWN_ANYHOW)
-    varying = [path for path in paths if len({leaves.get(path) for leaves in flat}) > 1]
-    return [" ".join(f"{path}={leaves[path]}" for path in varying if path in leaves) for leaves in flat]
-
-
-_SHOWN_ANYHOW = ("importance_weight", "seed", "name")
-
-
-def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _leaves(inner, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
 
 
 def duration(seconds: float | None) -> str:

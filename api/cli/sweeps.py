@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 
-from api.cli.printing import AsJson, differences, print_json, print_table
+from api.cli.printing import AsJson, print_json, print_table
 from api.cli.show import connected
 from api.cli.watch import follow
+from core.analysis.groups import differences
 from core.errors import BallastError
 from core.faults import read_json
 from core.presets import PresetName

@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.patience import again_and_again
-from api.cli.printing import STATE_STYLES, AsJson, differences, duration, note, sparkline
+from api.cli.printing import STATE_STYLES, AsJson, duration, note, sparkline
 from api.cli.show import connected
 from api.cli.wishes import has_ended, in_words, refuse_failures
 from api.client import Client, Refused, Unreachable
+from core.analysis.groups import differences
 from core.states import State
 
 app = typer.Typer()

@@ -1,4 +1,4 @@
-"""Which experiments belong into one panel: those that differ only in weight and seed."""
+"""Which experiments belong together, into one panel: those that differ only in weight and seed."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +16,17 @@ _WITHIN = ("name", "importance_weight", "seed")  # what may differ within a grou
 def grouped(members: Sequence[tuple[Spec, Curve]]) -> list[Group]:
     """The members in groups, in the order in which each first appears, titled by what tells the groups apart."""
     lines: dict[str, list[Line]] = {}
-    fields: dict[str, dict[str, Any]] = {}
-    for spec, curve in members:
-        own = dict(_fields(spec))
-        key = json.dumps(own, sort_keys=True)
-        fields[key] = own
-        lines.setdefault(key, []).append(line_of(spec["importance_weight"], spec["seed"], curve))
-    differing = _differing(list(fields.values()))
-    return [
-        Group(", ".join(said(path, fields[key][path]) for path in differing if path in fields[key]), lines[key])
-        for key in lines
-    ]
+    titles = differences([spec for spec, _ in members])
+    for (spec, curve), title in zip(members, titles, strict=True):
+        lines.setdefault(title, []).append(line_of(spec["importance_weight"], spec["seed"], curve))
+    return [Group(title, own) for title, own in lines.items()]
+
+
+def differences(specs: Sequence[Spec]) -> list[str]:
+    """What tells each of `specs` from the others, beside weight and seed: the same for those of one panel alone."""
+    flat = [dict(_fields(spec)) for spec in specs]
+    paths = _differing(list({json.dumps(fields, sort_keys=True): fields for fields in flat}.values()))
+    return [", ".join(said(path, fields[path]) for path in paths if path in fields) for fields in flat]
 
 
 def _differing(groups: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -89,10 +89,10 @@ class TestSweep:
         axes = ("--axis", "optimizer.weight_decay=0,0.001", "--seeds", "2")
         assert ballast("sweep", file, *axes, "--dry-run").splitlines() == [
             "weight\tseed\tepochs\tdata set\tmodel\twhat differs",
-            "1:1\t0\t3\tdigits\tmlp\toptimizer.weight_decay=0.0",
-            "1:1\t1\t3\tdigits\tmlp\toptimizer.weight_decay=0.0",
-            "1:1\t0\t3\tdigits\tmlp\toptimizer.weight_decay=0.001",
-            "1:1\t1\t3\tdigits\tmlp\toptimizer.weight_decay=0.001",
+            "1:1\t0\t3\tdigits\tmlp\tweight_decay 0.0",
+            "1:1\t1\t3\tdigits\tmlp\tweight_decay 0.0",
+            "1:1\t0\t3\tdigits\tmlp\tweight_decay 0.001",
+            "1:1\t1\t3\tdigits\tmlp\tweight_decay 0.001",
             "4 experiments",
         ]
         assert ballast.json("list", "--sweeps") == []

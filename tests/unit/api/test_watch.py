@@ -19,7 +19,7 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cli.printing import differences, sparkline
+from api.cli.printing import sparkline
 from api.cli.watch import _Curve, _most_wanted
 from api.client import Client
 from api.main import create_app
@@ -118,7 +118,7 @@ class TestOnATerminal:
             claims.record(tx, claim, result(1, base_in_domain=200), epoch_seconds=40.0)
         terminal = Terminal(served, "watch", str(number))
         terminal.until("sweep 1 mine: 3 queued, 1 running")
-        terminal.until("optimizer.weight_decay=0.001")
+        terminal.until("weight_decay 0.001")
         (running,) = (line for line in terminal.seen.splitlines() if "running" in line and "16:1" in line)
         assert running.split()[:9] == ["1", "16:1", "0", "running", "1/3", "1.000", "0.500", "0:01:20", "█"]
         with store.writing() as tx:
@@ -304,11 +304,3 @@ def test_a_sparkline_fits_and_has_gaps_where_nothing_was_measured(values: list[f
 
 def test_a_sparkline_goes_from_the_lowest_bar_to_the_highest() -> None:
     assert sparkline([0.0, 0.5, None, 1.0]) == "▁▅ █"
-
-
-def test_what_differs_is_said_as_set_takes_it() -> None:
-    base = {"importance_weight": "1:1", "seed": 0, "name": "a", "model": {"name": "mlp"}, "epochs": 3}
-    other = {"importance_weight": "2:1", "seed": 1, "name": "b", "model": {"name": "cnn", "dropout": 0.5}, "epochs": 3}
-    assert differences([base, other]) == ["model.name=mlp", "model.name=cnn model.dropout=0.5"]
-    assert differences([base, base]) == ["", ""]
-    assert differences([]) == []

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.analysis.groups import grouped
+from core.analysis.groups import differences, grouped
 from core.spec import Spec
 from core.sweeps import SweepRequest, expanded
 from tests.unit.core.builders import valid_specs
@@ -59,6 +59,11 @@ def test_the_figures_of_the_paper() -> None:
         "mnist, resnet, lr 0.1, weight_decay 0.0, batch_norm true",
         "cifar10, resnet, lr 0.1, weight_decay 0.0, batch_norm false",
     ]
+
+
+def test_nothing_differs_between_none_or_one() -> None:
+    assert differences([]) == []
+    assert differences([spec.model_dump(mode="json") for spec in sweep(base=BASE)]) == [""]
 
 
 @given(st.lists(valid_specs(), min_size=1, max_size=6))
