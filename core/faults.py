@@ -81,10 +81,20 @@ def shown(value: Any) -> Any:
     if isinstance(value, int):
         return value if abs(value) < 10**MAX_VALUE else f"a number of more than {MAX_VALUE} digits"
     try:
-        text = value if isinstance(value, str) else json.dumps(value, default=repr)
+        text = value[:MAX_VALUE] if isinstance(value, str) else _beginning_of(value)
     except (RecursionError, ValueError):
         return "too large to show"
     return text.encode("utf-8", "replace").decode()[:MAX_VALUE]
+
+
+def _beginning_of(value: Any) -> str:
+    """Of its JSON, without making all of it."""
+    text = ""
+    for part in json.JSONEncoder(default=repr).iterencode(value):
+        text += part
+        if len(text) > MAX_VALUE:
+            break
+    return text
 
 
 class UnreadableSpec(BallastError):
@@ -217,9 +227,9 @@ def _words(schema: Schema, definitions: Schema) -> str | None:
     if "anyOf" in schema:
         return " or ".join(filter(None, (_words(each, definitions) for each in schema["anyOf"])))
     if "const" in schema:
-        return str(schema["const"])
+        return _choice(schema["const"])
     if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
+        return ", ".join(map(_choice, schema["enum"]))
     if "discriminator" in schema:
         return "an object whose name is one of " + ", ".join(map(str, _variants(schema)))
     match schema.get("type"):
@@ -237,6 +247,16 @@ def _words(schema: Schema, definitions: Schema) -> str | None:
             return "an object"
         case _:
             return None
+
+
+def _choice(value: Any) -> str:
+    """In quotes where it would be taken for no text: "3" is a class, 3 is none."""
+    quoted = json.dumps(value)
+    try:
+        json.loads(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return quoted
 
 
 def _range(schema: Schema) -> str:

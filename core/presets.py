@@ -74,8 +74,8 @@ FIGURES: dict[str, Figure] = {
     ),
 }
 
-PRESETS: dict[PresetName, tuple[Figure, ...]] = {
-    name: tuple(FIGURES.values()) if name == "paper" else (FIGURES[name],) for name in get_args(PresetName)
+PRESETS: dict[PresetName, tuple[str, ...]] = {  # the figures of each
+    name: tuple(FIGURES) if name == "paper" else (name,) for name in get_args(PresetName)
 }
 
 

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from core.errors import BallastError
 from core.faults import Fault, fault_of, pointed, pointer, shown, spec_schema
-from core.presets import PRESETS, Figure, PresetName
+from core.presets import FIGURES, PRESETS, Figure, PresetName
 from core.spec import Label, Spec, said
 
 MAX_MEMBERS = 10_000
@@ -60,8 +60,9 @@ class GrowthRequest(BaseModel):
 
 
 class Grid(NamedTuple):
-    base: Json
+    base: Json  # without what the axes say
     axes: dict[str, list[Any]]
+    name: str = ""  # of the paper's figure that it is
 
 
 class BadSweep(BallastError):
@@ -70,15 +71,18 @@ class BadSweep(BallastError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
         super().__init__(f"{faults[0]}{more}")
-        self.faults = list(faults)
+        self.faults = list(faults[:MAX_FAULTS])
 
 
 def expanded(request: SweepRequest) -> tuple[list[Grid], list[Spec]]:
     """The grids that are meant, and their specs in the order of their positions. Raises BadSweep."""
-    sent = _Sent(request.axes, request.base, elsewhere="/preset" if request.preset else None)
-    _check(request.axes)
+    _check_axes(request.axes)
     grids = _grids(request)
-    return grids, _specs(grids, sent, request.name or request.preset or "", once=False)
+    for grid in grids:
+        _check_grid(grid, request.axes)
+    sent = _Sent(request.axes, request.base, elsewhere="/preset" if request.preset else None)
+    specs = _specs(grids, sent, request.name, once=False)
+    return [_without_what_axes_say(grid) for grid in grids], specs
 
 
 def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tuple[list[Grid], list[Spec]]:
@@ -86,10 +90,13 @@ def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tu
     value that all members had so far. Raises BadSweep."""
     if not axes:
         raise BadSweep([Fault("/axes", "is empty", None, "at least one axis")])
-    _check(axes)
+    _check_axes(axes)
     _refuse_repeats(axes)
+    for grid in grids:
+        _check_grid(grid, axes)
     larger = [_with_axes(grid, axes) for grid in grids]
-    return larger, _specs(larger, _Sent(axes, {}, elsewhere="/axes"), name, once=True)
+    specs = _specs(larger, _Sent(axes, {}, elsewhere="/axes"), name, once=True)
+    return [_without_what_axes_say(grid) for grid in larger], specs
 
 
 def refuse_too_many(count: int) -> None:
@@ -98,21 +105,50 @@ def refuse_too_many(count: int) -> None:
         raise BadSweep([Fault("/axes", f"make {count} members", None, f"at most {MAX_MEMBERS}")])
 
 
-def _check(axes: Mapping[str, list[Any]]) -> None:
+def _check_axes(axes: Mapping[str, list[Any]]) -> None:
     """What is wrong with the axes before anything is put together. Raises BadSweep."""
     faults = []
     for path, values in axes.items():
-        outer = next((other for other in axes if path.startswith(f"{other}.")), None)
         if not values:
             faults.append(Fault(pointer("axes", path), "is an empty list", None, "at least one value"))
         elif path.count(".") >= _MAX_DEPTH:
             faults.append(Fault(pointer("axes", path), "is no path of a spec", None, "such as optimizer.lr"))
-        elif outer is not None:
-            faults.append(Fault(pointer("axes", path), f"lies inside the axis {outer}", None, "one of the two"))
-        if len(faults) == MAX_FAULTS:
-            break
     if faults:
         raise BadSweep(faults)
+
+
+def _check_grid(grid: Grid, axes: Mapping[str, list[Any]]) -> None:
+    """Whether what `axes` say and what the grid says fit into each other. Raises BadSweep."""
+    faults = [*_nested(grid.axes, axes), *_through_no_object(grid.base, axes)]
+    if faults:
+        raise BadSweep(faults)
+
+
+def _nested(former: Mapping[str, Any], axes: Mapping[str, Any]) -> Iterator[Fault]:
+    there = {**former, **axes}
+    for path in there:
+        for outer in _outer(path):
+            if path in axes and outer in there:
+                yield Fault(pointer("axes", path), f"lies inside the axis {outer}", None, "one of the two")
+            elif outer in axes:
+                yield Fault(pointer("axes", outer), f"holds the axis {path}", None, "one of the two")
+
+
+def _through_no_object(base: Json, axes: Mapping[str, Any]) -> Iterator[Fault]:
+    for path in axes:
+        inner: Any = base
+        for outer in _outer(path):
+            inner = inner.get(outer.rpartition(".")[2], {})
+            if not isinstance(inner, dict):
+                detail = f"lies inside {outer}, which is no object in the base"
+                yield Fault(pointer("axes", path), detail, shown(inner), "a path through objects")
+                break
+
+
+def _outer(path: str) -> list[str]:
+    """What a path lies inside of, from the outermost: of a.b.c it is a and a.b."""
+    keys = path.split(".")
+    return [".".join(keys[:end]) for end in range(1, len(keys))]
 
 
 def _refuse_repeats(axes: Mapping[str, list[Any]]) -> None:
@@ -124,17 +160,20 @@ def _refuse_repeats(axes: Mapping[str, list[Any]]) -> None:
             if first[_same(value)] != index:
                 faults.append(Fault(pointer("axes", path, index), "is there already", shown(value), "each value once"))
     if faults:
-        raise BadSweep(faults[:MAX_FAULTS])
+        raise BadSweep(faults)
 
 
 def _grids(request: SweepRequest) -> list[Grid]:
+    if request.as_drawn and request.preset is None:
+        raise BadSweep([Fault("/as_drawn", "means nothing without a preset", True, "false")])
+    if request.as_drawn and "importance_weight" in request.base.keys() | request.axes.keys():
+        raise BadSweep([Fault("/as_drawn", "means nothing beside weights of your own", True, "false")])
     if request.preset is None:
-        if request.as_drawn:
-            raise BadSweep([Fault("/as_drawn", "means nothing without a preset", True, "false")])
         return [Grid(request.base, request.axes)]
+    figures = {name: FIGURES[name] for name in PRESETS[request.preset]}
     return [
-        Grid(_merged(figure.base, request.base), {**_weights(figure, request), **request.axes})
-        for figure in PRESETS[request.preset]
+        Grid(_merged(figure.base, request.base), {**_weights(figure, request), **request.axes}, name)
+        for name, figure in figures.items()
     ]
 
 
@@ -162,7 +201,7 @@ def _with_axes(grid: Grid, axes: Mapping[str, list[Any]]) -> Grid:
             union[path] = _so_far(grid, path)
         known = {_same(value) for value in union[path]}
         union[path] = [*union[path], *(value for value in values if _same(value) not in known)]
-    return Grid(grid.base, union)
+    return grid._replace(axes=union)
 
 
 def _so_far(grid: Grid, path: str) -> list[Any]:
@@ -193,10 +232,25 @@ def _members(grids: Sequence[Grid]) -> Iterator[_Member]:
 def _put(value: Json, keys: Sequence[str], leaf: Any) -> None:
     """Set what lies at `keys`, copying on the way down: the base is shared by all members."""
     for depth, key in enumerate(keys[:-1]):
-        inner = value.get(key, _DEFAULTS.get(key, {}) if depth == 0 else {})
-        value[key] = dict(inner) if isinstance(inner, dict) else {}
+        value[key] = dict(value.get(key, _DEFAULTS.get(key, {}) if depth == 0 else {}))
         value = value[key]
     value[keys[-1]] = leaf
+
+
+def _without_what_axes_say(grid: Grid) -> Grid:
+    """What is left of the base stands in every member, so that it has been validated with them."""
+    base = grid.base
+    for path in grid.axes:
+        base = _without(base, path.split("."))
+    return grid._replace(base=base)
+
+
+def _without(value: Json, keys: Sequence[str]) -> Json:
+    key, *inner = keys
+    if key not in value:
+        return value
+    left = {name: each for name, each in value.items() if name != key}
+    return {**left, key: _without(value[key], inner)} if inner else left
 
 
 def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[Spec]:
@@ -206,18 +260,23 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
     specs: dict[str, Spec] = {}  # by digest
     members: dict[str, _Member] = {}
     faults: dict[Fault, None] = {}
+    faulty = 0
     for member in _members(grids):
+        found: list[Fault] = []
         try:
             spec = Spec.model_validate(member.value)
         except ValidationError as error:
-            faults |= dict.fromkeys(sent.faults(error, member))
+            found = sent.faults(error, member)
         else:
-            if spec.digest not in specs:
-                specs[spec.digest] = spec if spec.name else spec.model_copy(update={"name": _name(name, member)})
-                members[spec.digest] = member
+            digest = spec.digest
+            if digest not in specs:
+                specs[digest] = spec if spec.name else spec.model_copy(update={"name": _name(name, member)})
+                members[digest] = member
             elif not once:
-                faults[sent.twice(member, members[spec.digest])] = None
-        if len(faults) >= MAX_FAULTS:
+                found = [sent.twice(member, members[digest])]
+        faults |= dict.fromkeys(found)
+        faulty += bool(found)  # what is wrong with all of them is found in each
+        if max(faulty, len(faults)) >= MAX_FAULTS:
             break
     if faults:
         raise BadSweep(list(faults))
@@ -227,7 +286,7 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
 def _name(name: str, member: _Member) -> str:
     """Where it stands on the axes, for a person."""
     place = [said(path, member.grid.axes[path][index]) for path, index in member.indices.items()]
-    return " ".join(filter(None, [name, ", ".join(place)]))[:200]
+    return " ".join(filter(None, [name, member.grid.name, ", ".join(place)]))[:200]
 
 
 def _same(value: Any) -> str:
@@ -245,7 +304,7 @@ class _Sent:
 
     def faults(self, error: ValidationError, member: _Member) -> list[Fault]:
         found = []
-        for details in error.errors(include_url=False):
+        for details in error.errors(include_url=False)[:MAX_FAULTS]:
             _blame_an_axis(details, member)
             fault = fault_of(details, member.value, spec_schema())
             found.append(replace(fault, pointer=self._pointer(pointed(fault.pointer), member)))

@@ -31,7 +31,8 @@ DATASETS = "cifar10, digits, fashion_mnist, image_folder, mnist"
         ),
         (
             sent(dataset={"name": "mnist", "base_class": "dog"}),
-            '/dataset/base_class is not one of the choices: "dog" (allowed: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)',
+            '/dataset/base_class is not one of the choices: "dog" '
+            '(allowed: "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")',
         ),
         (
             sent(dataset={"name": "imagenet"}),
@@ -118,11 +119,11 @@ def test_odd_values_are_shown_as_strict_json(value: Any, seen: Any) -> None:
     json.dumps(shown(value), allow_nan=False).encode("utf-8", "strict")
 
 
-def test_a_value_that_is_too_deep_to_be_written_down_is_said_to_be_too_large() -> None:
+def test_of_a_value_without_end_the_beginning_is_shown() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    assert shown(deep) == "too large to show"
+    assert shown(deep) == "[" * 100
 
 
 _anything = st.recursive(

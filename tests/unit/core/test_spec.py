@@ -187,7 +187,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
         ["sum", None],
         "weight_sum, batch_size, dataset_mean",
     ),
-    ("dataset.base_class", ["0", "9"], ["10", 0, ""], "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    ("dataset.base_class", ["0", "9"], ["10", 0, ""], ", ".join(f'"{n}"' for n in range(10))),
 ]
 
 

@@ -89,6 +89,7 @@ def test_a_member_is_the_spec_that_would_have_been_sent_alone(value: Json, seeds
         ({"dataset.base_class": ["0", "1"]}, ["/axes/dataset.base_class/1"]),
         ({"dataset.train_per_class": [100, 4]}, ["/axes/dataset.train_per_class/1"]),
         ({"optimizer": [{}], "optimizer.lr": [0.1]}, ["/axes/optimizer.lr"]),
+        ({"epochs.x": [0], "importance_weight.y.z": [0]}, ["/axes/epochs.x", "/axes/importance_weight.y.z"]),
         ({".".join("a" * 5000): [0]}, ["/axes/" + ".".join("a" * 5000)]),
         ({"a/b~c": [0]}, ["/axes/a~1b~0c/0"]),
         ({"seed": [0], "epochs": [0]}, ["/axes/epochs/0"]),
@@ -145,8 +146,44 @@ def test_a_request_of_another_shape_is_refused(request_: Json) -> None:
         SweepRequest.model_validate(request_)
 
 
-def test_as_drawn_means_nothing_without_a_preset() -> None:
-    assert pointers(base=BASE, as_drawn=True) == ["/as_drawn"]
+@pytest.mark.timeout(60)
+def test_a_request_as_large_as_a_body_may_be_is_refused_in_seconds() -> None:
+    """Each of these took minutes once."""
+    assert len(pointers(base=BASE, axes={f"a{i}": [0] for i in range(50_000)})) == MAX_FAULTS
+    assert len(pointers(base=BASE, axes={f"a{i}" + ".x" * 9: [0] for i in range(50_000)})) == MAX_FAULTS
+    assert pointers(base={**BASE, "zz": [0] * 300_000}, axes={"seed": list(range(10_000))}) == ["/base/zz"]
+    assert len(pointers(base={**BASE, **{f"z{i}": 0 for i in range(99)}}, axes={"seed": list(range(10_000))})) == 99
+    assert len(pointers(base={**BASE, **{f"z{i}": 0 for i in range(50_000)}}, axes={"seed": [0, 1]})) == MAX_FAULTS
+
+
+@pytest.mark.parametrize("request_", [{"base": BASE}, {"preset": "figure-4", "axes": {"importance_weight": ["2:1"]}}])
+def test_as_drawn_means_nothing_without_the_weights_of_a_preset(request_: Json) -> None:
+    assert pointers(**request_, as_drawn=True) == ["/as_drawn"]
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, math.nan, "x" * 900_000, [[[]]]], ids=range(5))
+def test_of_the_base_only_what_was_validated_is_kept(value: Any) -> None:
+    request = SweepRequest(base={**BASE, "seed": value, "optimizer": {"lr": value}}, axes={"seed": [1]})
+    assert pointers(**request.model_dump()) == ["/base/optimizer/lr"]
+    request = SweepRequest(
+        base={**BASE, "seed": value, "optimizer": {"lr": value, "momentum": 0.5}},
+        axes={"seed": [1], "optimizer.lr": [1.0]},
+    )
+    ((grid,), (spec,)) = expanded(request)
+    assert grid.base == {**BASE, "optimizer": {"momentum": 0.5}}
+    assert (spec.seed, spec.optimizer.lr, spec.optimizer.momentum) == (1, 1.0, 0.5)
+
+
+def test_the_figures_of_the_paper_are_told_apart_by_their_names() -> None:
+    names = [spec.name for spec in sweep(preset="paper")]
+    assert len(set(names)) == 60
+    assert (names[0], names[-1]) == ("figure-1 256:1", "figure-8 1:256")
+    assert sweep(preset="paper", name="mine")[9].name == "mine figure-2 256:1"
+
+
+def test_the_name_of_a_member_tells_two_seeds_apart() -> None:
+    (spec,) = sweep(base=BASE, axes={"model.name": ["mlp"], "dataset.seed": [7], "seed": [3]})
+    assert spec.name == "mlp, dataset.seed 7, seed 3"
 
 
 class TestGrowth:
@@ -190,10 +227,13 @@ class TestGrowth:
             ({"sede.x.y": [3]}, ["/axes/sede.x.y/0"]),
             ({"dataset.train_per_class": [4]}, ["/axes/dataset.train_per_class/0"]),
             ({"seed": list(range(10_001))}, ["/axes"]),
+            ({"epochs.x": [1]}, ["/axes/epochs.x"]),
+            ({"optimizer": [{"momentum": 0.5}]}, ["/axes/optimizer"]),
+            ({"optimizer.lr.x": [1]}, ["/axes/optimizer.lr.x"]),
         ],
         ids=lambda value: str(value)[:40],
     )
     def test_what_is_wrong_is_told_where_it_was_sent(self, axes: Json, expected: list[str]) -> None:
         with pytest.raises(BadSweep) as refused:
-            self.grow(axes, base=BASE, axes={"seed": [0]})
+            self.grow(axes, base=BASE, axes={"optimizer.lr": [0.1, 0.2], "seed": [0]})
         assert [fault.pointer for fault in refused.value.faults] == expected
