@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     url: str = ""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
-    heartbeat_seconds: Seconds = 5
+    heartbeat_seconds: Annotated[float, Field(gt=0, le=20)] = 5  # silent for a minute is taken for dead
     lease_seconds: Seconds = 20
     grace_seconds: Seconds = 8
     max_failures: Annotated[int, Field(ge=1, le=1000)] = 5

@@ -1,6 +1,7 @@
 """Joins training to store: takes one claim to its end, writing each row as its epoch ends."""
 
 import traceback
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from statistics import median
@@ -54,9 +55,9 @@ class Runner:
         says.info("ended", state=state.value)
 
     def _train(self, held: Held) -> State:
-        claim = held.claim
+        claim, pace = held.claim, _Pace()
         try:
-            last = self._rows(held)
+            last = self._rows(held, pace)
         except BadData as error:
             return self._fail(claim, None, ErrorKind.BAD_DATA, str(error))
         except StoreError:
@@ -72,10 +73,11 @@ class Runner:
             return self._write(lambda tx: claims.release(tx, claim))
         if last.diverged:
             return self._fail(claim, last, ErrorKind.DIVERGED, last.divergence())
-        self._write(lambda tx: claims.finish(tx, claim, last, State.SUCCEEDED, None))
+        epoch_seconds = pace.after(last)
+        self._write(lambda tx: claims.finish(tx, claim, last, State.SUCCEEDED, epoch_seconds=epoch_seconds))
         return State.SUCCEEDED
 
-    def _rows(self, held: Held) -> EpochResult | None:
+    def _rows(self, held: Held, pace: "_Pace") -> EpochResult | None:
         """Train, writing every row but the last, which is returned: it is written with the end that it brings. None
         where training was stopped before."""
         claim = held.claim
@@ -83,14 +85,10 @@ class Runner:
         what = provenance(claim.spec, data, self._device)
         self._write(partial(claims.describe, claim=claim, provenance=what))
         member = Member(claim.spec, wish=held.must_stop)
-        seconds: list[float] = []  # an epoch, of each row
-        before = 0
         for _, row in train([member], data, self._device):
             if row.diverged or row.epoch == claim.spec.epochs:
                 return row
-            seconds.append(row.seconds / (row.epoch - before))
-            before = row.epoch
-            held.wish = self._write(partial(claims.record, claim=claim, row=row, epoch_seconds=median(seconds)))
+            held.wish = self._write(partial(claims.record, claim=claim, row=row, epoch_seconds=pace.after(row)))
         return None
 
     def _fail(
@@ -109,6 +107,20 @@ class Runner:
                 return write(tx)
 
         return _PATIENTLY(transient, transaction)
+
+
+class _Pace:
+    """How long an epoch takes: the median over the last rows. Over all of a hundred thousand, it would take longer to
+    find than an epoch."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=101)
+        self._epoch = 0
+
+    def after(self, row: EpochResult) -> float:
+        self._seconds.append(row.seconds / (row.epoch - self._epoch))
+        self._epoch = row.epoch
+        return median(self._seconds)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -17,7 +17,7 @@ from core.analysis.groups import grouped
 from core.results import curve
 from core.states import ENDED, Ask, State
 from core.store import curves, experiments, sweeps
-from core.sweeps import GrowthRequest, SweepRequest, expanded
+from core.sweeps import GrowthRequest, SweepRequest, expanded, grown
 
 router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)])
 
@@ -103,12 +103,18 @@ def grow(
     doorbell: DoorbellDep,
     priority: Priority = 0,
 ) -> SweepWithMembers:
-    """Add the product of these axes with those that the sweep has. Members that exist are left as they are."""
-    with store.writing() as tx:
-        sweeps.grow(tx, id, request.axes, priority)
-        answer = _shown(tx, id)
+    """Add the product of these axes with those that the sweep has. Members that exist are left as they are; those that
+    were deleted are made again."""
+    done = False
+    while not done:
+        with store.reading() as tx:
+            sweep = sweeps.get(tx, id)
+        larger, specs = grown(sweep.grids, request.axes, sweep.name)  # seconds, so before the sweep is locked
+        with store.writing() as tx:
+            done = sweeps.grow(tx, id, sweep.grids, larger, specs, priority)
     doorbell.ring()
-    return answer
+    with store.reading() as tx:
+        return _shown(tx, id)
 
 
 @router.delete("/{id}", status_code=202, responses=documented(404))

@@ -39,30 +39,33 @@ def claim(tx: Connection, worker_id: int, lease_ms: int) -> Claim | None:
     """The experiment of the lowest rank, now running under a lease of this worker; None if none is queued."""
     if tx.dialect.name == "postgresql":  # SQLite's write transaction is such a lock by itself
         tx.execute(select(func.pg_advisory_xact_lock(_CLAIMERS)))
-    # The head of the queue; one that its user is just cancelling is passed over.
-    head = tx.execute(
+    while (head := _head(tx)) is not None:
+        taken = {
+            "attempt": head.attempt + 1,
+            "worker_id": worker_id,
+            "lease_until_ms": now_ms() + lease_ms,
+            "started_ms": func.coalesce(experiments.c.started_ms, now_ms()),
+            "progress_ms": now_ms(),
+        }
+        move(tx, head.id, head.attempt, State.QUEUED, State.RUNNING, kind="claimed", worker_id=worker_id, changes=taken)
+        try:
+            spec = Spec.model_validate_json(head.spec)
+        except ValidationError:  # a newer API wrote it: it must not stop the queue
+            _refuse(tx, head.id, head.attempt + 1, worker_id)
+        else:
+            return Claim(head.id, head.attempt + 1, worker_id, spec, head.epochs_done)
+    return None
+
+
+def _head(tx: Connection) -> AnyRow | None:
+    """Of the queue; one that its user is just cancelling is passed over."""
+    return tx.execute(
         select(experiments.c.id, experiments.c.attempt, experiments.c.spec, experiments.c.epochs_done)
         .where(experiments.c.state == literally(State.QUEUED))
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
     ).one_or_none()
-    if head is None:
-        return None
-    taken = {
-        "attempt": head.attempt + 1,
-        "worker_id": worker_id,
-        "lease_until_ms": now_ms() + lease_ms,
-        "started_ms": func.coalesce(experiments.c.started_ms, now_ms()),
-        "progress_ms": now_ms(),
-    }
-    move(tx, head.id, head.attempt, State.QUEUED, State.RUNNING, kind="claimed", worker_id=worker_id, changes=taken)
-    try:
-        spec = Spec.model_validate_json(head.spec)
-    except ValidationError:  # a newer API wrote it: it must not stop the queue
-        _refuse(tx, head.id, head.attempt + 1, worker_id)
-        return claim(tx, worker_id, lease_ms)
-    return Claim(head.id, head.attempt + 1, worker_id, spec, head.epochs_done)
 
 
 def renew(tx: Connection, claim: Claim, lease_ms: int) -> Wish | None:
@@ -84,6 +87,7 @@ def record(tx: Connection, claim: Claim, row: EpochResult, epoch_seconds: float 
         tx,
         claim,
         epochs_done=_at_least(row.epoch),
+        attempt_epoch=row.epoch,
         epoch_seconds=epoch_seconds,
         progress_ms=now_ms(),
         revision=experiments.c.revision + 1,
@@ -93,13 +97,20 @@ def record(tx: Connection, claim: Claim, row: EpochResult, epoch_seconds: float 
 
 
 def finish(
-    tx: Connection, claim: Claim, row: EpochResult | None, state: State, error: ExperimentError | None = None
+    tx: Connection,
+    claim: Claim,
+    row: EpochResult | None,
+    state: State,
+    error: ExperimentError | None = None,
+    epoch_seconds: float | None = None,
 ) -> None:
     """End it as succeeded, or as failed with its error, together with its last row. Raises ClaimLost."""
     changes: dict[str, Any] = {}
     if row is not None:
         changes["epochs_done"] = _at_least(row.epoch)
         changes["diverged_at"] = row.epoch if row.diverged else None
+    if epoch_seconds is not None:
+        changes["epoch_seconds"] = epoch_seconds
     if error is not None:
         changes |= _error(error)
     _leave(tx, claim, state, detail=error.message if error else None, changes=changes)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from core.states import State
 from core.store.experiments import Experiment
 from core.store.tables import experiments, literally
-from core.store.workers import alive
+from core.store.workers import takers
 
 _PLACES = 1000  # of the queue that are told; beyond, counting would cost more than it says
 _STALLED_MS = 600_000
@@ -24,7 +24,7 @@ class Outlook(NamedTuple):
 def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     """Of each of `found`, in order."""
     if any(experiment.state is State.QUEUED for experiment in found):
-        places, workers = _places(tx), alive(tx)
+        places, workers = _places(tx), takers(tx)
     else:
         places, workers = {}, 0
     return [_outlook(experiment, places, workers) for experiment in found]
@@ -63,7 +63,7 @@ def _places(tx: Connection) -> dict[int, int]:
 def _eta_seconds(experiment: Experiment) -> float | None:
     if experiment.epoch_seconds is None:
         return None
-    return (experiment.epochs_total - experiment.epochs_done) * experiment.epoch_seconds
+    return (experiment.epochs_total - experiment.attempt_epoch) * experiment.epoch_seconds
 
 
 def _stalled(experiment: Experiment) -> bool:

@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Connection, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, insert, inspect, select, text, update
 
-from core.states import WorkerState
-from core.store.clock import now_ms
 from core.store.errors import OtherHost, SchemaAhead, SchemaBehind, SchemaMissing
 from core.store.session import Store, translated
-from core.store.tables import service, workers
+from core.store.tables import service
+from core.store.workers import at_work
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 REVISION = "0002"  # what this code needs; revisions are numbered, so that older and newer can be told apart
-
-_SILENT_MS = 60_000
 
 log = structlog.get_logger()
 
@@ -95,16 +92,9 @@ def adopt(tx: Connection, machine: str, host: str) -> None:
     if owner is None:
         tx.execute(insert(service).values(id=1, machine=machine, host=host))
         return
-    if owner.machine != machine and _in_use(tx):
+    if owner.machine != machine and at_work(tx):
         raise OtherHost(owner.host)
     tx.execute(update(service).values(machine=machine, host=host))
-
-
-def _in_use(tx: Connection) -> bool:
-    # The workers that may be at work now.
-    alive = workers.c.state.not_in([WorkerState.GONE, WorkerState.DEAD])
-    recent = workers.c.seen_ms > now_ms() - _SILENT_MS
-    return tx.execute(select(func.count()).select_from(workers).where(alive, recent)).scalar_one() > 0
 
 
 def _config(url: str) -> "Config":

@@ -25,7 +25,8 @@ _POSTGRESQL = {
 }
 _TIMEOUTS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s"  # no frozen client holds up the others
 
-_RETRIED = {"40001", "40P01", "55P03", "53300"}  # serialization failure, deadlock, lock not available, connections
+_LOCK_TIMEOUT = "55P03"
+_RETRIED = {"40001", "40P01", _LOCK_TIMEOUT, "53300"}  # serialization failure, deadlock, …, too many connections
 _POSTGRESQL_BROKEN = ("53", "58", "42501")  # out of disk or memory, I/O errors, no right to do it
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_BROKEN = {
@@ -78,7 +79,7 @@ def transient(error: BaseException) -> bool:
         return False
     if isinstance(error.orig, sqlite3.Error):
         return _sqlite_code(error.orig) in _SQLITE_BUSY
-    sqlstate = getattr(error.orig, "sqlstate", None)
+    sqlstate = _sqlstate(error)
     failed_to_connect = isinstance(error, OperationalError) and sqlstate is None
     return error.connection_invalidated or failed_to_connect or sqlstate in _RETRIED
 
@@ -90,6 +91,8 @@ def translated() -> Iterator[None]:
         yield
     except (DBAPIError, PoolTimeout) as error:
         reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+        if _sqlstate(error) == _LOCK_TIMEOUT:
+            raise DatabaseUnavailable("somebody else is changing the same: try again in a few seconds") from error
         if transient(error):
             raise DatabaseUnavailable(f"the database does not answer ({reason})") from error
         if _is_broken(getattr(error, "orig", None)):
@@ -136,6 +139,10 @@ def _is_broken(error: object) -> bool:
         return True  # the URL holds an option that there is not
     sqlstate = getattr(error, "sqlstate", None) or ""
     return _sqlite_code(error) in _SQLITE_BROKEN or sqlstate.startswith(_POSTGRESQL_BROKEN)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def _sqlite_code(error: object) -> int | None:

@@ -4,9 +4,9 @@ Whoever changes a sweep locks its row first, then its members in the order of th
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import fmean
 
 from sqlalchemy import Connection, case, delete, func, insert, select, update
 
@@ -15,10 +15,10 @@ from core.states import ENDED, Ask, State
 from core.store import wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound
-from core.store.experiments import lock_all, submit_all
+from core.store.experiments import lock_all, submit_members
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
-from core.store.workers import alive
-from core.sweeps import Grid, grown, refuse_too_many
+from core.store.workers import takers
+from core.sweeps import Grid, refuse_too_many
 
 _DELETED_AT_ONCE = 100  # members with their curves: a heartbeat must not wait long for SQLite
 
@@ -50,7 +50,7 @@ def submit(
         name=name, preset=preset, grids=_json(grids), next_position=len(specs), created_ms=now_ms()
     )
     sweep_id: int = tx.execute(row.returning(sweeps.c.id)).scalar_one()
-    submit_all(tx, specs, priority, sweep_id, first_position=0)
+    submit_members(tx, specs, priority, sweep_id)
     return sweep_id
 
 
@@ -70,23 +70,29 @@ def list_newest(tx: Connection, limit: int, before: int | None = None) -> list[S
     return _with_progress(tx, tx.execute(query).all())
 
 
-def grow(tx: Connection, sweep_id: int, axes: Mapping[str, list[Any]], priority: int = 0) -> int:
-    """Add what the product with the stored axes has and the sweep has not. Returns how many members are new.
-
-    Raises NotFound, BadSweep.
-    """
+def grow(
+    tx: Connection,
+    sweep_id: int,
+    grids: Sequence[Grid],
+    larger: Sequence[Grid],
+    specs: Sequence[Spec],
+    priority: int = 0,
+) -> bool:
+    """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not. False where its
+    grids are others by now: somebody was faster. Raises NotFound, BadSweep."""
     sweep = _lock(tx, sweep_id)
-    grids, specs = grown(_grids(sweep), axes, sweep.name or sweep.preset or "")
+    if sweep.grids != _json(grids):
+        return False
     there = set(tx.execute(select(experiments.c.digest).where(experiments.c.sweep_id == sweep_id)).scalars())
     new = [spec for spec in specs if spec.digest not in there]
     refuse_too_many(len(there) + len(new))
-    submit_all(tx, new, priority, sweep_id, first_position=sweep.next_position)
+    submit_members(tx, new, priority, sweep_id, sweep.next_position)
     tx.execute(
         update(sweeps)
         .where(sweeps.c.id == sweep_id)
-        .values(grids=_json(grids), next_position=sweep.next_position + len(new))
+        .values(grids=_json(larger), next_position=sweep.next_position + len(new))
     )
-    return len(new)
+    return True
 
 
 def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
@@ -118,7 +124,7 @@ def _lock(tx: Connection, sweep_id: int) -> AnyRow:
 
 
 def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
-    left = experiments.c.epochs_total - experiments.c.epochs_done
+    left = experiments.c.epochs_total - experiments.c.attempt_epoch
     # Members that are alike, so that one which has been measured tells of those that have not.
     alike = tx.execute(
         select(
@@ -134,9 +140,12 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
         )
         .where(experiments.c.sweep_id.in_([row.id for row in rows]))
         .group_by(experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key)
-    ).all()
-    workers = alive(tx)
-    return [_sweep(row, [group for group in alike if group.sweep_id == row.id], workers) for row in rows]
+    )
+    groups: dict[int, list[AnyRow]] = {row.id: [] for row in rows}
+    for group in alike:
+        groups[group.sweep_id].append(group)
+    workers = takers(tx)
+    return [_sweep(row, groups[row.id], workers) for row in rows]
 
 
 def _sweep(row: AnyRow, members: Sequence[AnyRow], workers: int) -> Sweep:
@@ -158,19 +167,18 @@ def _sweep(row: AnyRow, members: Sequence[AnyRow], workers: int) -> Sweep:
 
 def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:
     waiting = [group for group in members if group.state in (State.QUEUED, State.RUNNING)]
-    anything = _mean(group.epoch_seconds for group in members)
-    if not waiting or not workers or anything is None:
+    measured: dict[str, list[float]] = {}
+    for group in members:
+        if group.epoch_seconds is not None:
+            measured.setdefault(group.pack_key, []).append(group.epoch_seconds)
+    if not waiting or not workers or not measured:
         return None
-    seconds = 0.0
-    for group in waiting:
-        of_its_like = _mean(other.epoch_seconds for other in members if other.pack_key == group.pack_key)
-        seconds += float(group.seconds or 0) + int(group.unmeasured) * (of_its_like or anything)
+    of_its_like = {pack_key: fmean(seconds) for pack_key, seconds in measured.items()}
+    of_any = fmean(of_its_like.values())
+    seconds = sum(
+        float(group.seconds or 0) + int(group.unmeasured) * of_its_like.get(group.pack_key, of_any) for group in waiting
+    )
     return seconds / min(workers, sum(int(group.n) for group in waiting))
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _json(grids: Sequence[Grid]) -> str:

@@ -91,7 +91,8 @@ experiments = Table(
     Column("rank", BigInteger, nullable=False),  # the lowest is claimed first
     Column("attempt", BigInteger, nullable=False),  # the fencing token: grows with every claim
     Column("failures", Integer, nullable=False),
-    Column("epochs_done", Integer, nullable=False),
+    Column("epochs_done", Integer, nullable=False),  # rows stand up to here; it never falls
+    Column("attempt_epoch", Integer, server_default="0", nullable=False),  # of this attempt; 0 between two
     Column("epochs_total", Integer, nullable=False),
     Column("requested", Text),  # a wish that its worker has not obeyed yet
     Column("worker_id", BigInteger, ForeignKey("workers.id")),  # who holds it
@@ -120,8 +121,10 @@ for _filter in ("sweep_id", "state", "dataset", "model", "importance_weight"):
 
 _queued = experiments.c.state == literally(State.QUEUED)
 _running = experiments.c.state == literally(State.RUNNING)
+# The state is in it for SQLite, which without statistics would take the index above, and sort.
 Index(
     "ix_experiments_queued",
+    experiments.c.state,
     experiments.c.rank,
     experiments.c.id,
     sqlite_where=_queued,

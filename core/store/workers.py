@@ -78,8 +78,17 @@ def mark_dead(tx: Connection, silent_ms: int) -> list[int]:
     return list(silent)
 
 
-def alive(tx: Connection) -> int:
-    """How many can take an experiment: seen in the last minute, and not leaving."""
-    takes = workers.c.state.in_((WorkerState.IDLE, WorkerState.BUSY))
+def takers(tx: Connection) -> int:
+    """How many can take an experiment: alive, and not leaving."""
+    return _seen_lately(tx, WorkerState.IDLE, WorkerState.BUSY)
+
+
+def at_work(tx: Connection) -> int:
+    """How many may be using the database."""
+    return _seen_lately(tx, *_ALIVE)
+
+
+def _seen_lately(tx: Connection, *states: WorkerState) -> int:
+    """In the last minute, which is three heartbeats at least."""
     recent = workers.c.seen_ms > now_ms() - _SILENT_MS
-    return tx.execute(select(func.count()).select_from(workers).where(takes, recent)).scalar_one()
+    return tx.execute(select(func.count()).select_from(workers).where(workers.c.state.in_(states), recent)).scalar_one()

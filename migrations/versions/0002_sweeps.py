@@ -47,17 +47,27 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("experiment_id", name=op.f("pk_weights")),
     )
+    op.add_column("experiments", sa.Column("attempt_epoch", sa.Integer(), server_default="0", nullable=False))
     op.add_column("experiments", sa.Column("epoch_seconds", sa.Double(), nullable=True))
     op.add_column("experiments", sa.Column("progress_ms", sa.BigInteger(), nullable=True))
     for column in _FILTERS:
         op.create_index(f"ix_experiments_{column}_id", "experiments", [column, "id"])
+    _index_queued("state", "rank", "id")
+
+
+def _index_queued(*columns: str) -> None:
+    queued = sa.text("state = 'queued'")
+    op.drop_index("ix_experiments_queued", "experiments")
+    op.create_index("ix_experiments_queued", "experiments", columns, sqlite_where=queued, postgresql_where=queued)
 
 
 def downgrade() -> None:
+    _index_queued("rank", "id")
     for column in _FILTERS:
         op.drop_index(f"ix_experiments_{column}_id", "experiments")
     # Not in batch mode: that would make the table anew, and lose its ids' memory (STORE §6).
     op.execute("ALTER TABLE experiments DROP COLUMN progress_ms")
     op.execute("ALTER TABLE experiments DROP COLUMN epoch_seconds")
+    op.execute("ALTER TABLE experiments DROP COLUMN attempt_epoch")
     for table in ("weights", "predictions", "sweeps"):
         op.drop_table(table)

@@ -11,7 +11,7 @@ from core.store.outlook import outlook
 from core.store.session import Store
 from tests.benchmarks.harness import Measurement
 from tests.servers import Postgres
-from tests.unit.store.builders import filled
+from tests.unit.store.builders import analyzed, filled
 
 N = 100_000
 TRIALS = 30
@@ -31,6 +31,8 @@ def _measure(url: str, name: str) -> Iterator[Measurement]:
     schema.upgrade(url)
     store = Store(url)
     filled(store, N)
+    if store.dialect == "postgresql":
+        analyzed(store)
     reads: dict[str, Callable[[], object]] = {
         "first page": lambda: _page(store),
         "last page": lambda: _page(store, before=PAGE),

@@ -77,12 +77,13 @@ def seen_now(store: Store, experiment_id: int) -> experiments.Experiment:
 
 
 def filled(store: Store, n: int) -> None:
-    """`n` experiments of a hundred sweeps, by one statement; a thousand of them queued."""
+    """`n` experiments of a hundred sweeps, by one statement; a hundredth of them queued. The database has no statistics
+    of them yet."""
     series = {
         "sqlite": "WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < :n - 1)",
         "postgresql": "WITH s(i) AS (SELECT generate_series(0, :n - 1))",
     }[store.dialect]
-    spec = '{"importance_weight": "16:1", "padding": "' + "x" * 500 + '"}'
+    stored = spec(name="x" * 200).model_dump_json()
     with store.writing() as tx:
         for _ in range(100):
             sweeps.submit(tx, [], [])
@@ -97,6 +98,11 @@ def filled(store: Store, n: int) -> None:
                 "CASE WHEN i % 7 < 5 THEN 'cnn' ELSE 'resnet' END, "
                 "CASE i % 5 WHEN 0 THEN '16:1' ELSE '1:1' END, 1 + i % 100, i / 100, 0, 0, i, 1, 0, 10, 10, 0 FROM s"
             ),
-            {"n": n, "spec": spec},
+            {"n": n, "spec": stored},
         )
+
+
+def analyzed(store: Store) -> None:
+    """What PostgreSQL does by itself within a minute, and nobody does for SQLite."""
+    with store.writing() as tx:
         tx.execute(text("ANALYZE"))

@@ -395,3 +395,14 @@ def test_a_move_from_a_state_that_has_passed_is_refused(store: Store) -> None:
     cancelled(store, experiment_id)
     with pytest.raises(ClaimLost), store.writing() as tx:
         experiments.move(tx, experiment_id, 0, State.QUEUED, State.PAUSED)
+
+
+def test_a_queue_full_of_what_only_a_newer_worker_knows_is_passed_over(store: Store) -> None:
+    ids = [submitted(store) for _ in range(1200)]
+    with store.writing() as tx:
+        tx.execute(text(f"""UPDATE experiments SET spec = '{{"unknown": 1}}' WHERE id < {ids[-1]}"""))
+    assert claimed(store).experiment_id == ids[-1]
+    refused = seen_now(store, ids[0])
+    assert refused.state is State.FAILED
+    assert refused.error is not None
+    assert "upgrade Ballast on its host" in refused.error.message

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import event as sql_event
 from sqlalchemy import select, text, update
 
+from core import sweeps as sweeps_of_specs
 from core.results import Predictions
 from core.states import ENDED, Ask, State
 from core.store import claims, curves, events, experiments, predictions, sweeps, wishes
@@ -29,8 +30,14 @@ def made(store: Store, priority: int = 0, **axes: list[Any]) -> int:
 
 
 def grown(store: Store, sweep_id: int, **axes: list[Any]) -> int:
-    with store.writing() as tx:
-        return sweeps.grow(tx, sweep_id, axes)
+    """As the API does it: how many members are new."""
+    while True:
+        before = seen(store, sweep_id)
+        larger, specs = sweeps_of_specs.grown(before.grids, axes, before.name)
+        with store.writing() as tx:
+            n = len(experiments.members(tx, sweep_id, 20_000))
+            if sweeps.grow(tx, sweep_id, before.grids, larger, specs):
+                return len(experiments.members(tx, sweep_id, 20_000)) - n
 
 
 def seen(store: Store, sweep_id: int) -> Sweep:
@@ -185,7 +192,7 @@ def test_what_is_no_sweep_is_not_found(store: Store, number: int) -> None:
         for act in (
             lambda: sweeps.get(tx, number),
             lambda: sweeps.ask(tx, number, Ask.CANCEL),
-            lambda: sweeps.grow(tx, number, {"seed": [1]}),
+            lambda: sweeps.grow(tx, number, [], [], []),
             lambda: sweeps.remove_some(tx, number),
         ):
             with pytest.raises(NotFound, match=f"there is no sweep {number}"):
@@ -208,6 +215,40 @@ def test_the_time_left_is_that_of_measured_epochs_shared_by_the_workers(store: S
         tx.execute(text("UPDATE workers SET state = 'gone'"))
     assert seen(store, sweep_id).eta_seconds is None
     assert second
+
+
+def test_one_row_is_enough_to_tell_the_time_left(store: Store) -> None:
+    sweep_id = made(store, seed=[0, 1, 2], epochs=[1])
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.finish(tx, claim, result(1), State.SUCCEEDED, epoch_seconds=7.0)
+    assert seen(store, sweep_id).eta_seconds == 14.0
+
+
+def test_what_is_trained_again_takes_its_time_again(store: Store) -> None:
+    sweep_id = made(store, seed=[0])  # three epochs
+    claim = claimed(store, lease_ms=-1)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1), epoch_seconds=10.0)
+        claims.record(tx, claim, result(2), epoch_seconds=10.0)
+        claims.expire(tx, max_failures=5)
+    assert seen(store, sweep_id).eta_seconds == 30.0
+    again = claimed(store)
+    with store.writing() as tx:
+        claims.record(tx, again, result(1), epoch_seconds=10.0)
+        found = experiments.get(tx, again.experiment_id)
+        assert (found.epochs_done, found.attempt_epoch) == (2, 1)
+        assert outlook(tx, [found])[0].eta_seconds == 20.0
+    assert seen(store, sweep_id).eta_seconds == 20.0
+
+
+def test_the_time_left_of_ten_thousand_kinds_is_told_at_once(store: Store) -> None:
+    """A minute and a half, once."""
+    sweep_id = made(store, **{"dataset.seed": list(range(10_000))})
+    a_worker(store)
+    with store.writing() as tx:
+        tx.execute(update(table).where(table.c.position < 5000).values(epoch_seconds=1.0))
+    assert seen(store, sweep_id).eta_seconds == 30_000.0
 
 
 def test_why_an_experiment_waits(store: Store) -> None:
