@@ -70,6 +70,14 @@ class EpochResult(NamedTuple):
         )
 
 
+class Fractions(NamedTuple):
+    """What a figure shows of a curve: columns alike in length; nan where nothing finite was measured."""
+
+    epoch: Sequence[int]
+    in_domain: Sequence[float]
+    out_of_domain: Sequence[float]
+
+
 class CurveHead(NamedTuple):
     """What a curve says of its experiment, read in the same snapshot as its rows."""
 
@@ -120,8 +128,9 @@ def _share(count: int, n: int) -> float | None:
     return count / n if n else None
 
 
-def _tested(count: int, n: int, finite: int) -> float | None:
-    """NaN logits would be counted as class 0: a number that looks measured and is not (PROTOCOL §3, figure 8)."""
+def tested(count: int, n: int, finite: int) -> float | None:
+    """The share of a test set; None of an empty one. NaN logits would be counted as class 0: a number that looks
+    measured and is not (PROTOCOL §3, figure 8), and is nan."""
     return math.nan if finite < n else _share(count, n)
 
 
@@ -141,12 +150,12 @@ def _kind(value: float) -> str:
 
 
 _MEASURES: dict[str, Callable[[EpochResult], float | None]] = {
-    "base_fraction_in_domain": lambda row: _tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain),
-    "base_fraction_out_of_domain": lambda row: _tested(
+    "base_fraction_in_domain": lambda row: tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain),
+    "base_fraction_out_of_domain": lambda row: tested(
         row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain
     ),
     "train_loss": lambda row: _short(row.train_loss),
-    "accuracy_in_domain": lambda row: _tested(row.correct_in_domain, row.n_in_domain, row.finite_in_domain),
+    "accuracy_in_domain": lambda row: tested(row.correct_in_domain, row.n_in_domain, row.finite_in_domain),
     "train_accuracy_base": lambda row: _trained(row, row.train_correct_base, row.train_n_base),
     "train_accuracy_other": lambda row: _trained(row, row.train_correct_other, row.train_n_other),
     "finite_logits": lambda row: _share(

@@ -239,7 +239,7 @@ class Spec(_Part):
 
 def said(path: str, value: Any) -> str:
     """A field of a spec and its value, for a person: "16:1", "mlp", "weight_decay 0.01", "dataset.seed 3"."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
     field = path.rpartition(".")[2]
     if field in ("importance_weight", "name"):
         return text

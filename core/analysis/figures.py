@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_ROW, _GAP, _TITLED_GAP = 2.6, 0.9, 1.2  # inches: a panel's height, and between two
 _MOST_GROUPS = 24  # nobody reads a taller picture, and Agg draws no more than 65 535 pixels
 _LEGEND_ROWS = 13  # as high as a panel
+_ANY = "#9a9a9a"  # no weight's colour
 _SEED: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.45}
 _MEAN: dict[str, Any] = {"linewidth": 1.7, "zorder": 3}
 _STYLE: dict[Any, Any] = {
@@ -43,13 +45,14 @@ _DRAWING = threading.Lock()
 
 
 class Line(NamedTuple):
-    """The curve of one experiment: base fractions, one an epoch; None where nothing finite was measured."""
+    """The curve of one experiment: base fractions, one an epoch; None or nan where nothing finite was measured."""
 
     importance_weight: str
     seed: int
     epoch: Sequence[int]
     in_domain: Sequence[float | None]
     out_of_domain: Sequence[float | None]
+    diverged: bool = False
 
 
 class Group(NamedTuple):
@@ -62,7 +65,7 @@ class Group(NamedTuple):
 def line_of(importance_weight: str, seed: int, curve: Mapping[str, Any]) -> Line:
     """The line of a curve that is the API's JSON."""
     in_domain, out_of_domain = curve["base_fraction_in_domain"], curve["base_fraction_out_of_domain"]
-    return Line(importance_weight, seed, curve["epoch"], in_domain, out_of_domain)
+    return Line(importance_weight, seed, curve["epoch"], in_domain, out_of_domain, curve["diverged_at"] is not None)
 
 
 def draw(groups: Sequence[Group], title: str, target: Path | BinaryIO, file_format: Literal["png", "svg"]) -> None:
@@ -88,25 +91,25 @@ def _figure(groups: Sequence[Group], title: str) -> "Figure":
     groups = groups[:_MOST_GROUPS] or [Group("no experiments", [])]
     looks = looks_of({line.importance_weight for group in groups for line in group.lines})
     # The panels fill the figure; all else hangs over its edges, and saving it makes room for just that.
-    figure = Figure(figsize=(8.7, 3.5 * len(groups) - 0.9))
-    places = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.3 / 4.2, "hspace": 0.9 / 2.6}
+    gap = _TITLED_GAP if any(group.title for group in groups) else _GAP
+    figure = Figure(figsize=(8.7, (_ROW + gap) * len(groups) - gap))
+    places = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.3 / 4.2, "hspace": gap / _ROW}
     rows = figure.subplots(len(groups), 2, sharex=True, sharey=True, squeeze=False, gridspec_kw=places)
     _scale(rows[0][0], [epoch for group in groups for line in group.lines for epoch in line.epoch])
-    _beside(rows[0][0], heading, (0, 32), va="bottom", size=12)
     alike = len({frozenset(line.importance_weight for line in group.lines) for group in groups}) == 1
     for (left, right), group in zip(rows, groups, strict=True):
         _panel(left, "in-domain", [(line, line.in_domain) for line in group.lines], looks)
         _panel(right, "out-of-domain", [(line, line.out_of_domain) for line in group.lines], looks)
         left.set_ylabel("base fraction")
-        _beside(left, _wrapped(group.title, width=26, most=12), (-180, 0), va="top")
+        _above(left, _wrapped(group.title, width=100, most=2), 22, size=10)
         if not alike or left is rows[0][0]:
             _legend(right, groups if alike else [group], looks)
+    _above(rows[0][0], heading, 56 if gap == _TITLED_GAP else 32, size=12)
     return figure
 
 
-def _beside(axes: "Axes", words: Sequence[str], offset: tuple[float, float], **style: Any) -> None:
-    """So many points from the upper left corner."""
-    axes.annotate("\n".join(words), (0, 1), offset, "axes fraction", "offset points", **style)
+def _above(axes: "Axes", words: Sequence[str], points: float, size: float) -> None:
+    axes.annotate("\n".join(words), (0, 1), (0, points), "axes fraction", "offset points", va="bottom", size=size)
 
 
 def _scale(axes: "Axes", epochs: Sequence[int]) -> None:
@@ -128,11 +131,18 @@ def _scale(axes: "Axes", epochs: Sequence[int]) -> None:
 def _panel(
     axes: "Axes", name: str, lines: Sequence[tuple[Line, Sequence[float | None]]], looks: Mapping[str, Look]
 ) -> None:
-    axes.set(title=name, xlabel="epoch")
+    axes.set(title=name, xlabel="epoch (log scale)" if axes.get_xscale() == "log" else "epoch")
     axes.tick_params(labelbottom=True)
+    diverged = sum(line.diverged for line, _ in lines)
+    if diverged:
+        axes.set_title(f"{diverged} of {len(lines)} diverged ×", loc="right", size=8, color="#777777")
     seeds: dict[str, list[dict[int, float]]] = {weight: [] for weight in looks}
     for line, values in lines:
-        seeds[line.importance_weight].append(_series(line.epoch, values))
+        series = _series(line.epoch, values)
+        seeds[line.importance_weight].append(series)
+        if line.diverged and series:
+            last = max(series)
+            axes.plot([last], [series[last]], marker="x", color=looks[line.importance_weight].color, zorder=4)
     if not any(chain.from_iterable(seeds.values())):
         words = "nothing was measured" if any(line.epoch for line, _ in lines) else "no rows yet"
         axes.text(0.5, 0.5, words, color="#777777", ha="center", transform=axes.transAxes)
@@ -175,8 +185,8 @@ def _legend(axes: "Axes", groups: Sequence[Group], looks: Mapping[str, Look]) ->
     shown = shown[:: math.ceil(len(shown) / (3 * _LEGEND_ROWS)) or 1]
     handles = [Line2D([], [], label=weight, **looks[weight]._asdict(), **_MEAN) for weight in shown]
     if any(len(own) > len(set(own)) for own in weights):
-        handles += [Line2D([], [], label="mean of seeds", color="#444444", **_MEAN)]
-        handles += [Line2D([], [], label="one seed", color="#444444", **_SEED)]
+        handles += [Line2D([], [], label="mean of seeds", color=_ANY, **_MEAN)]
+        handles += [Line2D([], [], label="one seed", color=_ANY, **_SEED)]
     if handles:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.04), "alignment": "left"}
         axes.legend(handles=handles, title="base : other", ncols=math.ceil(len(shown) / _LEGEND_ROWS), **place)

@@ -4,21 +4,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.analysis.figures import Group, Line, line_of
+from core.analysis.figures import Group, Line
 from core.spec import said
 
 Spec = Mapping[str, Any]  # as JSON, every field filled
-Curve = Mapping[str, Any]  # as the API's JSON
 
 _WITHIN = ("name", "importance_weight", "seed")  # what may differ within a group
 
 
-def grouped(members: Sequence[tuple[Spec, Curve]]) -> list[Group]:
+def grouped(members: Sequence[tuple[Spec, Line]]) -> list[Group]:
     """The members in groups, in the order in which each first appears, titled by what tells the groups apart."""
     lines: dict[str, list[Line]] = {}
     titles = differences([spec for spec, _ in members])
-    for (spec, curve), title in zip(members, titles, strict=True):
-        lines.setdefault(title, []).append(line_of(spec["importance_weight"], spec["seed"], curve))
+    for (_, line), title in zip(members, titles, strict=True):
+        lines.setdefault(title, []).append(line)
     return [Group(title, own) for title, own in lines.items()]
 
 

@@ -21,7 +21,8 @@ def looks_of(weights: Iterable[str]) -> dict[str, Look]:
     from matplotlib import colormaps
 
     ratios = {weight: Fraction(weight.split(":")[0]) / Fraction(weight.split(":")[1]) for weight in weights}
-    heaviest = max((abs(math.log2(ratio)) for ratio in ratios.values()), default=0) or 1
+    # The paper's heaviest at least, so that a weight has one colour in all figures that a paper shows.
+    heaviest = max([8.0, *(abs(math.log2(ratio)) for ratio in ratios.values())])
     looks: dict[str, Look] = {}
     alike: Counter[Fraction] = Counter()
     for weight in sorted(ratios, key=lambda weight: (-ratios[weight], len(weight), weight)):

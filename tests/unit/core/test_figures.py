@@ -248,6 +248,20 @@ def test_a_test_set_without_images_says_so() -> None:
     assert svg.words.count("nothing was measured") == 1
 
 
+def test_what_diverged_is_counted_and_its_last_point_is_crossed() -> None:
+    lines = [line("1:1", [0.5, 0.4]), *(line("1:1", [0.5, None], seed=seed)._replace(diverged=True) for seed in (1, 2))]
+    svg = drawn(*lines)
+    assert svg.words.count("2 of 3 diverged ×") == 2
+    assert dots(svg.panels[0]) - dots(drawn(*(each._replace(diverged=False) for each in lines)).panels[0]) == 2
+    assert "1 of 1 diverged ×" in drawn(line("1:1", [None])._replace(diverged=True)).words
+
+
+def test_a_weight_has_one_colour_in_all_figures() -> None:
+    few = drawn(line("16:1", [0.5, 0.4]))
+    many = drawn(*(line(weight, [0.5, 0.4]) for weight in ("256:1", "16:1", "1:256")))
+    assert rgb(strokes(few.panels[0])[0]) == rgb(strokes(many.panels[0])[1])
+
+
 def test_no_groups_are_a_figure_that_says_so() -> None:
     assert "no experiments" in Svg(picture([])).words
 
@@ -335,7 +349,8 @@ def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
 
 def test_a_curve_of_the_api_becomes_a_line() -> None:
     curve = {"epoch": [1, 2], "base_fraction_in_domain": [0.9, None], "base_fraction_out_of_domain": [0.8, 0.7]}
-    assert line_of("16:1", 3, curve) == Line("16:1", 3, [1, 2], [0.9, None], [0.8, 0.7])
+    assert line_of("16:1", 3, curve | {"diverged_at": None}) == Line("16:1", 3, [1, 2], [0.9, None], [0.8, 0.7])
+    assert line_of("16:1", 3, curve | {"diverged_at": 2}).diverged
 
 
 def test_importing_it_does_not_import_matplotlib_and_drawing_does_not_import_pyplot() -> None:

@@ -5,17 +5,23 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.analysis.figures import Group, Line
 from core.analysis.groups import differences, grouped
 from core.spec import Spec
 from core.sweeps import SweepRequest, expanded
 from tests.unit.core.builders import valid_specs
 
-CURVE = {"epoch": [1], "base_fraction_in_domain": [0.5], "base_fraction_out_of_domain": [0.5]}
 BASE = {"dataset": {"name": "digits"}, "importance_weight": "1:1"}
 
 
+def groups(specs: list[Spec]) -> list[Group]:
+    return grouped(
+        [(spec.model_dump(mode="json"), Line(spec.importance_weight, spec.seed, [], [], [])) for spec in specs]
+    )
+
+
 def titles(specs: list[Spec]) -> list[str]:
-    return [group.title for group in grouped([(spec.model_dump(mode="json"), CURVE) for spec in specs])]
+    return [group.title for group in groups(specs)]
 
 
 def sweep(**request: Any) -> list[Spec]:
@@ -23,12 +29,7 @@ def sweep(**request: Any) -> list[Spec]:
 
 
 def test_weights_and_seeds_share_a_panel_without_a_title() -> None:
-    (group,) = grouped(
-        [
-            (spec.model_dump(mode="json"), CURVE)
-            for spec in sweep(base=BASE, axes={"importance_weight": ["2:1", "1:2"], "seed": [0, 1], "name": ["mine"]})
-        ]
-    )
+    (group,) = groups(sweep(base=BASE, axes={"importance_weight": ["2:1", "1:2"], "seed": [0, 1], "name": ["mine"]}))
     assert group.title == ""
     assert [(line.importance_weight, line.seed) for line in group.lines] == [
         *(("2:1", 0), ("2:1", 1), ("1:2", 0), ("1:2", 1))
@@ -37,7 +38,7 @@ def test_weights_and_seeds_share_a_panel_without_a_title() -> None:
 
 def test_a_title_says_what_differs_and_no_more() -> None:
     assert titles(sweep(base=BASE, axes={"optimizer.weight_decay": [0, 0.01], "seed": [0, 1]})) == [
-        "weight_decay 0.0",
+        "weight_decay 0",
         "weight_decay 0.01",
     ]
     assert titles(sweep(base=BASE, axes={"model": [{"name": "cnn", "width": 4}, {"name": "mlp"}]})) == ["cnn", "mlp"]
@@ -50,14 +51,14 @@ def test_the_seed_of_the_data_set_is_not_taken_for_that_of_the_training() -> Non
 
 def test_the_figures_of_the_paper() -> None:
     assert titles(sweep(preset="paper")) == [
-        "cifar10, cnn, dropout 0.0, lr 0.1, weight_decay 0.0",
-        "mnist, cnn, dropout 0.0, lr 0.1, weight_decay 0.0",
-        "cifar10, cnn, dropout 0.0, lr 0.1, weight_decay 0.001",
-        "cifar10, cnn, dropout 0.5, lr 0.05, weight_decay 0.0",
-        "mnist, cnn, dropout 0.5, lr 0.05, weight_decay 0.0",
-        "cifar10, resnet, lr 0.1, weight_decay 0.0, batch_norm true",
-        "mnist, resnet, lr 0.1, weight_decay 0.0, batch_norm true",
-        "cifar10, resnet, lr 0.1, weight_decay 0.0, batch_norm false",
+        "cifar10, cnn, dropout 0, lr 0.1, weight_decay 0",
+        "mnist, cnn, dropout 0, lr 0.1, weight_decay 0",
+        "cifar10, cnn, dropout 0, lr 0.1, weight_decay 0.001",
+        "cifar10, cnn, dropout 0.5, lr 0.05, weight_decay 0",
+        "mnist, cnn, dropout 0.5, lr 0.05, weight_decay 0",
+        "cifar10, resnet, lr 0.1, weight_decay 0, batch_norm true",
+        "mnist, resnet, lr 0.1, weight_decay 0, batch_norm true",
+        "cifar10, resnet, lr 0.1, weight_decay 0, batch_norm false",
     ]
 
 
