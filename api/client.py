@@ -122,6 +122,11 @@ class Client:
         params = {"priority": priority}
         return self._send("POST", f"/sweeps/{id}/members", {"axes": axes}, params=params, timeout=_PATIENCE)
 
+    def try_growth(self, id: int, axes: Json) -> Json:  # noqa: A002
+        """What `grow` would add: count and specs."""
+        params = {"dry_run": True}
+        return self._send("POST", f"/sweeps/{id}/members", {"axes": axes}, params=params, timeout=_PATIENCE)
+
     def ask_sweep(self, id: int, what: Ask) -> Json:  # noqa: A002
         return self._ask("POST", f"/sweeps/{id}/{what}", timeout=_PATIENCE)
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from api.schemas import Problem
-from core.faults import Fault, Schema, fault_of
+from core.faults import Fault, Schema, fault_of, shown
 from core.store.errors import NotAllowed, NotFound, NotKept, StoreError
 from core.sweeps import BadSweep
 
@@ -70,9 +70,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     details = error.errors()
     for each in details:
         if each["loc"][0] == "path":
-            allowed = each.get("ctx", {}).get("expected")
-            there = f"there are {allowed}" if allowed else "ids are whole numbers above 0"
-            return problem(request.scope, 404, f"there is nothing here: {there}")
+            name = each["loc"][1]
+            if name == "id":
+                return problem(request.scope, 404, "there is nothing here: ids are whole numbers above 0")
+            sent, there = shown(request.path_params[name]), each["ctx"]["expected"].replace("'", "")
+            return problem(request.scope, 404, f"there is nothing of the name {sent}: there are {there}")
     if any(each["type"] == "json_invalid" for each in details):
         return problem(request.scope, 422, f"the body is not JSON: {details[0]['ctx']['error']}")
     faults = [_fault(each, error.body, request) for each in details[:MAX_FAULTS]]

@@ -134,8 +134,9 @@ class PredictionsOut(_Answer):
 
 
 class GridOut(_Answer):
-    base: dict[str, Any]
+    base: dict[str, Any] = Field(description="What all members share, but for the spec's defaults.")
     axes: dict[str, list[Any]]
+    name: str = Field(description="Of the paper's figure that it is.")
 
 
 class Counts(_Answer):

@@ -194,6 +194,8 @@ def _detail(details: ErrorDetails) -> str:
             return "is not valid Unicode"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "is not an object"
+        case "list_type":
+            return "is not a list"
         case kind if kind.startswith("int_"):
             return "is not an integer"
         case kind if kind.startswith("float_"):
@@ -245,6 +247,8 @@ def _words(schema: Schema, definitions: Schema) -> str | None:
             return "text" + _form(schema)
         case "object":
             return "an object"
+        case "array":
+            return "a list"
         case _:
             return None
 

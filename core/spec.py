@@ -7,13 +7,14 @@ something obeys it: an accepted, ignored field is a wrong curve.
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence repeats
 
+MAX_LABEL = 200  # characters
 LAST_EVALUATED = 50  # claims are averaged over these (PROTOCOL §3)
 
 _WEIGHT = re.compile(r"(\d{1,7}(?:\.\d{1,6})?):(\d{1,7}(?:\.\d{1,6})?)", re.ASCII)
@@ -59,7 +60,12 @@ def _printable(text: str) -> str:
     return text
 
 
-Label = Annotated[str, AfterValidator(_printable)]
+Weight = Annotated[
+    str,
+    AfterValidator(_weight),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,7}(\.\d{1,6})?:\d{1,7}(\.\d{1,6})?$", "examples": ["16:1"]}),
+]
+Label = Annotated[str, StringConstraints(max_length=MAX_LABEL), AfterValidator(_printable)]
 
 
 class _Part(BaseModel):
@@ -115,6 +121,7 @@ class ImageFolder(_Dataset):
     other_class: FolderName
 
 
+DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "image_folder"]
 AnyDataset = Annotated[Digits | Mnist | FashionMnist | Cifar10 | ImageFolder, Field(discriminator="name")]
 
 
@@ -139,6 +146,7 @@ class Linear(_Part):
     name: Literal["linear"]
 
 
+ModelName = Literal["cnn", "resnet", "mlp", "linear"]
 AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name")]
 
 
@@ -159,13 +167,12 @@ class Optimizer(_Part):
 
 
 class Spec(_Part):
-    name: Annotated[Label, Field(max_length=200)] = Field("", description="Yours; it decides nothing.")
+    name: Label = Field("", description="Yours; it decides nothing.")
     dataset: AnyDataset
     model: AnyModel = Cnn(name="cnn")
     loss: CrossEntropy = CrossEntropy(name="cross_entropy")
-    importance_weight: Annotated[str, AfterValidator(_weight)] = Field(
-        description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.',
-        json_schema_extra={"pattern": r"^\d{1,7}(\.\d{1,6})?:\d{1,7}(\.\d{1,6})?$", "examples": ["16:1"]},
+    importance_weight: Weight = Field(
+        description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.'
     )
     optimizer: Optimizer = Optimizer()
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
@@ -244,6 +251,18 @@ def said(path: str, value: Any) -> str:
     if field in ("importance_weight", "name"):
         return text
     return f"{path if field in Spec.model_fields else field} {text}"
+
+
+def holds_text(path: str) -> bool:
+    """Whether what lies at a dotted path is text, whichever data set, model or loss it belongs to."""
+    *outer, last = path.split(".")
+    parts: list[Any] = [Spec]
+    for key in outer:
+        inner = [part.model_fields[key].annotation for part in parts if key in part.model_fields]
+        variants = [variant for annotation in inner for variant in get_args(annotation) or [annotation]]
+        parts = [variant for variant in variants if isinstance(variant, type) and issubclass(variant, _Part)]
+    found = [part.model_fields[last].annotation for part in parts if last in part.model_fields]
+    return bool(found) and all(each is str or isinstance(next(iter(get_args(each)), None), str) for each in found)
 
 
 def _misfit(path: tuple[str, ...], other: tuple[str, ...], message: str, allowed: str) -> PydanticCustomError:

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from core.errors import BallastError
 from core.faults import Fault, fault_of, pointed, pointer, shown, spec_schema
 from core.presets import FIGURES, PRESETS, Figure, PresetName
-from core.spec import Label, Spec, said
+from core.spec import MAX_LABEL, Label, Spec, said
 
 MAX_MEMBERS = 10_000
 MAX_FAULTS = 100  # that are looked for
@@ -40,7 +40,7 @@ class SweepRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    name: Annotated[Label, Field(max_length=200)] = ""
+    name: Label = ""
     preset: PresetName | None = None
     as_drawn: bool = Field(False, description="With a preset: the weights of the paper's picture, not of its text.")
     base: Json = Field(
@@ -270,7 +270,7 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
         else:
             digest = spec.digest
             if digest not in specs:
-                specs[digest] = spec if spec.name else spec.model_copy(update={"name": _name(name, member)})
+                specs[digest] = _named(spec, name, member)
                 members[digest] = member
             elif not once:
                 found = [sent.twice(member, members[digest])]
@@ -283,10 +283,14 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
     return list(specs.values())
 
 
-def _name(name: str, member: _Member) -> str:
-    """Where it stands on the axes, for a person."""
-    place = [said(path, member.grid.axes[path][index]) for path, index in member.indices.items()]
-    return " ".join(filter(None, [name, member.grid.name, ", ".join(place)]))[:200]
+def _named(spec: Spec, name: str, member: _Member) -> Spec:
+    """With a name that says where it stands on the axes, unless names are an axis themselves."""
+    if "name" in member.indices:
+        return spec
+    place = ", ".join(said(path, member.grid.axes[path][index]) for path, index in member.indices.items())
+    whose = " ".join(filter(None, [name or spec.name, member.grid.name]))
+    room = max(0, MAX_LABEL - len(place) - 1)
+    return spec.model_copy(update={"name": f"{whose[:room]} {place}".strip()[:MAX_LABEL]})
 
 
 def _same(value: Any) -> str:

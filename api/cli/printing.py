@@ -23,12 +23,16 @@ STATE_STYLES = {
 }
 
 
+def on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()  # closed by >&-
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    if not sys.stdout.isatty():
+    if not on_terminal():
         for row in (columns, *rows):
             print("\t".join(cell(value) for value in row))
         return
@@ -44,9 +48,14 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
-    """Fractions from 0 to 1 over time, in at most `width` characters; a gap where nothing was measured."""
+    """Fractions from 0 to 1 over time, to the last, in at most `width` characters; a gap where nothing was measured."""
     step = max(1, -(-len(values) // width))
-    return "".join(" " if value is None else _BARS[min(7, int(value * 8))] for value in values[step - 1 :: step])
+    shown = values[::-step][::-1]
+    return "".join(" " if value is None else _BARS[min(7, int(value * 8))] for value in shown)
+
+
+def counted(n: int, what: str = "experiment") -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def duration(seconds: float | None) -> str:

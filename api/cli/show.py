@@ -1,7 +1,6 @@
 """Commands that submit one experiment and look at what there is. They speak HTTP only, to `BALLAST_URL`."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from api.cli.printing import AsJson, duration, note, print_json, print_table, sparkline
+from api.cli.printing import AsJson, duration, note, on_terminal, print_json, print_table, sparkline
 from api.client import Client
 from core.faults import UnreadableSpec, read_json
 from core.settings import load_settings
@@ -222,7 +221,7 @@ def curve(
         ("epoch", "base in-domain", "base out-of-domain", "train loss", "accuracy"),
         zip(*(found[column] for column in columns), strict=True),
     )
-    if sys.stdout.isatty():
+    if on_terminal():
         print(f"\nbase fraction in-domain      {sparkline(found['base_fraction_in_domain'])}")
         print(f"base fraction out-of-domain  {sparkline(found['base_fraction_out_of_domain'])}")
 

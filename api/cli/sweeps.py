@@ -3,23 +3,20 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from api.cli.printing import AsJson, print_json, print_table
+from api.cli.printing import AsJson, counted, on_terminal, print_json, print_table
+from api.cli.request import PRESETS, sweep_axes, sweep_request
 from api.cli.show import connected
 from api.cli.watch import follow
-from core.analysis.groups import differences
+from core.analysis.groups import differences, shared
 from core.errors import BallastError
-from core.faults import read_json
-from core.presets import PresetName
 
 app = typer.Typer()
 
 Json = dict[str, Any]
-
-_PRESETS: tuple[str, ...] = get_args(PresetName)
 
 
 class CannotWrite(BallastError):
@@ -27,12 +24,10 @@ class CannotWrite(BallastError):
 
 
 def _presets() -> list[str]:
-    return list(_PRESETS)
+    return list(PRESETS)
 
 
-@app.command(
-    epilog="Example: ballast sweep figure-2 --set epochs=50 --set dataset.train_per_class=200 --seeds 5 --dry-run"
-)
+@app.command(epilog="Example: ballast sweep figure-2 --set epochs=50 --seeds 5 --dry-run")
 def sweep(
     source: Annotated[
         str | None,
@@ -52,27 +47,28 @@ def sweep(
     as_drawn: Annotated[bool, typer.Option("--as-drawn", help="The weights of the paper's picture.")] = False,
     name: Annotated[str, typer.Option(help="Yours.")] = "",
     priority: Annotated[int, typer.Option(min=-100, max=100, help="One point is worth an hour of waiting.")] = 0,
-    into: Annotated[int | None, typer.Option(min=1, metavar="SWEEP", help="Let this sweep grow instead.")] = None,
+    into: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="SWEEP", help="Grow this sweep; what was deleted of it is made again."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be queued, and queue nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue all experiments of a grid, or of a figure of the paper."""
-    axes = _axes(more_axes or [], seeds)
-    if into is not None and (source or changes or as_drawn or name or dry_run):
+    axes = sweep_axes(more_axes or [], seeds)
+    if into is not None and (source or changes or as_drawn or name):
         raise typer.BadParameter("a sweep grows by --axis and --seeds only")
     if into is None and source is None:
-        raise typer.BadParameter(f"give a preset ({', '.join(_PRESETS)}) or a JSON file")
+        raise typer.BadParameter(f"give a preset ({', '.join(PRESETS)}) or a JSON file")
+    request = {} if into else sweep_request(source or "", changes or [], axes, as_drawn, name)
     with connected() as client:
-        if into is not None:
-            made = client.grow(into, axes, priority)
-        else:
-            request = _request(source or "", changes or [], axes, as_drawn, name)
-            if dry_run:
-                _say_what_would_be(client.try_sweep(request), as_json)
-                return
-            made = client.submit_sweep(request, priority)
-        _say_what_was_made(made, grown=into is not None, watched=watch, as_json=as_json)
+        if dry_run:
+            _say_what_would_be(client.try_growth(into, axes) if into else client.try_sweep(request), as_json)
+            return
+        before = sum(client.sweep(into)["counts"].values()) if into else 0
+        made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority)
+        _say_what_was_made(made, before, watched=watch, as_json=as_json)
         if watch:
             follow(client, made["id"], as_json)
 
@@ -90,7 +86,7 @@ def figure(
     file_format = "png" if to_stdout else out.suffix.removeprefix(".").lower()
     if file_format not in ("png", "svg"):
         raise typer.BadParameter(f"{out} is neither .png nor .svg")
-    if to_stdout and sys.stdout.isatty():
+    if to_stdout and on_terminal():
         raise typer.BadParameter("a terminal shows no PNG: name a file, or pipe it")
     if to_stdout and as_json:
         raise typer.BadParameter("--out - writes the picture where --json would print")
@@ -126,79 +122,15 @@ def presets(
         _say_what_would_be(found, as_json)
 
 
-def _request(source: str, changes: list[str], axes: Json, as_drawn: bool, name: str) -> Json:
-    if source in _PRESETS:
-        request: Json = {"preset": source}
-    elif source == "-" or _exists(Path(source)):
-        found = read_json(Path(source))
-        # A whole spec is the base of a sweep.
-        request = {"base": found} if isinstance(found, dict) and "dataset" in found else found
-        if not isinstance(request, dict):
-            raise typer.BadParameter(f"{source} holds no JSON object: a spec, or a sweep with base and axes")
-    else:
-        raise typer.BadParameter(f"{source[:100]} is neither a file nor a preset (there are {', '.join(_PRESETS)})")
-    for path, value in map(_split, changes):
-        request["base"] = _with(request.get("base"), path.split("."), _value(value))
-    if axes:
-        request["axes"] = {**(request.get("axes") or {}), **axes}
-    return request | ({"as_drawn": True} if as_drawn else {}) | ({"name": name} if name else {})
-
-
-def _exists(file: Path) -> bool:
-    try:
-        return file.exists()
-    except OSError:  # a name that no file can have: the content of one, by mistake
-        return False
-
-
-def _axes(given: list[str], seeds: int | None) -> Json:
-    pairs = [(path, _values(text)) for path, text in map(_split, given)]
-    if seeds is not None:
-        pairs.append(("seed", list(range(seeds))))
-    axes = dict(pairs)
-    if len(axes) < len(pairs):
-        raise typer.BadParameter("an axis is given twice: put all its values into one --axis or --seeds")
-    return axes
-
-
-def _split(text: str) -> tuple[str, str]:
-    path, equals, value = text.partition("=")
-    if not path or not equals:
-        raise typer.BadParameter(f"{text!r} is not PATH=VALUE, such as optimizer.lr=0.05")
-    return path, value
-
-
-def _with(value: Any, keys: list[str], leaf: Any) -> Json:
-    """`value` with `leaf` at `keys`."""
-    here = dict(value) if isinstance(value, dict) else {}
-    here[keys[0]] = _with(here.get(keys[0]), keys[1:], leaf) if len(keys) > 1 else leaf
-    return here
-
-
-def _values(text: str) -> list[Any]:
-    """A JSON list, or values between commas."""
-    values = _value(f"[{text}]")
-    if not isinstance(values, list):
-        return [_value(each) for each in text.split(",")]
-    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
-
-
-def _value(text: str) -> Any:
-    """JSON, or else text: 16:1 needs no quotes."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _say_what_was_made(made: Json, *, grown: bool, watched: bool, as_json: bool) -> None:
+def _say_what_was_made(made: Json, before: int, *, watched: bool, as_json: bool) -> None:
     if as_json and watched:
         print(json.dumps(made), flush=True)  # JSON lines follow
     elif as_json:
         print_json(made)
     else:
         count = sum(made["counts"].values())
-        done = f"has {count} experiments now" if grown else f"is queued with {count} experiments"
+        said = counted(count)
+        done = f"has {said} now, {count - before} of them new" if before else f"is queued with {said}"
         hint = "" if watched else f": follow it with `ballast watch {made['id']}`"
         print(f"sweep {made['id']} {done}{hint}", flush=True)
 
@@ -209,17 +141,7 @@ def _say_what_would_be(found: Json, as_json: bool) -> None:
         return
     specs = found["specs"]
     print_table(
-        ("weight", "seed", "epochs", "data set", "model", "what differs"),
-        (
-            (
-                spec["importance_weight"],
-                spec["seed"],
-                spec["epochs"],
-                spec["dataset"]["name"],
-                spec["model"]["name"],
-                what,
-            )
-            for spec, what in zip(specs, differences(specs), strict=True)
-        ),
+        ("weight", "seed", "what differs"),
+        ((spec["importance_weight"], spec["seed"], what) for spec, what in zip(specs, differences(specs), strict=True)),
     )
-    print(f"{found['count']} experiments")
+    print(f"{counted(found['count'])}: {shared(specs)}" if specs else "nothing new")

@@ -1,7 +1,6 @@
 """`ballast watch`: a sweep as it trains. A live table on a terminal, a line a change into a pipe."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.patience import again_and_again
-from api.cli.printing import STATE_STYLES, AsJson, duration, note, sparkline
+from api.cli.printing import STATE_STYLES, AsJson, duration, note, on_terminal, sparkline
 from api.cli.show import connected
 from api.cli.wishes import has_ended, in_words, refuse_failures
 from api.client import Client, Refused, Unreachable
@@ -42,9 +41,8 @@ def watch(
 
 def follow(client: Client, sweep_id: int, as_json: bool) -> None:
     """Until every member has ended. Raises NotSucceeded where one failed or was cancelled, Unreachable, Refused."""
-    on_terminal = sys.stdout.isatty() and not as_json
     try:
-        last = _live(client, sweep_id) if on_terminal else _lines(client, sweep_id, as_json)
+        last = _live(client, sweep_id) if on_terminal() and not as_json else _lines(client, sweep_id, as_json)
     except KeyboardInterrupt:
         note(
             f"sweep {sweep_id} goes on: `ballast watch {sweep_id}` follows it again, "

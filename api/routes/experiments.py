@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
 from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, PriorityChange
-from core.spec import Label, Spec
+from core.spec import DatasetName, ModelName, Spec, Weight
 from core.states import Ask, State
 from core.store import events, experiments, wishes
 from core.store.experiments import Experiment
@@ -42,7 +42,7 @@ def shown(tx: Connection, found: Sequence[Experiment]) -> list[ExperimentOut]:
 def page(tx: Connection, found: Sequence[Experiment], limit: int) -> ExperimentPage:
     """Of one more than `limit` that were looked for: the page, and where the next one starts."""
     items = shown(tx, found[:limit])
-    return ExperimentPage(items=items, next_cursor=str(items[-1].id) if items and len(found) > limit else None)
+    return ExperimentPage(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
 
 
 @router.post(
@@ -74,9 +74,9 @@ def list_experiments(
     store: StoreDep,
     state: State | None = None,
     sweep: Annotated[int | None, Query(ge=1, description="Only members of this sweep.")] = None,
-    dataset: Annotated[Label | None, Query(max_length=100)] = None,
-    model: Annotated[Label | None, Query(max_length=100)] = None,
-    importance_weight: Annotated[Label | None, Query(max_length=100)] = None,
+    dataset: DatasetName | None = None,
+    model: ModelName | None = None,
+    importance_weight: Annotated[Weight | None, Query(description="As it was written.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")] = None,
 ) -> ExperimentPage:

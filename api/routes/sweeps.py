@@ -1,6 +1,6 @@
 """Sweeps: a whole figure in one request; its progress, growth, wishes and picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
 from api.routes.experiments import WISHES, page
-from api.schemas import DryRun, SweepOut, SweepPage, SweepWithMembers
+from api.schemas import DryRun, ExperimentPage, SweepOut, SweepPage, SweepWithMembers
 from core.analysis.figures import Line, draw
 from core.analysis.groups import grouped
+from core.spec import Spec
 from core.states import ENDED, Ask, State
 from core.store import curves, experiments, sweeps
 from core.store.experiments import Experiment
@@ -25,8 +26,11 @@ router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(know
 MOST_LINES = 1000  # of a figure
 
 Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
-Limit = Annotated[int, Query(ge=0, le=500)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+MemberLimit = Annotated[int, Query(ge=0, le=500, description="0: the progress alone.")]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")]
+DryRunQuery = Annotated[bool, Query(description="Say what would be made, and make nothing.")]
+_DRY_RUN: dict[str, Any] = {"model": DryRun, "description": "With `dry_run`: what would be made. Nothing is."}
 
 EXAMPLES: dict[str, Any] = {
     "grid": {
@@ -50,7 +54,7 @@ EXAMPLES: dict[str, Any] = {
     response_model=SweepWithMembers,
     dependencies=[Depends(json_body)],
     responses={
-        200: {"model": DryRun, "description": "With `dry_run`: what would be made. Nothing is."},
+        200: _DRY_RUN,
         201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the sweep is."}}},
         **documented(400, 413, 415),
     },
@@ -61,12 +65,12 @@ def submit(
     doorbell: DoorbellDep,
     response: Response,
     priority: Priority = 0,
-    dry_run: Annotated[bool, Query(description="Say what would be made, and make nothing.")] = False,
+    dry_run: DryRunQuery = False,
 ) -> Any:
     """Queue all experiments of a grid, or of a preset of the paper: all or none."""
     grids, specs = expanded(request)
     if dry_run:
-        return JSONResponse(DryRun(count=len(specs), specs=specs).model_dump())
+        return _would_be(specs)
     with store.writing() as tx:
         sweep_id = sweeps.submit(tx, grids, specs, name=request.name, preset=request.preset, priority=priority)
         answer = _shown(tx, sweep_id)
@@ -81,11 +85,11 @@ def list_sweeps(store: StoreDep, limit: Limit = 50, cursor: Cursor = None) -> Sw
     with store.reading() as tx:
         found = sweeps.list_newest(tx, limit + 1, None if cursor is None else int(cursor))
     items = [SweepOut.of(sweep) for sweep in found[:limit]]
-    return SweepPage(items=items, next_cursor=str(items[-1].id) if items and len(found) > limit else None)
+    return SweepPage(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
 
 
 @router.get("/{id}", responses=documented(404))
-def show(id: Id, store: StoreDep, limit: Limit = 50, cursor: Cursor = None) -> SweepWithMembers:  # noqa: A002
+def show(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None) -> SweepWithMembers:  # noqa: A002
     """One sweep: its progress, and its members page by page."""
     with store.reading() as tx:
         return _shown(tx, id, limit, int(cursor or 0))
@@ -95,7 +99,8 @@ def show(id: Id, store: StoreDep, limit: Limit = 50, cursor: Cursor = None) -> S
     "/{id}/members",
     status_code=201,
     dependencies=[Depends(json_body)],
-    responses=documented(400, 404, 413, 415),
+    response_model=SweepWithMembers,
+    responses={200: _DRY_RUN, **documented(400, 404, 413, 415)},
 )
 def grow(
     id: Id,  # noqa: A002
@@ -103,7 +108,8 @@ def grow(
     store: StoreDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
-) -> SweepWithMembers:
+    dry_run: DryRunQuery = False,
+) -> Any:
     """Add the product of these axes with those that the sweep has. Members that exist are left as they are; those that
     were deleted are made again."""
     done = False
@@ -111,6 +117,9 @@ def grow(
         with store.reading() as tx:
             sweep = sweeps.get(tx, id)
         larger, specs = grown(sweep.grids, request.axes, sweep.name)  # seconds, so before the sweep is locked
+        if dry_run:
+            with store.reading() as tx:
+                return _would_be(sweeps.missing(tx, id, specs))
         with store.writing() as tx:
             done = sweeps.grow(tx, id, sweep.grids, larger, specs, priority)
     doorbell.ring()
@@ -188,6 +197,12 @@ for _format in ("png", "svg"):
     )
 
 
+def _would_be(specs: Sequence[Spec]) -> Response:
+    return JSONResponse(DryRun(count=len(specs), specs=list(specs)).model_dump())
+
+
 def _shown(tx: Connection, sweep_id: int, limit: int = 50, after: int = 0) -> SweepWithMembers:
     sweep = sweeps.get(tx, sweep_id)
+    if limit == 0:
+        return SweepWithMembers.of(sweep, members=ExperimentPage(items=[], next_cursor=str(after)))
     return SweepWithMembers.of(sweep, members=page(tx, experiments.members(tx, sweep_id, limit + 1, after), limit))

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.analysis.figures import Group, Line
-from core.spec import said
+from core.spec import Spec, said
 
-Spec = Mapping[str, Any]  # as JSON, every field filled
+SpecJson = Mapping[str, Any]  # every field filled
 
+_ALWAYS_ASKED = ("dataset.name", "model.name", "epochs")
 _WITHIN = ("name", "importance_weight", "seed")  # what may differ within a group
 
 
-def grouped(members: Sequence[tuple[Spec, Line]]) -> list[Group]:
+def grouped(members: Sequence[tuple[SpecJson, Line]]) -> list[Group]:
     """The members in groups, in the order in which each first appears, titled by what tells the groups apart."""
     lines: dict[str, list[Line]] = {}
     titles = differences([spec for spec, _ in members])
@@ -21,11 +22,20 @@ def grouped(members: Sequence[tuple[Spec, Line]]) -> list[Group]:
     return [Group(title, own) for title, own in lines.items()]
 
 
-def differences(specs: Sequence[Spec]) -> list[str]:
+def differences(specs: Sequence[SpecJson]) -> list[str]:
     """What tells each of `specs` from the others, beside weight and seed: the same for those of one panel alone."""
     flat = [dict(_fields(spec)) for spec in specs]
     paths = _differing(list({json.dumps(fields, sort_keys=True): fields for fields in flat}.values()))
     return [", ".join(said(path, fields[path]) for path in paths if path in fields) for fields in flat]
+
+
+def shared(specs: Sequence[SpecJson]) -> str:
+    """What all of `specs` have alike, as far as a reader asks: what is trained on what for how long, and what is no
+    default."""
+    flat = [dict(_fields(spec)) for spec in specs]
+    unusual = dict(_fields(Spec.model_validate(specs[0]).model_dump(mode="json", exclude_defaults=True)))
+    asked = [path for path in flat[0] if path in _ALWAYS_ASKED or path in unusual]
+    return ", ".join(said(path, flat[0][path]) for path in asked if not _differs(path, flat))
 
 
 def _differing(groups: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -83,9 +83,7 @@ def grow(
     sweep = _lock(tx, sweep_id)
     if sweep.grids != _json(grids):
         return False
-    there = set(tx.execute(select(experiments.c.digest).where(experiments.c.sweep_id == sweep_id)).scalars())
-    new = [spec for spec in specs if spec.digest not in there]
-    refuse_too_many(len(there) + len(new))
+    new = missing(tx, sweep_id, specs)
     submit_members(tx, new, priority, sweep_id, sweep.next_position)
     tx.execute(
         update(sweeps)
@@ -93,6 +91,14 @@ def grow(
         .values(grids=_json(larger), next_position=sweep.next_position + len(new))
     )
     return True
+
+
+def missing(tx: Connection, sweep_id: int, specs: Sequence[Spec]) -> list[Spec]:
+    """Those of `specs` that no member has. Raises BadSweep where there would be too many members."""
+    there = set(tx.execute(select(experiments.c.digest).where(experiments.c.sweep_id == sweep_id)).scalars())
+    new = [spec for spec in specs if spec.digest not in there]
+    refuse_too_many(len(there) + len(new))
+    return new
 
 
 def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:

@@ -80,7 +80,10 @@ def test_members_come_page_by_page_without_a_gap(client: Client) -> None:
 def test_presets_are_found_by_their_names(client: Client) -> None:
     assert "paper" in [each["name"] for each in client.presets()]
     assert (client.preset("figure-3")["count"], client.preset("figure-3", as_drawn=True)["count"]) == (9, 4)
-    for name, words in {"figure-9": "'figure-1'", "../sweeps": "there is nothing at this path"}.items():
+    for name, words in {
+        "figure-9": "nothing of the name figure-9: there are figure-1",
+        "../sweeps": "there is nothing at this path",
+    }.items():
         with pytest.raises(Refused, match=words):
             client.preset(name)
 

@@ -182,11 +182,6 @@ FILTERS = {
     "importance_weight=1:16": "d",
     "importance_weight=1.0:16": "",  # as it was written
     "dataset=mnist&state=queued": "dc",
-    "dataset=imagenet": "",
-    "dataset=": "",
-    "dataset=%27%20OR%201=1": "",
-    "dataset=%F0%9F%90%95": "",
-    "dataset=%ff%fe": "",
 }
 
 

@@ -192,6 +192,10 @@ def test_a_priority_out_of_range_is_refused(client: TestClient, priority: str) -
     assert (fault["pointer"], fault["allowed"]) == ("?priority", "an integer from -100 to 100")
 
 
+DATASETS = "digits, mnist, fashion_mnist, cifar10, image_folder"
+WEIGHTS = 'base:other, such as "16:1": two plain numbers above 0, at most 1000000, at most six decimals'
+
+
 @pytest.mark.parametrize(
     ("query", "pointer", "allowed"),
     [
@@ -203,7 +207,11 @@ def test_a_priority_out_of_range_is_refused(client: TestClient, priority: str) -
         ("cursor=-1", "?cursor", "text that matches ^[0-9]{1,18}$"),
         ("cursor=" + "9" * 19, "?cursor", "text that matches ^[0-9]{1,18}$"),
         ("cursor=1%0A", "?cursor", "text that matches ^[0-9]{1,18}$"),
-        (f"dataset={'x' * 101}", "?dataset", "text of at most 100 characters"),
+        *((f"dataset={odd}", "?dataset", DATASETS) for odd in ("", "%27%20OR%201=1", "%F0%9F%90%95", "%ff%fe")),
+        ("dataset=imagenet", "?dataset", DATASETS),
+        ("model=CNN", "?model", "cnn, resnet, mlp, linear"),
+        ("importance_weight=16", "?importance_weight", WEIGHTS),
+        ("importance_weight=16:1:1", "?importance_weight", WEIGHTS),
         ("stat=queued", "?stat", "state, sweep, dataset, model, importance_weight, limit, cursor"),
         ("%FF=1", "?\ufffd", "state, sweep, dataset, model, importance_weight, limit, cursor"),
         ("state=queued&state=running", "?state", None),

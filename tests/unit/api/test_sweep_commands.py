@@ -88,14 +88,54 @@ class TestSweep:
         file = ballast.file(json.dumps({**SPEC, "name": "all the same"}))
         axes = ("--axis", "optimizer.weight_decay=0,0.001", "--seeds", "2")
         assert ballast("sweep", file, *axes, "--dry-run").splitlines() == [
-            "weight\tseed\tepochs\tdata set\tmodel\twhat differs",
-            "1:1\t0\t3\tdigits\tmlp\tweight_decay 0.0",
-            "1:1\t1\t3\tdigits\tmlp\tweight_decay 0.0",
-            "1:1\t0\t3\tdigits\tmlp\tweight_decay 0.001",
-            "1:1\t1\t3\tdigits\tmlp\tweight_decay 0.001",
-            "4 experiments",
+            "weight\tseed\twhat differs",
+            "1:1\t0\tweight_decay 0",
+            "1:1\t1\tweight_decay 0",
+            "1:1\t0\tweight_decay 0.001",
+            "1:1\t1\tweight_decay 0.001",
+            "4 experiments: digits, mlp, epochs 3",
         ]
+        assert ballast("sweep", file, "--set", "batch_size=8", "--dry-run").splitlines()[-1] == (
+            "1 experiment: digits, mlp, batch_size 8, epochs 3"
+        )
         assert ballast.json("list", "--sweeps") == []
+
+    def test_growth_is_tried_and_then_said_to_be_new(self, ballast: Ballast) -> None:
+        submitted(ballast)
+        grow = ("sweep", "--into", "1", "--seeds", "3")
+        assert ballast(*grow, "--dry-run").splitlines()[1:] == [
+            "16:1\t2\t",
+            "1:16\t2\t",
+            "2 experiments: digits, mlp, epochs 3",
+        ]
+        assert ballast(*grow).startswith("sweep 1 has 6 experiments now, 2 of them new")
+        assert ballast(*grow).startswith("sweep 1 has 6 experiments now, 0 of them new")
+        assert ballast(*grow, "--dry-run").splitlines()[1:] == ["nothing new"]
+
+    def test_what_varies_is_not_set(self, ballast: Ballast) -> None:
+        file = ballast.file(json.dumps(GRID))
+        assert "seed varies" in ballast("sweep", file, "--set", "seed=5", status=2)
+        assert "seed varies" in ballast("sweep", "figure-2", "--set", "seed=5", "--seeds", "2", status=2)
+        models = ballast.file(json.dumps(GRID | {"axes": {"model": [{"name": "linear"}]}}), "models.json")
+        assert "model varies" in ballast("sweep", models, "--set", "model.name=mlp", status=2)
+        assert len(specs(ballast, "figure-2", "--set", "importance_weight=2:1")) == 1
+
+    def test_a_class_needs_no_quotes(self, ballast: Ballast) -> None:
+        file = ballast.file(json.dumps(SPEC))
+        found = specs(ballast, file, "--axis", "dataset.base_class=3,5", "--set", "dataset.other_class=7")
+        assert [(spec["dataset"]["base_class"], spec["dataset"]["other_class"]) for spec in found] == [
+            *(("3", "7"), ("5", "7"))
+        ]
+        assert {spec["name"] for spec in specs(ballast, file, "--set", "name=123")} == {"123"}
+        assert specs(ballast, file, "--set", 'dataset.base_class="3"')[0]["dataset"]["base_class"] == "3"
+
+    @pytest.mark.parametrize("sent", [{"base": "abc"}, {"base": SPEC, "axes": ["x"]}, {"base": [1], "axes": 5}])
+    def test_a_file_of_another_shape_is_refused_in_a_sentence(self, ballast: Ballast, sent: dict[str, Any]) -> None:
+        file = ballast.file(json.dumps(sent))
+        for words in (("--set", "epochs=1"), ("--seeds", "2"), ()):
+            err = ballast("sweep", file, *words, status=2)
+            assert "Traceback" not in err
+        assert "Traceback" not in ballast("sweep", file, "--set", "a." * 3000 + "a=1", status=2)
 
     def test_json_and_watch_are_json_lines(self, ballast: Ballast) -> None:
         submitted(ballast)
@@ -115,7 +155,7 @@ class TestSweep:
         said = ballast("sweep", ballast.file(json.dumps(GRID)), "--name", "mine", "--priority", "3")
         assert said == "sweep 1 is queued with 4 experiments: follow it with `ballast watch 1`\n"
         assert "mine 16:1, seed 0" in ballast("list", "--sweep", "1")
-        assert "sweep 1 has 6 experiments now: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
+        assert "sweep 1 has 6 experiments now, 2 of them new: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
         assert ballast("list", "--sweeps").splitlines()[1].split("\t")[:4] == ["1", "mine", "6", "6"]
 
@@ -280,7 +320,7 @@ def test_presets_are_listed_and_shown(ballast: Ballast) -> None:
     assert "paper\t60\tAll eight figures of the paper" in lines
     assert ballast.json("presets", "figure-3", "--as-drawn")["count"] == 4
     assert "60 experiments" in ballast("presets", "paper")
-    assert "'figure-1'" in ballast("presets", "figure-9", status=1)
+    assert "there are figure-1" in ballast("presets", "figure-9", status=1)
 
 
 def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: Store) -> None:

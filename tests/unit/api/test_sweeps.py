@@ -2,6 +2,7 @@
 has since: priority, deletion, predictions, weights, an outlook."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_sweep_has_every_key_of_the_contract(client: TestClient) -> None:
     ]
     assert sweep["counts"] == dict.fromkeys(map(str, State), 0) | {"queued": 4}
     assert (sweep["epochs_done"], sweep["epochs_total"], sweep["eta_seconds"]) == (0, 12, None)
-    assert sweep["grids"] == [{"base": BASE, "axes": AXES}]
+    assert sweep["grids"] == [{"base": BASE, "axes": AXES, "name": ""}]
     assert [(each["sweep_id"], each["position"]) for each in sweep["members"]["items"]] == [
         (sweep["id"], position) for position in range(4)
     ]
@@ -69,7 +70,7 @@ def test_members_come_page_by_page_in_order(client: TestClient) -> None:
         seen += [each["position"] for each in page["items"]]
         cursor = page["next_cursor"]
     assert seen == list(range(7))
-    assert client.get(f"/sweeps/{sweep['id']}?limit=0").json()["members"] == {"items": [], "next_cursor": None}
+    assert client.get(f"/sweeps/{sweep['id']}?limit=0").json()["members"] == {"items": [], "next_cursor": "0"}
 
 
 def test_sweeps_are_listed_newest_first_page_by_page(client: TestClient) -> None:
@@ -133,6 +134,35 @@ def test_it_grows(client: TestClient) -> None:
     for wrong in ({}, {"axes": {}}, {"axes": {"seed": [5]}, "base": {}}):
         problem(client.post(f"/sweeps/{sweep['id']}/members", json=wrong), 422)
     assert client.get(f"/sweeps/{sweep['id']}").json()["counts"]["queued"] == 6
+
+
+def test_growth_can_be_tried(client: TestClient, store: Store) -> None:
+    sweep = made(client)
+    before = counts(store)
+    here = f"/sweeps/{sweep['id']}/members?dry_run=true"
+    tried = client.post(here, json={"axes": {"seed": [1, 2]}})
+    assert (tried.status_code, tried.json()["count"]) == (200, 2)
+    assert {spec["seed"] for spec in tried.json()["specs"]} == {2}
+    problem(client.post(here, json={"axes": {"seed": [-1]}}), 422)
+    problem(client.post("/sweeps/99/members?dry_run=true", json={"axes": {"seed": [1]}}), 404)
+    assert counts(store) == before
+    assert client.get(f"/sweeps/{sweep['id']}").json()["grids"] == sweep["grids"]
+
+
+def test_what_an_axis_says_instead_of_the_base_is_neither_kept_nor_shown(client: TestClient) -> None:
+    """It was, once, and half a surrogate pair in it made every list of sweeps a 500."""
+    body = json.dumps({"base": {**BASE, "seed": "@", "importance_weight": "1:1"}, "axes": {"seed": [2]}})
+    response = client.post(
+        "/sweeps", content=body.replace("@", "\\ud800"), headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 201
+    (sweep,) = client.get("/sweeps").json()["items"]
+    assert sweep["grids"] == [{"base": {**BASE, "importance_weight": "1:1"}, "axes": {"seed": [2]}, "name": ""}]
+
+
+def test_a_hundred_faults_are_named_of_however_many(client: TestClient) -> None:
+    response = client.post("/sweeps", json={"base": {f"x{i}": 0 for i in range(20_000)}})
+    assert len(problem(response, 422)["errors"]) == 100
 
 
 def test_wishes_and_deletion_of_a_whole_sweep(client: TestClient, store: Store) -> None:
@@ -282,7 +312,9 @@ def test_presets_are_listed_and_shown(client: TestClient) -> None:
     assert client.get("/presets/figure-3?as_drawn=true").json()["count"] == 4
     shown = client.get("/presets/paper").json()
     assert (len(shown["specs"]), len(shown["grids"])) == (60, 8)
-    assert "'paper'" in problem(client.get("/presets/figure-9"), 404)["detail"]
+    assert problem(client.get("/presets/figure-9"), 404)["detail"].startswith(
+        "there is nothing of the name figure-9: there are figure-1, figure-2,"
+    )
 
 
 def test_a_preset_is_made_of_its_grids(client: TestClient) -> None:

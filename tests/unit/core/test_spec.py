@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of
-from core.spec import ImportanceWeight, Spec
+from core.spec import DatasetName, ImportanceWeight, ModelName, Spec, holds_text
 from tests.unit.core.builders import Json, sent, spec, valid_specs
 
 FULL: Json = {
@@ -388,3 +388,26 @@ def test_predictions_are_kept_at_powers_of_two_and_of_the_last_fifty_evaluated(
 ) -> None:
     whole = spec(epochs=epochs, eval_every=every)
     assert [epoch for epoch in range(1, epochs + 1) if whole.predicted(epoch)] == kept
+
+
+def test_the_names_of_data_sets_and_models_are_those_of_the_spec() -> None:
+    schema = Spec.model_json_schema()["properties"]
+    assert set(get_args(DatasetName)) == set(schema["dataset"]["discriminator"]["mapping"])
+    assert set(get_args(ModelName)) == set(schema["model"]["discriminator"]["mapping"])
+
+
+def test_which_fields_hold_text() -> None:
+    paths = [f"{part}.{field}" for part in ("dataset", "model", "loss", "optimizer") for field in FIELDS_OF[part]]
+    text = {path for path in [*paths, *Spec.model_fields, "nothing", "seed.x", "dataset.x", ""] if holds_text(path)}
+    assert text == {
+        *("name", "importance_weight", "precision", "loss.name", "loss.normalization", "model.name"),
+        *("dataset.name", "dataset.base_class", "dataset.other_class", "dataset.folder"),
+    }
+
+
+FIELDS_OF = {
+    "dataset": ["name", "base_class", "other_class", "folder", "seed", "train_per_class", "eval_limit"],
+    "model": ["name", "width", "dropout", "batch_norm", "hidden"],
+    "loss": ["name", "normalization"],
+    "optimizer": ["lr", "weight_decay", "momentum"],
+}

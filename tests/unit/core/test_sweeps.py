@@ -58,10 +58,14 @@ def test_an_axis_inside_of_a_model_that_is_not_said_is_of_the_default_model() ->
     assert {spec.loss.normalization for spec in specs} == {"batch_size"}
 
 
-def test_members_are_named_by_where_they_stand_unless_the_base_names_them() -> None:
+def test_members_are_named_by_where_they_stand() -> None:
     axes = {"importance_weight": ["16:1"], "optimizer.weight_decay": [0.5], "seed": [3]}
     assert [spec.name for spec in sweep(name="mine", base=BASE, axes=axes)] == ["mine 16:1, weight_decay 0.5, seed 3"]
-    assert [spec.name for spec in sweep(base={**BASE, "name": "x"}, axes=axes)] == ["x"]
+    assert [spec.name for spec in sweep(base={**BASE, "name": "x"}, axes=axes)] == ["x 16:1, weight_decay 0.5, seed 3"]
+    assert [spec.name for spec in sweep(base={**BASE, "name": "x" * 200}, axes={"seed": [1, 2]})] == [
+        f"{'x' * 193} seed {seed}" for seed in (1, 2)
+    ]
+    assert [spec.name for spec in sweep(base=BASE, axes={"name": ["a"], "seed": [1]})] == ["a"]
 
 
 @given(valid_specs(), st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5, unique=True))

@@ -1,0 +1,106 @@
+"""What `ballast sweep` sends, put together from a preset or a file and from what was typed beside it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import typer
+
+from core.faults import read_json
+from core.presets import PresetName
+from core.spec import holds_text
+
+PRESETS: tuple[str, ...] = get_args(PresetName)
+
+Json = dict[str, Any]
+
+_MOST_KEYS = 20  # of a path; none of a spec has more than two
+
+
+def sweep_request(source: str, changes: Sequence[str], axes: Json, as_drawn: bool, name: str) -> Json:
+    """Raises BadParameter, UnreadableSpec."""
+    request = _source(source)
+    if axes:
+        request["axes"] = {**_object(request, "axes"), **axes}
+    for path, value in map(_split, changes):
+        _refuse_what_varies(path, _object(request, "axes"))
+        request["base"] = _with(_object(request, "base"), path.split("."), _value(path, value))
+    return request | ({"as_drawn": True} if as_drawn else {}) | ({"name": name} if name else {})
+
+
+def sweep_axes(given: Sequence[str], seeds: int | None) -> Json:
+    """Of `--axis` and `--seeds`. Raises BadParameter."""
+    pairs = [(path, _values(path, text)) for path, text in map(_split, given)]
+    if seeds is not None:
+        pairs.append(("seed", list(range(seeds))))
+    axes = dict(pairs)
+    if len(axes) < len(pairs):
+        raise typer.BadParameter("an axis is given twice: put all its values into one --axis or --seeds")
+    return axes
+
+
+def _refuse_what_varies(path: str, axes: Json) -> None:
+    for axis in axes:
+        if f"{path}.".startswith(f"{axis}.") or f"{axis}.".startswith(f"{path}."):
+            raise typer.BadParameter(f"{axis} varies: leave it to --axis, and --set what all members share")
+
+
+def _source(source: str) -> Json:
+    if source in PRESETS:
+        return {"preset": source}
+    if source != "-" and not _exists(Path(source)):
+        raise typer.BadParameter(f"{source[:100]} is neither a file nor a preset (there are {', '.join(PRESETS)})")
+    found = read_json(Path(source))
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{source} holds no JSON object: a spec, or a sweep with base and axes")
+    return {"base": found} if "dataset" in found else found  # a whole spec is the base of a sweep
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # a name that no file can have: the content of one, by mistake
+        return False
+
+
+def _object(request: Json, key: str) -> Json:
+    found = request.get(key) or {}
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{key} of the sweep is no JSON object")
+    return found
+
+
+def _split(text: str) -> tuple[str, str]:
+    path, equals, value = text.partition("=")
+    if not path or not equals or path.count(".") >= _MOST_KEYS:
+        raise typer.BadParameter(f"{text[:100]!r} is not PATH=VALUE, such as optimizer.lr=0.05")
+    return path, value
+
+
+def _with(value: Any, keys: list[str], leaf: Any) -> Json:
+    """`value` with `leaf` at `keys`."""
+    here = dict(value) if isinstance(value, dict) else {}
+    here[keys[0]] = _with(here.get(keys[0]), keys[1:], leaf) if len(keys) > 1 else leaf
+    return here
+
+
+def _values(path: str, text: str) -> list[Any]:
+    """A JSON list, or values between commas."""
+    values = _json(f"[{text}]")
+    if not isinstance(values, list) or (holds_text(path) and "[" not in text):
+        return [_value(path, each) for each in text.split(",")]
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
+
+
+def _value(path: str, text: str) -> Any:
+    """JSON, or else text: 16:1 needs no quotes. Of a field that holds text, 3 is text too."""
+    value = _json(text)
+    return text if holds_text(path) and not isinstance(value, str) else value
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
