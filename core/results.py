@@ -5,6 +5,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from core.spec import Spec
+
 LOSS_POINT_EVERY = 100  # iterations, counted through epochs
 
 
@@ -50,12 +52,13 @@ class EpochResult(NamedTuple):
             and self.finite_out_of_domain == self.n_out_of_domain
         )
 
-    def divergence(self) -> str:
+    def divergence(self, spec: Spec) -> str:
         """What became of a row that diverged, in a sentence."""
         what = "logits are no longer finite"
         if not math.isfinite(self.train_loss):
             what = f"the training loss became {self.train_loss}"
-        return f"{what} in epoch {self.epoch}: try a smaller lr, or normalization weight_sum"
+        other = "" if spec.loss.normalization == "weight_sum" else ", or normalization weight_sum"
+        return f"{what} in epoch {self.epoch}: try a smaller lr than {spec.optimizer.lr:g}{other}"
 
     def same_as(self, other: "EpochResult") -> bool:
         """Bit for bit, but for the seconds; of what was counted, not of what was kept beside it. NaN equals NaN."""

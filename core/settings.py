@@ -17,6 +17,8 @@ from core.faults import Fault, faults_of
 PREFIX = "BALLAST_"
 SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file that `<name>_FILE` names
 
+_UNSAID = ("database_url", "broker_url", "url", "host")  # a URL may hold a password; the sentence about hosts says it
+
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
 )
@@ -142,7 +144,8 @@ def load_settings(**overrides: Any) -> Settings:
     except RuntimeError as error:  # a home of nobody's, such as ~nobody-of-this-name
         raise SettingsError(f"{PREFIX}HOME or {PREFIX}DATA_DIR: {error}") from None
     except ValidationError as error:
-        faults = faults_of(error, None, Settings.model_json_schema())
+        sent = {name: os.environ.get(PREFIX + name.upper()) for name in Settings.model_fields if name not in _UNSAID}
+        faults = faults_of(error, sent, Settings.model_json_schema())
         raise SettingsError("; ".join(map(_sentence, faults))) from None
 
 

@@ -273,7 +273,7 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
                 specs[digest] = _named(spec, name, member)
                 members[digest] = member
             elif not once:
-                found = [sent.twice(member, members[digest])]
+                found = [sent.twice(member, members[digest], specs[digest].name)]
         faults |= dict.fromkeys(found)
         faulty += bool(found)  # what is wrong with all of them is found in each
         if max(faulty, len(faults)) >= MAX_FAULTS:
@@ -314,11 +314,11 @@ class _Sent:
             found.append(replace(fault, pointer=self._pointer(pointed(fault.pointer), member)))
         return found
 
-    def twice(self, member: _Member, former: _Member) -> Fault:
+    def twice(self, member: _Member, former: _Member, name: str) -> Fault:
         detail = "makes a member that there is already"
         moved = [path for path, index in member.indices.items() if former.indices.get(path) != index]
         if member.grid is not former.grid or not moved:
-            return Fault("/preset", detail, None, "each spec once")
+            return Fault("/preset", detail, name, "each spec once")
         path, index = moved[-1], member.indices[moved[-1]]
         return Fault(self._on_axis(path, index, member), detail, shown(member.grid.axes[path][index]), "each spec once")
 

@@ -18,6 +18,7 @@ from core.settings import Settings
 
 log = structlog.get_logger()
 
+DEVICE_UNUSABLE = 78  # an exit status of a worker process
 RESTART_AFTER = (0.5, 1, 2, 4, 8, 15, 30)  # seconds, by how often it died in a row
 STEADY_SECONDS = 60  # alive for so long: the row is forgotten
 
@@ -29,6 +30,7 @@ class Slot:
         self._command = [sys.executable, "-P", "-m", "worker.process", "--device", device, "--slot", str(index)]
         self._environment = settings.child_environment()
         self._deaths = 0
+        self.gave_up = False
         self.start()
 
     def start(self) -> None:
@@ -43,11 +45,13 @@ class Slot:
         )
 
     def tend(self) -> bool:
-        """Restart what died, when its time has come. False once it has ended in order: it was told to."""
+        """Restart what died, when its time has come. False once it has ended in order: it was told to, or could not use
+        its device from the start. (A device that was lost may come back.)"""
         status = self._process.poll()
         if status is None:
             return True
-        if status == 0:
+        self.gave_up = status == DEVICE_UNUSABLE and self._deaths == 0
+        if status == 0 or self.gave_up:
             return False
         now = time.monotonic()
         if self._restart_at is None:
@@ -75,17 +79,20 @@ class Launcher:
         self._asked = 0
         self._orphaned = False
 
-    def run(self, on_leash: bool) -> None:
-        """Serve until SIGTERM, SIGINT or, on a leash, the end of standard input. A second signal ends everything."""
+    def run(self, on_leash: bool) -> bool:
+        """Serve until SIGTERM, SIGINT or, on a leash, the end of standard input. A second signal ends everything. False
+        where no device could be used."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ask())
         if on_leash:
             threading.Thread(target=self._leash, daemon=True).start()
-        slots = [Slot(self._settings, device, index) for index, device in enumerate(self._devices)]
+        all_slots = [Slot(self._settings, device, index) for index, device in enumerate(self._devices)]
+        slots = all_slots
         while slots and not self._asked and not self._orphaned:
             slots = [slot for slot in slots if slot.tend()]
             time.sleep(0.1)
         self._drain(slots)
+        return not all(slot.gave_up for slot in all_slots)
 
     def _drain(self, slots: list[Slot]) -> None:
         deadline = time.monotonic() + self._settings.grace_seconds + 0.5

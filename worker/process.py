@@ -17,9 +17,11 @@ from core.errors import BallastError
 from core.settings import Settings, load_settings
 from core.store import workers
 from core.store.session import Store
+from core.training import DeviceUnusable, devices
 from worker.app import make_app
 from worker.drain import Drain
 from worker.heartbeat import Heartbeat
+from worker.launch import DEVICE_UNUSABLE
 from worker.leave import Leave
 from worker.reconciler import Reconciler
 from worker.runner import Runner
@@ -37,13 +39,11 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # root in a container is common, and no pickle is read
     try:
-        torch.zeros(1, device=arguments.device)
-    except (RuntimeError, AssertionError) as error:  # before it claims what it cannot run
-        sys.exit(f"ballast: the device {arguments.device} cannot be used: {str(error).partition(chr(10))[0]}")
-    try:
+        devices.require(arguments.device)  # before it claims what it cannot run
         work(settings, arguments.device, arguments.slot)
-    except BallastError as error:  # the launcher tries again
-        sys.exit(f"ballast: {error}")
+    except BallastError as error:
+        print(f"ballast: {error}", file=sys.stderr)
+        sys.exit(DEVICE_UNUSABLE if isinstance(error, DeviceUnusable) else 1)  # of others, the launcher tries again
 
 
 def work(settings: Settings, device: str, slot: int) -> None:

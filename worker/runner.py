@@ -72,7 +72,7 @@ class Runner:
         if last is None:
             return self._write(lambda tx: claims.release(tx, claim))
         if last.diverged:
-            return self._fail(claim, last, ErrorKind.DIVERGED, last.divergence())
+            return self._fail(claim, last, ErrorKind.DIVERGED, last.divergence(claim.spec))
         epoch_seconds = pace.after(last)
         self._write(lambda tx: claims.finish(tx, claim, last, State.SUCCEEDED, epoch_seconds=epoch_seconds))
         return State.SUCCEEDED

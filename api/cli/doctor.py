@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from importlib import metadata
+from pathlib import Path
 from threading import Thread
 from typing import Literal, NamedTuple
 
@@ -130,7 +131,9 @@ def _home(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings) -> Iterator[Finding]:
     url = _shown(settings.database_url)
     if settings.embedded_database and not settings.sqlite_file.exists():  # to open it would be to make it
-        yield _schema(url, Standing.EMPTY, None)
+        folder = settings.sqlite_file.parent
+        there = folder.is_dir() or folder == settings.home  # which `ballast up` makes
+        yield _schema(url, Standing.EMPTY, None) if there else _bad("database", f"there is no folder {folder}")
         return
     try:
         with closing(Store(settings.database_url)) as store:
@@ -168,10 +171,10 @@ def _database_seconds(store: Store) -> float:
 
 def _clock(name: str, seconds: float) -> Finding:
     apart = seconds - time.time()
-    found = f"{abs(apart):.1f} s {'ahead of' if apart > 0 else 'behind'} this host's"
-    if abs(apart) > _CLOCKS_APART:
-        return Finding(name, "warning", found, "let both hosts keep time by NTP: times in lists are the database's")
-    return Finding(name, "ok", found)
+    if abs(apart) <= _CLOCKS_APART:
+        return Finding(name, "ok", f"within {_CLOCKS_APART:g} s of this host's")
+    found = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this host's"
+    return Finding(name, "warning", found, "let both hosts keep time by NTP: times in lists are the database's")
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:
@@ -199,9 +202,13 @@ def _data(settings: Settings) -> Iterator[Finding]:
     except OSError as error:
         yield _bad("data", f"cannot read {folder} ({error.strerror})")
         return
-    data_sets = [name for entry, name in _DATA_SETS.items() if entry in there]
+    data_sets = [name for entry, name in _DATA_SETS.items() if entry in there and _holds_files(folder / entry)]
     folders = sorted(f"folders/{each.parent.name}" for each in folder.glob("folders/*/train"))
     yield Finding("data", "ok", f"{folder} seems to hold {', '.join(data_sets + folders) or 'nothing'}")
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(entry.is_file() for entry in folder.rglob("*"))
 
 
 def _devices(settings: Settings) -> Iterator[Finding]:

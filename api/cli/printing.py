@@ -58,6 +58,10 @@ def counted(n: int, what: str = "experiment") -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
+def in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+
+
 def duration(seconds: float | None) -> str:
     return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
 

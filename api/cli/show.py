@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from api.cli.printing import AsJson, duration, note, on_terminal, print_json, print_table, sparkline
+from api.cli.printing import AsJson, duration, in_words, note, on_terminal, print_json, print_table, sparkline
 from api.client import Client
 from core.faults import UnreadableSpec, read_json
 from core.settings import load_settings
@@ -59,7 +59,8 @@ def submit(
         print_json(experiment)
     else:
         print(
-            f"experiment {experiment['id']} is {experiment['state']}: follow it with `ballast curve {experiment['id']}`"
+            f"experiment {experiment['id']} is {experiment['state']}: `ballast wait {experiment['id']}` waits for it, "
+            f"`ballast curve {experiment['id']}` shows how far it is"
         )
 
 
@@ -87,23 +88,28 @@ def list_experiments(
     if sweeps and any(value is not None for value in filters.values()):
         raise typer.BadParameter("--sweeps takes no filter of experiments")
     with connected() as client:
-        found = list(client.sweeps(limit) if sweeps else client.experiments(limit, **filters))
+        found = list(client.sweeps(limit + 1) if sweeps else client.experiments(limit + 1, **filters))
+    more = len(found) > limit
+    found = found[:limit]
     if as_json:
         print_json(found)
     elif sweeps:
         print_sweeps(found)
     else:
         print_experiments(found)
+    if more:
+        note(f"these are the newest {limit}: there are more, and --limit shows them")
 
 
 def print_experiments(found: list[dict[str, Any]]) -> None:
     print_table(
-        ("id", "state", "weight", "data set", "model", "epochs", "name"),
+        ("id", "state", "weight", "seed", "data set", "model", "epochs", "name"),
         (
             (
                 each["id"],
                 each["state"],
                 each["spec"]["importance_weight"],
+                each["spec"]["seed"],
                 each["spec"]["dataset"]["name"],
                 each["spec"]["model"]["name"],
                 f"{each['epochs_done']}/{each['epochs_total']}",
@@ -116,13 +122,12 @@ def print_experiments(found: list[dict[str, Any]]) -> None:
 
 def print_sweeps(found: list[dict[str, Any]]) -> None:
     print_table(
-        ("id", "name", "experiments", *State, "epochs", "time left"),
+        ("id", "name", "experiments", "epochs", "time left"),
         (
             (
                 each["id"],
                 each["name"] or each["preset"] or "",
-                sum(each["counts"].values()),
-                *each["counts"].values(),
+                in_words(each["counts"]),
                 f"{each['epochs_done']}/{each['epochs_total']}",
                 duration(each["eta_seconds"]),
             )
@@ -147,6 +152,9 @@ def _show_sweep(sweep: dict[str, Any], as_json: bool) -> None:
         print_json(sweep)
         return
     print_sweeps([sweep])
+    reason = next((each["waiting_because"] for each in sweep["members"]["items"] if each["waiting_because"]), None)
+    if reason and not sweep["counts"][State.RUNNING]:
+        note(f"waiting: {reason}")
     print()
     members = sweep["members"]["items"]
     print_experiments(members)

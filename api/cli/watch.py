@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.patience import again_and_again
-from api.cli.printing import STATE_STYLES, AsJson, duration, note, on_terminal, sparkline
+from api.cli.printing import STATE_STYLES, AsJson, duration, in_words, note, on_terminal, sparkline
 from api.cli.show import connected
-from api.cli.wishes import has_ended, in_words, refuse_failures
+from api.cli.wishes import Reasons, has_ended, refuse_failures, why_it_waits
 from api.client import Client, Refused, Unreachable
 from core.analysis.groups import differences
 from core.states import State
@@ -26,6 +26,8 @@ Json = dict[str, Any]
 _LOOK_EVERY = 1.0  # seconds
 _AROUND_THE_TABLE = 4  # lines of the terminal: head, columns, what is hidden, the cursor
 _BESIDE_THE_SPARKLINE = 70  # columns of the terminal
+_WITH_TIME_LEFT, _WITH_SPARKLINE = 66, 80  # as soon as there is room for it
+_COLUMNS = ("id", "weight", "seed", "state", "epochs", "base in", "base out", "time left", "base in-domain")
 
 
 @app.command(epilog="Example: ballast watch 12")
@@ -63,8 +65,10 @@ def _looks(client: Client, sweep_id: int) -> Iterator[tuple[Json, list[Json]]]:
 def _lines(client: Client, sweep_id: int, as_json: bool) -> Json:
     seen: dict[int, Any] = {}
     last: Json = {}
+    reasons = Reasons()
     for sweep, members in _looks(client, sweep_id):
         last = sweep
+        reasons.say(why_it_waits(sweep, members))
         for member in members:
             now = member["revision"] if as_json else _state(member)
             if seen.get(member["id"]) != now:
@@ -91,7 +95,8 @@ def _live(client: Client, sweep_id: int) -> Json:
             shown = _most_wanted(members, max(1, console.height - _AROUND_THE_TABLE))
             for member in shown:
                 curves.setdefault(member["id"], _Curve()).go_on(client, member)
-            live.update(_picture(sweep, shown, curves, len(members) - len(shown), console.width), refresh=True)
+            reason = why_it_waits(sweep, members)
+            live.update(_picture(sweep, reason, shown, curves, len(members) - len(shown), console.width), refresh=True)
     return sweep
 
 
@@ -124,19 +129,23 @@ class _Curve:
             self._revision = member["revision"]
 
 
-def _picture(sweep: Json, shown: list[Json], curves: dict[int, _Curve], hidden: int, width: int) -> Group:
+def _picture(
+    sweep: Json, reason: str | None, shown: list[Json], curves: dict[int, _Curve], hidden: int, width: int
+) -> Group:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("id", "weight", "seed", "state", "epochs", "base in", "base out", "time left", "base in-domain"):
+    columns = _COLUMNS[: 7 + (width >= _WITH_TIME_LEFT) + (width >= _WITH_SPARKLINE)]
+    for column in columns:
         table.add_column(column, no_wrap=True)
     what_differs = differences([member["spec"] for member in shown])
     if any(what_differs):
         table.add_column("what differs", no_wrap=True, overflow="ellipsis")
     room = max(8, min(24, width - _BESIDE_THE_SPARKLINE))
     for member, what in zip(shown, what_differs, strict=True):
-        row = _row(member, curves[member["id"]], room)
+        row = _row(member, curves[member["id"]], room)[: len(columns)]
         table.add_row(*row, *([Text(what)] if any(what_differs) else []))
-    name = sweep["name"] or sweep["preset"] or ""
-    head = f"sweep {sweep['id']} {name}: {in_words(sweep['counts'])}; time left {duration(sweep['eta_seconds'])}"
+    name = " ".join(filter(None, ["sweep", str(sweep["id"]), sweep["name"] or sweep["preset"]]))
+    left = f"time left {duration(sweep['eta_seconds'])}"
+    head = f"{name}: {in_words(sweep['counts'])}; {reason or left}"
     more = [Text(f"and {hidden} more", style="dim")] if hidden else []
     return Group(Text(head, style="bold", no_wrap=True, overflow="ellipsis"), table, *more)
 

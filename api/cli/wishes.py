@@ -1,13 +1,15 @@
 """Commands that wish something for an experiment or for a whole sweep, or wait for its end."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import typer
 
 from api.cli.patience import again_and_again
-from api.cli.printing import AsJson, print_json
+from api.cli.printing import AsJson, in_words, note, print_json
 from api.cli.show import AnId, SweepOption, connected, one_of
+from api.client import Client
 from core.errors import BallastError
 from core.states import ENDED, Ask, State
 
@@ -16,6 +18,10 @@ app = typer.Typer()
 Json = dict[str, Any]
 
 _LOOK_EVERY = 2.0  # seconds
+
+
+class NotDeleted(BallastError):
+    """Members that have not ended are left."""
 
 
 class NotSucceeded(BallastError):
@@ -53,17 +59,15 @@ def delete(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) 
     with connected() as client:
         if sweep is None:
             client.delete(number)
-            left = None
+            left: Json = {"id": number, "deleted": True}
         else:
             left = client.delete_sweep(number)
     if as_json:
         print_json(left)
-    elif left is None:
-        print(f"experiment {number} is deleted")
-    elif any(left["counts"].values()):
-        print(f"sweep {number} still has {in_words(left['counts'])}: cancel them to delete them too")
-    else:
-        print(f"sweep {number} is deleted")
+    if any(left.get("counts", {}).values()):
+        raise NotDeleted(f"sweep {number} still has {in_words(left['counts'])}: cancel them to delete them too")
+    if not as_json:
+        print(f"{'experiment' if sweep is None else 'sweep'} {number} is deleted")
 
 
 @app.command(epilog="Example: ballast wait 417")
@@ -71,10 +75,7 @@ def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) ->
     """Wait until an experiment, or every member of a sweep, has ended; exit code 4 if one did not succeed."""
     number = one_of(id, sweep)
     with connected() as client:
-        if sweep is None:
-            found = _until(lambda experiment: experiment["state"] in ENDED, lambda: client.experiment(number))
-        else:
-            found = _until(has_ended, lambda: client.sweep(number))
+        found = _experiment_at_its_end(client, number) if sweep is None else _sweep_at_its_end(client, number)
     if as_json:
         print_json(found)
     if sweep is None and found["state"] != State.SUCCEEDED:
@@ -96,30 +97,77 @@ def refuse_failures(sweep: Json) -> None:
         )
 
 
-def in_words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-
-
 def has_ended(sweep: Json) -> bool:
     return not any(n for state, n in sweep["counts"].items() if state not in ENDED)
 
 
-def _until(ended: Callable[[Json], bool], look: Callable[[], Json]) -> Json:
-    return next(found for found in again_and_again(look, _LOOK_EVERY) if ended(found))
+def why_it_waits(sweep: Json, members: Iterable[Json]) -> str | None:
+    """Of a sweep none of whose members is running."""
+    if sweep["counts"][State.RUNNING]:
+        return None
+    return next((member["waiting_because"] for member in members if member["waiting_because"]), None)
+
+
+class Reasons:
+    """Why nothing happens, where it does not for two looks: said once each, and of places in the queue one."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+        self._last = ""
+
+    def say(self, reason: str | None) -> None:
+        kind = re.sub(r"\d+", "", reason or "")
+        if reason and kind == self._last and kind not in self._said:
+            note(f"waiting: {reason}")
+            self._said.add(kind)
+        self._last = kind
+
+
+def _experiment_at_its_end(client: Client, number: int) -> Json:
+    reasons = Reasons()
+    for found in again_and_again(lambda: client.experiment(number), _LOOK_EVERY):
+        if found["state"] in ENDED:
+            break
+        reasons.say(found["waiting_because"])
+    return found
+
+
+def _sweep_at_its_end(client: Client, number: int) -> Json:
+    def look() -> tuple[Json, str | None]:
+        sweep = client.sweep(number)
+        return sweep, why_it_waits(sweep, client.members(number))
+
+    reasons = Reasons()
+    for found, reason in again_and_again(look, _LOOK_EVERY):
+        if has_ended(found):
+            break
+        reasons.say(reason)
+    return found
 
 
 def _ask(what: Ask, id: int | None, sweep: int | None, as_json: bool) -> None:  # noqa: A002
     number = one_of(id, sweep)
     with connected() as client:
+        before = {} if sweep is None else client.sweep(number)["counts"]
         found = client.ask(number, what) if sweep is None else client.ask_sweep(number, what)
     if as_json:
         print_json(found)
-    elif sweep is not None:
-        print(f"sweep {number} has {in_words(found['counts'])}")
-    elif found["requested"]:
-        print(f"experiment {number} is {found['state']} and will be {_DONE[found['requested']]} within seconds")
+    elif sweep is None:
+        _say_of_experiment(found)
     else:
-        print(f"experiment {number} is {found['state']}")
+        _say_of_sweep(found, what, before)
+
+
+def _say_of_experiment(found: Json) -> None:
+    later = f" and will be {_DONE[found['requested']]} within seconds" if found["requested"] else ""
+    print(f"experiment {found['id']} is {found['state']}{later}")
+
+
+def _say_of_sweep(found: Json, what: Ask, before: dict[str, int]) -> None:
+    counts, running = found["counts"], found["counts"][State.RUNNING]
+    nothing = f"there is nothing to {what}: " if counts == before and not running else ""
+    later = f"; what is running will be {_DONE[what]} within seconds" if running and what in _DONE else ""
+    print(f"{nothing}sweep {found['id']} has {in_words(counts)}{later}")
 
 
 _DONE = {"cancel": "cancelled", "pause": "paused"}

@@ -10,7 +10,7 @@ And again from the weights that were kept: predict(model_with(spec, data.channel
 
 from core.training.datasets import Data, load
 from core.training.engine import Member, train
-from core.training.errors import BadData, TrainingError
+from core.training.errors import BadData, DeviceUnusable, TrainingError
 from core.training.evaluation import Tested, predict
 from core.training.provenance import provenance
 from core.training.weights import model_with
@@ -18,6 +18,7 @@ from core.training.weights import model_with
 __all__ = [
     "BadData",
     "Data",
+    "DeviceUnusable",
     "Member",
     "Tested",
     "TrainingError",

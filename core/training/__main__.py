@@ -6,43 +6,37 @@ python -P -m core.training SPEC.json --data-dir DIR --locks-dir DIR [--json]
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
-from core.errors import BallastError
 from core.faults import UnreadableSpec, faults_of, read_json
 from core.results import CurveHead, EpochResult, curve
 from core.spec import Spec
 from core.states import State
-from core.training import Member, load, train
-
-DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 4, 130  # exit codes, CONTRACT §3
+from core.training import Member, devices, load, train
+from core.training.ending import DONE, EXPERIMENT_FAILED, complain, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code. Progress goes to stderr, and with --json the curve to stdout."""
-    options = _options(arguments)
+    """The exit code. Prints an epoch a line; with --json these to standard error, and the curve at the end."""
+    return exit_code(partial(_run, _options(arguments)), failed=EXPERIMENT_FAILED)
+
+
+def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
-    try:
-        spec = _read_spec(options.spec)
-        for sentence in spec.warnings():
-            print(f"warning: {sentence}", file=sys.stderr)
-        rows = _train(spec, options)
-    except UnreadableSpec as error:
-        print(error, file=sys.stderr)
-        return USAGE
-    except BallastError as error:
-        print(error, file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    spec = _read_spec(options.spec)
+    devices.require(options.device)
+    for sentence in spec.warnings():
+        print(f"warning: {sentence}", file=sys.stderr)
+    rows = _train(spec, options)
     if options.json:
         print(json.dumps(_curve(spec, rows), allow_nan=False))
     if rows[-1].diverged:
-        print(rows[-1].divergence(), file=sys.stderr)
-        return FAILED
+        complain(rows[-1].divergence(spec))
+        return EXPERIMENT_FAILED
     return DONE
 
 
@@ -62,7 +56,7 @@ def _read_spec(path: Path) -> Spec:
     try:
         return Spec.model_validate(sent)
     except ValidationError as error:
-        raise UnreadableSpec("\n".join(map(str, faults_of(error, sent)))) from error
+        raise UnreadableSpec("; ".join(map(str, faults_of(error, sent)))) from error
 
 
 def _train(spec: Spec, options: argparse.Namespace) -> list[EpochResult]:
@@ -70,7 +64,7 @@ def _train(spec: Spec, options: argparse.Namespace) -> list[EpochResult]:
     rows = []
     for _, row in train([Member(spec)], data, options.device):
         rows.append(row)
-        print(_progress(spec, row), file=sys.stderr, flush=True)
+        print(_progress(spec, row), file=sys.stderr if options.json else sys.stdout, flush=True)
     return rows
 
 

@@ -5,21 +5,22 @@ python -P -m core.training.data {fetch,check} NAME --data-dir DIR --locks-dir DI
 
 import argparse
 import json
-import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
-from core.errors import BallastError
+from core.spec import FolderName
 from core.training import folders, vision
+from core.training.ending import DONE, FAILED, USAGE, complain, exit_code
 from core.training.errors import BadData
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes, CONTRACT §3
-
-_FOLDER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)  # as in a spec: it stays inside of the data directory
 _KNOWN = ("digits", *vision.CLASSES)
+
+_NAMES = "at most 100 letters, digits, dots, dashes and underscores, no leading dot"
 
 Counts = dict[str, dict[str, int]]  # training and test set: images by class
 Report = dict[str, Any]
@@ -28,13 +29,7 @@ Report = dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """The exit code."""
     options = _options(arguments)
-    try:
-        return _fetch(options) if options.what == "fetch" else _check(options)
-    except BallastError as error:
-        print(error, file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return exit_code(partial(_fetch if options.what == "fetch" else _check, options), failed=FAILED)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -50,7 +45,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _fetch(options: argparse.Namespace) -> int:
     """Raises BadData where it can be neither read nor downloaded."""
     if options.name not in _KNOWN:
-        print(f"{options.name!r} is no data set that can be fetched: there are {', '.join(_KNOWN)}", file=sys.stderr)
+        complain(f"{options.name!r} is no data set that can be fetched: there are {', '.join(_KNOWN)}")
         return USAGE
     if options.name != "digits":  # which scikit-learn brings along
         vision.read(options.name, options.data_dir, options.locks_dir)
@@ -58,11 +53,8 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    if not _FOLDER.fullmatch(options.name):
-        print(
-            f"{options.name!r} is no name of a folder: letters, digits, dot, dash and underscore, no leading dot",
-            file=sys.stderr,
-        )
+    if not _is_name(options.name):
+        complain(f"{options.name!r} is no name of a folder: {_NAMES}")
         return USAGE
     return _told(_report(options), options.json)
 
@@ -101,6 +93,9 @@ def _folder(name: str, data_dir: Path) -> Report:
     problems = train.problems + test.problems
     if not train.problems and len(train.classes) < 2:
         problems.append(f"{root / 'train'} needs at least two classes: a folder for each")
+    for each in dict.fromkeys([*train.classes, *test.classes]):
+        if not _is_name(each):
+            problems.append(f"no spec can name the class {each!r}: rename its folders ({_NAMES})")
     without_test = [each for each in train.classes if each not in test.classes]
     if without_test and not test.problems:
         problems.append(f"{', '.join(without_test)}: no such class in {root / 'test'}, so it cannot be a trained class")
@@ -109,6 +104,15 @@ def _folder(name: str, data_dir: Path) -> Report:
         for file, reason in train.unreadable + test.unreadable
     ]
     return _answer(name, {"train": train.classes, "test": test.classes}, unreadable, problems)
+
+
+def _is_name(name: str) -> bool:
+    """As in a spec: it stays inside of the data directory."""
+    try:
+        TypeAdapter(FolderName).validate_python(name)
+    except ValidationError:
+        return False
+    return True
 
 
 def _answer(
@@ -130,9 +134,9 @@ def _told(report: Report, as_json: bool) -> int:
     for name, classes in report["sets"].items():
         print(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items()))
     for each in report["unreadable"]:
-        print(f"{each['file']} cannot be read as an image ({each['reason']}): replace or remove it", file=sys.stderr)
+        complain(f"{each['file']} cannot be read as an image ({each['reason']}): replace or remove it")
     for problem in report["problems"]:
-        print(problem, file=sys.stderr)
+        complain(problem)
     if report["ok"]:
         print(f"{report['name']} is ready")
     return DONE if report["ok"] else FAILED

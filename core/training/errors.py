@@ -1,8 +1,9 @@
 """What training raises on purpose.
 
 BallastError
-└── TrainingError    the experiment cannot be trained
-    └── BadData      the data set is missing, damaged or does not fit the spec
+└── TrainingError          the experiment cannot be trained
+    ├── BadData            the data set is missing, damaged or does not fit the spec
+    └── DeviceUnusable     there is no such device, or its driver does not work
 """
 
 from core.errors import BallastError
@@ -15,3 +16,7 @@ class TrainingError(BallastError):
 class BadData(TrainingError):
     """The data set is missing, damaged or does not fit the spec. The sentence names the file or folder, the numbers and
     what to do."""
+
+
+class DeviceUnusable(TrainingError):
+    """There is no such device here, or it does not work."""

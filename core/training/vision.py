@@ -32,8 +32,7 @@ def read(name: str, data_dir: Path, locks_dir: Path) -> tuple[tuple[Tensor, Tens
 
     `data_dir` may be read-only when the files are there. The lock holds others off files that are half written."""
     kind = getattr(_datasets(), CLASSES[name])
-    locks_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks_dir / f"{name}.lock"):
+    with _locked(locks_dir, name):
         try:
             return _read(kind, data_dir)
         except Exception:  # not there, or not whole: torchvision says it in many ways
@@ -57,6 +56,9 @@ def _download(kind: Any, name: str, data_dir: Path) -> tuple[tuple[Tensor, Tenso
             kind(data_dir, download=True)
         return _read(kind, data_dir)
     except Exception as error:
+        for empty in (data_dir / CLASSES[name] / "raw", data_dir / CLASSES[name]):
+            with contextlib.suppress(OSError):
+                empty.rmdir()  # or it would look as if something were there
         raise BadData(
             f"the data set {name} could be neither read from {data_dir} nor downloaded into it ({_reason(error)}): put "
             "torchvision's files there, or delete what is damaged and try again with a network"
@@ -78,6 +80,22 @@ def _tensors(dataset: Any) -> tuple[Tensor, Tensor]:
     if len(images) != len(labels):
         raise ValueError(f"{len(images)} images but {len(labels)} labels")
     return images, labels
+
+
+@contextlib.contextmanager
+def _locked(locks_dir: Path, name: str) -> Iterator[None]:
+    lock = FileLock(locks_dir / f"{name}.lock")
+    try:
+        locks_dir.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise BadData(
+            f"cannot write to {locks_dir} ({error.strerror}): set BALLAST_HOME to a folder that you may write to"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

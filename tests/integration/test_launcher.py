@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -54,6 +56,22 @@ def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_fol
             wait_until(lambda: len(host.processes()) == 1 and host.processes()[0].is_running(), 10)
         assert host.says().count("a worker process died") == 2
         ran_once(host, host.submit())
+
+
+def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: Settings) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "worker", "--workers", "2"],
+        env=in_folder.child_environment() | {"BALLAST_DEVICE": "cuda:99"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("ballast: ")]
+    assert len(said) == 2
+    assert all("the device cuda:99 cannot be used (" in line for line in said)
+    assert "restart" not in done.stderr
 
 
 def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:

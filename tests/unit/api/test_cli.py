@@ -4,13 +4,14 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from core.store import claims
 from core.store.session import Store
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 from tests.unit.api.builders import spec
 from tests.unit.api.typed import COMMAND, Ballast, environment
 from tests.unit.store.builders import a_worker, claimed, result
@@ -25,10 +26,13 @@ def test_one_experiment_from_submission_to_its_end(ballast: Ballast, store: Stor
     file = ballast.file(json.dumps(spec(name="é 16:1")))
     said = ballast("submit", file, "--priority", "5")
     number = said.split()[1]
-    assert said == f"experiment {number} is queued: follow it with `ballast curve {number}`\n"
+    assert said == (
+        f"experiment {number} is queued: `ballast wait {number}` waits for it, "
+        f"`ballast curve {number}` shows how far it is\n"
+    )
     assert (
-        ballast("list")
-        == f"id\tstate\tweight\tdata set\tmodel\tepochs\tname\n{number}\tqueued\t16:1\tmnist\tcnn\t0/3\té 16:1\n"
+        ballast("list") == "id\tstate\tweight\tseed\tdata set\tmodel\tepochs\tname\n"
+        f"{number}\tqueued\t16:1\t0\tmnist\tcnn\t0/3\té 16:1\n"
     )
 
     claim = claimed(store, worker_id=a_worker(store, "gpu1", 7))
@@ -156,6 +160,28 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
         link.close()
     assert process.returncode == 130
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("words", [("list",), ("doctor",), ("wait", "1"), ("worker",)])
+def test_ctrl_c_at_any_moment_prints_no_traceback(tmp_path: Path, words: tuple[str, ...], seconds: float) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # never answers
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = subprocess.Popen(
+            [*COMMAND, *words],
+            cwd=tmp_path,
+            env=environment(url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # Before, Python begins, and has not read a line of ours.
+        wait_until(lambda: "pydantic_core" in Path(f"/proc/{process.pid}/maps").read_text(), 20)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert "Traceback" not in said
+    assert process.returncode == 130 or said  # it was faster, and says what it found
 
 
 def test_a_weight_that_is_seldom_meant_is_warned_of_beside_the_answer(ballast: Ballast) -> None:

@@ -157,7 +157,17 @@ class TestSweep:
         assert "mine 16:1, seed 0" in ballast("list", "--sweep", "1")
         assert "sweep 1 has 6 experiments now, 2 of them new: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
-        assert ballast("list", "--sweeps").splitlines()[1].split("\t")[:4] == ["1", "mine", "6", "6"]
+        assert ballast("list", "--sweeps").splitlines()[1].split("\t") == ["1", "mine", "6 queued", "0/18", "–"]
+
+    def test_a_list_says_that_there_is_more(self, ballast: Ballast) -> None:
+        submitted(ballast)
+        for words in (("list", "--limit", "3"), ("list", "--sweep", "1", "--limit", "3")):
+            listed = subprocess.run(
+                [*COMMAND, *words], env=environment(ballast.url), capture_output=True, text=True, check=True
+            )
+            assert len(listed.stdout.splitlines()) == 4
+            assert listed.stderr == "these are the newest 3: there are more, and --limit shows them\n"
+        assert len(ballast.json("list", "--limit", "4")) == 4
 
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -209,8 +219,16 @@ class TestWishes:
         assert "3 queued" in ballast("resume", "--sweep", sweep)
         assert ballast.json("cancel", "--sweep", sweep)["counts"]["cancelled"] == 3
         assert "3 queued" in ballast("retry", "--sweep", sweep)
-        assert ballast("delete", "--sweep", sweep) == "sweep 1 still has 3 queued: cancel them to delete them too\n"
+        assert "sweep 1 still has 3 queued: cancel them" in ballast("delete", "--sweep", sweep, status=1)
+        claim = claimed(store)
+        assert ballast("pause", "--sweep", sweep) == (
+            "sweep 1 has 1 running, 2 paused; what is running will be paused within seconds\n"
+        )
+        assert ballast("resume", "--sweep", sweep) == "sweep 1 has 2 queued, 1 running\n"
         ballast("cancel", "--sweep", sweep)
+        with store.writing() as tx:
+            claims.release(tx, claim)
+        assert ballast("cancel", "--sweep", sweep) == "there is nothing to cancel: sweep 1 has 3 cancelled\n"
         assert ballast("delete", "--sweep", sweep) == "sweep 1 is deleted\n"
         assert ballast.json("list") == ballast.json("list", "--sweeps") == []
 
@@ -223,7 +241,9 @@ class TestWishes:
         assert ballast("resume", "1") == "experiment 1 is running\n"
         assert "experiment 1 is running: only one that has ended can be deleted" in ballast("delete", "1", status=1)
         ballast("cancel", "2")
-        assert ballast("delete", "2") == "experiment 2 is deleted\n"
+        assert ballast.json("delete", "2") == {"id": 2, "deleted": True}
+        ballast("cancel", "3")
+        assert ballast("delete", "3") == "experiment 3 is deleted\n"
         assert "there is no experiment 2" in ballast("show", "2", status=1)
 
     @pytest.mark.parametrize("command", ["cancel", "pause", "resume", "retry", "delete", "wait", "show"])

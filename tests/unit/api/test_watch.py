@@ -202,9 +202,10 @@ def test_a_service_that_is_away_for_a_while_ends_nothing(
     with serving(store, doorbell, port):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert err.startswith(f"no Ballast service answers at {url}")
+    assert err.startswith("waiting: no worker is alive: start one with `ballast worker`\n")
+    assert f"\nno Ballast service answers at {url}" in err
     assert err.endswith("; trying again for a minute\n")
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2
     found = [json.loads(line) for line in out.splitlines()] if words[0] == "watch" else [json.loads(out)]
     assert found[-1].get("state", "succeeded") == "succeeded"
     assert found[-1]["epochs_done"] == 3

@@ -11,7 +11,7 @@ import pytest
 
 from api.cli.main import main
 
-COMMAND = [sys.executable, "-P", "-c", "from api.cli.main import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from api.cli import ballast; ballast()"]
 
 
 def environment(url: str) -> dict[str, str]:

@@ -123,20 +123,20 @@ def test_a_secret_that_cannot_be_read_is_not_taken_for_none(
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("PORT", "abc", "BALLAST_PORT is not an integer (allowed: an integer from 1 to 65535)"),
-        ("PORT", "65536", "BALLAST_PORT is out of range (allowed: an integer from 1 to 65535)"),
-        ("PORT", "80.5", "BALLAST_PORT is not an integer (allowed: an integer from 1 to 65535)"),
-        ("THREADS", "0", "BALLAST_THREADS is out of range (allowed: an integer from 1 to 256)"),
-        ("LOG", "xml", "BALLAST_LOG is not one of the choices (allowed: console, json)"),
+        ("PORT", "abc", 'BALLAST_PORT is not an integer: "abc" (allowed: an integer from 1 to 65535)'),
+        ("PORT", "65536", 'BALLAST_PORT is out of range: "65536" (allowed: an integer from 1 to 65535)'),
+        ("PORT", "80.5", 'BALLAST_PORT is not an integer: "80.5" (allowed: an integer from 1 to 65535)'),
+        ("THREADS", "0", 'BALLAST_THREADS is out of range: "0" (allowed: an integer from 1 to 256)'),
+        ("LOG", "xml", 'BALLAST_LOG is not one of the choices: "xml" (allowed: console, json)'),
         (
             "DEVICE",
             "tpu",
-            r"BALLAST_DEVICE does not match the pattern (allowed: text that matches ^(auto|cpu|cuda:\d+)$)",
+            r'BALLAST_DEVICE does not match the pattern: "tpu" (allowed: text that matches ^(auto|cpu|cuda:\d+)$)',
         ),
         (
             "LEASE_SECONDS",
             "0",
-            "BALLAST_LEASE_SECONDS is out of range (allowed: a number above 0 and at most 86400)",
+            'BALLAST_LEASE_SECONDS is out of range: "0" (allowed: a number above 0 and at most 86400)',
         ),
         (
             "HOST",

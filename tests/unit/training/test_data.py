@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from core.training import vision
 from core.training.data import main
 from tests.data import DATA
+from tests.servers import free_port
 from tests.unit.training.builders import locks_dir
 from tests.unit.training.test_folders import write
 
@@ -85,6 +87,8 @@ def test_every_unreadable_file_of_a_folder_is_listed(tmp_path: Path, capsys: pyt
         ({}, "needs at least two classes"),
         ({"train": {"dog": 1}}, "needs at least two classes"),
         ({"train": {"dog": 1, "cat": 1}, "test": {"dog": 1}}, "cat: no such class in"),
+        ({"train": {"dog": 1, "hot dog": 1}, "test": {"dog": 1, "hot dog": 1}}, "can name the class 'hot dog'"),
+        ({"train": {"dog": 1, "c" * 101: 1}, "test": {"dog": 1}}, f"can name the class '{'c' * 101}'"),
     ],
 )
 def test_what_cannot_be_trained_on_is_said(
@@ -109,6 +113,22 @@ def test_a_folder_that_is_not_there_is_said_with_those_that_are(
 def test_no_name_leaves_the_data_directory(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "check", name) == 2
     assert "no name of a folder" in capsys.readouterr().err
+
+
+def test_locks_that_cannot_be_made_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["fetch", "mnist", "--data-dir", str(DATA), "--locks-dir", str(tmp_path / "file" / "locks")]
+    assert main(arguments) == 1
+    assert "set BALLAST_HOME to a folder that you may write to" in capsys.readouterr().err
+
+
+def test_a_download_that_fails_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vision._datasets().FashionMNIST, "mirrors", [f"http://127.0.0.1:{free_port()}/"])
+    assert run(tmp_path, "fetch", "fashion_mnist") == 1
+    assert "nor downloaded into it" in capsys.readouterr().err
+    assert not any(tmp_path.glob("FashionMNIST"))
 
 
 def test_only_known_data_sets_can_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

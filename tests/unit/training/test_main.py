@@ -1,6 +1,7 @@
 """`python -m core.training`: one spec without any service."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -20,12 +21,21 @@ def run(tmp_path: Path, sent: object, *options: str) -> int:
     return main([str(path), "--data-dir", str(tmp_path), "--locks-dir", str(locks_dir()), *options])
 
 
-def test_progress_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_epoch_is_a_line_beside_the_curve_where_one_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, SPEC) == 0
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 3
-    assert err.startswith("epoch 1/3  base fraction in-domain ")
+    lines, nothing = capsys.readouterr()
+    assert nothing == ""
+    assert len(lines.splitlines()) == 3
+    assert lines.startswith("epoch 1/3  base fraction in-domain ")
+    assert run(tmp_path, SPEC, "--json") == 0
+    assert capsys.readouterr().err == lines
+
+
+def test_a_device_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, SPEC, "--device", "cuda:99") == 4
+    assert capsys.readouterr().err.startswith("ballast: the device cuda:99 cannot be used (")
 
 
 def test_the_curve_goes_to_stdout_and_is_that_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,17 +78,20 @@ def test_a_divergence_prints_its_curve_and_fails(tmp_path: Path, capsys: pytest.
     assert curve["state"] == "failed"
     assert curve["diverged_at"] == curve["epochs_done"] < 50
     assert curve["nonfinite"]
-    assert "became nan in epoch" in err
+    assert re.search(r"became nan in epoch \d+: try a smaller lr than 1000$", err.strip())
+    other = {"loss": {"name": "cross_entropy", "normalization": "batch_size"}}
+    assert run(tmp_path, wild | other) == 4
+    assert "or normalization weight_sum" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_module_and_ctrl_c_is_130(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(SPEC | {"epochs": 1_000_000}))
     command = [sys.executable, "-P", "-m", "core.training", str(path), "--data-dir", ".", "--locks-dir", str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stderr is not None
-        assert child.stderr.readline().startswith("epoch 1/1000000")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith("epoch 1/1000000")
         child.send_signal(signal.SIGINT)
-        rest = child.stderr.read()
+        _, err = child.communicate()
     assert child.returncode == 130
-    assert "Traceback" not in rest
+    assert "Traceback" not in err
