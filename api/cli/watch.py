@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
@@ -132,17 +133,18 @@ class _Curve:
 def _picture(
     sweep: Json, reason: str | None, shown: list[Json], curves: dict[int, _Curve], hidden: int, width: int
 ) -> Group:
+    room = max(8, min(24, width - _BESIDE_THE_SPARKLINE))
+    titles = _COLUMNS[: 7 + (width >= _WITH_TIME_LEFT) + (width >= _WITH_SPARKLINE)]
+    rows = [_row(member, curves[member["id"]], room)[: len(titles)] for member in shown]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    columns = _COLUMNS[: 7 + (width >= _WITH_TIME_LEFT) + (width >= _WITH_SPARKLINE)]
-    for column in columns:
-        table.add_column(column, no_wrap=True)
+    for title, cells in zip_longest(titles, zip(*rows, strict=True), fillvalue=()):
+        table.add_column(str(title), no_wrap=True, min_width=max(map(len, [str(title), *cells])))
     what_differs = differences([member["spec"] for member in shown])
     if any(what_differs):
-        table.add_column("what differs", no_wrap=True, overflow="ellipsis")
-    room = max(8, min(24, width - _BESIDE_THE_SPARKLINE))
-    for member, what in zip(shown, what_differs, strict=True):
-        row = _row(member, curves[member["id"]], room)[: len(columns)]
-        table.add_row(*row, *([Text(what)] if any(what_differs) else []))
+        table.add_column("what differs", no_wrap=True, overflow="ellipsis")  # gives way to the others
+        rows = [[*row, Text(what)] for row, what in zip(rows, what_differs, strict=True)]
+    for row in rows:
+        table.add_row(*row)
     name = " ".join(filter(None, ["sweep", str(sweep["id"]), sweep["name"] or sweep["preset"]]))
     left = f"time left {duration(sweep['eta_seconds'])}"
     head = f"{name}: {in_words(sweep['counts'])}; {reason or left}"
