@@ -161,6 +161,7 @@ class SweepOut(_Answer):
     epochs_done: int
     epochs_total: int
     eta_seconds: float | None
+    waiting_because: str | None = Field(description="Of one that is not over, while no member is running.")
     created_at: Time
     grids: list[GridOut]
     links: SweepLinks
@@ -176,6 +177,7 @@ class SweepOut(_Answer):
             epochs_done=sweep.epochs_done,
             epochs_total=sweep.epochs_total,
             eta_seconds=sweep.eta_seconds,
+            waiting_because=sweep.waiting_because,
             created_at=rfc3339(sweep.created_ms),
             grids=[GridOut(**grid._asdict()) for grid in sweep.grids],
             links=SweepLinks(self=here, figure=f"{here}/figure.svg"),

@@ -1,5 +1,6 @@
 """API and workers under one roof: what `ballast up` and `ballast demo` start, and stop in order."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,19 @@ class CannotServe(BallastError):
 
 class CannotTrain(BallastError):
     """This installation has no torch."""
+
+
+class Stop:
+    """Asked for by SIGTERM and Ctrl-C, which mean the same: leave in order. A plain flag, since a handler that sets an
+    Event while we wait on it may hang for ever."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
 
 
 def bind(settings: Settings) -> socket.socket:

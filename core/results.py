@@ -132,8 +132,8 @@ def _share(count: int, n: int) -> float | None:
 
 
 def tested(count: int, n: int, finite: int) -> float | None:
-    """The share of a test set; None of an empty one. NaN logits would be counted as class 0: a number that looks
-    measured and is not (PROTOCOL §3, figure 8), and is nan."""
+    """The share of a test set: None where it is empty, nan where a logit is not finite. Counted, NaN logits would be
+    class 0: a number that looks measured and is not (PROTOCOL §3, figure 8)."""
     return math.nan if finite < n else _share(count, n)
 
 

@@ -90,6 +90,8 @@ def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tu
     value that all members had so far. Raises BadSweep."""
     if not axes:
         raise BadSweep([Fault("/axes", "is empty", None, "at least one axis")])
+    if "name" in axes:
+        raise BadSweep([Fault("/axes/name", "makes no other member: a name decides nothing", None, "another axis")])
     _check_axes(axes)
     _refuse_repeats(axes)
     for grid in grids:
@@ -273,7 +275,7 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
                 specs[digest] = _named(spec, name, member)
                 members[digest] = member
             elif not once:
-                found = [sent.twice(member, members[digest], specs[digest].name)]
+                found = [sent.twice(member, members[digest])]
         faults |= dict.fromkeys(found)
         faulty += bool(found)  # what is wrong with all of them is found in each
         if max(faulty, len(faults)) >= MAX_FAULTS:
@@ -285,7 +287,7 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
 
 def _named(spec: Spec, name: str, member: _Member) -> Spec:
     """With a name that says where it stands on the axes, unless names are an axis themselves."""
-    if "name" in member.indices:
+    if "name" in member.indices and spec.name:
         return spec
     place = ", ".join(said(path, member.grid.axes[path][index]) for path, index in member.indices.items())
     whose = " ".join(filter(None, [name or spec.name, member.grid.name]))
@@ -314,11 +316,11 @@ class _Sent:
             found.append(replace(fault, pointer=self._pointer(pointed(fault.pointer), member)))
         return found
 
-    def twice(self, member: _Member, former: _Member, name: str) -> Fault:
+    def twice(self, member: _Member, former: _Member) -> Fault:
+        if member.grid is not former.grid:
+            return Fault("/preset", f"makes {former.grid.name} and {member.grid.name} alike", None, "each spec once")
         detail = "makes a member that there is already"
         moved = [path for path, index in member.indices.items() if former.indices.get(path) != index]
-        if member.grid is not former.grid or not moved:
-            return Fault("/preset", detail, name, "each spec once")
         path, index = moved[-1], member.indices[moved[-1]]
         return Fault(self._on_axis(path, index, member), detail, shown(member.grid.axes[path][index]), "each spec once")
 

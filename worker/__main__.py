@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    # Ctrl-C in the second that the imports take ends it without a traceback.
+    # Until it serves, Ctrl-C ends it at once and without a traceback.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from core import logs
     from core.doorbell import Doorbell

@@ -29,6 +29,7 @@ class Slot:
     def __init__(self, settings: Settings, device: str, index: int) -> None:
         self._command = [sys.executable, "-P", "-m", "worker.process", "--device", device, "--slot", str(index)]
         self._environment = settings.child_environment()
+        self._device = device
         self._deaths = 0
         self.gave_up = False
         self.start()
@@ -50,7 +51,9 @@ class Slot:
         status = self._process.poll()
         if status is None:
             return True
-        self.gave_up = status == DEVICE_UNUSABLE and self._deaths == 0
+        if status == DEVICE_UNUSABLE and not self._deaths:
+            log.error("there is no such device: it is given up", device=self._device)
+            self.gave_up = True
         if status == 0 or self.gave_up:
             return False
         now = time.monotonic()

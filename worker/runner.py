@@ -73,7 +73,7 @@ class Runner:
             return self._write(lambda tx: claims.release(tx, claim))
         if last.diverged:
             return self._fail(claim, last, ErrorKind.DIVERGED, last.divergence(claim.spec))
-        epoch_seconds = pace.after(last)
+        epoch_seconds = pace.measured(last)
         self._write(lambda tx: claims.finish(tx, claim, last, State.SUCCEEDED, epoch_seconds=epoch_seconds))
         return State.SUCCEEDED
 
@@ -88,7 +88,7 @@ class Runner:
         for _, row in train([member], data, self._device):
             if row.diverged or row.epoch == claim.spec.epochs:
                 return row
-            held.wish = self._write(partial(claims.record, claim=claim, row=row, epoch_seconds=pace.after(row)))
+            held.wish = self._write(partial(claims.record, claim=claim, row=row, epoch_seconds=pace.measured(row)))
         return None
 
     def _fail(
@@ -117,7 +117,7 @@ class _Pace:
         self._seconds: deque[float] = deque(maxlen=101)
         self._epoch = 0
 
-    def after(self, row: EpochResult) -> float:
+    def measured(self, row: EpochResult) -> float:
         self._seconds.append(row.seconds / (row.epoch - self._epoch))
         self._epoch = row.epoch
         return median(self._seconds)

@@ -10,10 +10,13 @@ _INTERRUPTED = 130
 
 def ballast() -> None:
     """What a shell starts. Ctrl-C in the half second that the imports take ends it without a traceback."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as of what a script starts with &
+    if heeded:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     from api.cli.main import main
 
-    signal.signal(signal.SIGINT, _interrupt)
+    if heeded:
+        signal.signal(signal.SIGINT, _interrupt)
     main()
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from api.cli.printing import print_json, print_table
 from api.client import Client
-from api.service import free_port, service
+from api.service import Stop, free_port, service
 from core import logs
 from core.analysis.figures import Group, draw, line_of
 from core.errors import BallastError
@@ -46,6 +46,7 @@ def spec(importance_weight: str) -> dict[str, Any]:
 def play(folder: Path, workers: int | None, as_json: bool = False) -> None:
     """Run the demo and write `folder`/curves.json and figure.png; print a table, or as JSON the curves. Raises
     BallastError."""
+    stop = Stop()
     curves_file, figure_file = folder / "curves.json", folder / "figure.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,8 @@ def play(folder: Path, workers: int | None, as_json: bool = False) -> None:
             client = Client(settings.address)
             experiments = [client.submit(spec(weight)) for weight in WEIGHTS]
             for _ in watch(client, [experiment["id"] for experiment in experiments], console):
+                if stop.asked:
+                    raise KeyboardInterrupt
                 if launcher.poll() is not None:
                     raise DemoFailed(f"the workers ended: {log_file.read_text()[-500:].strip()}")
             curves = [client.curve(experiment["id"]) for experiment in experiments]

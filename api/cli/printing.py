@@ -54,8 +54,8 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     return "".join(" " if value is None else _BARS[min(7, int(value * 8))] for value in shown)
 
 
-def counted(n: int, what: str = "experiment") -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+def counted(n: int) -> str:
+    return "1 experiment" if n == 1 else f"{n} experiments"
 
 
 def in_words(counts: dict[str, int]) -> str:

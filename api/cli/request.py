@@ -42,7 +42,7 @@ def sweep_axes(given: Sequence[str], seeds: int | None) -> Json:
 
 def _refuse_what_varies(path: str, axes: Json) -> None:
     for axis in axes:
-        if f"{path}.".startswith(f"{axis}.") or f"{axis}.".startswith(f"{path}."):
+        if f"{path}.".startswith(f"{axis}."):
             raise typer.BadParameter(f"{axis} varies: leave it to --axis, and --set what all members share")
 
 
@@ -88,9 +88,11 @@ def _with(value: Any, keys: list[str], leaf: Any) -> Json:
 def _values(path: str, text: str) -> list[Any]:
     """A JSON list, or values between commas."""
     values = _json(f"[{text}]")
-    if not isinstance(values, list) or (holds_text(path) and "[" not in text):
-        return [_value(path, each) for each in text.split(",")]
-    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
+    if isinstance(values, list) and len(values) == 1 and isinstance(values[0], list):
+        text, values = text.strip()[1:-1], values[0]
+    if not isinstance(values, list) or (holds_text(path) and not all(isinstance(each, str) for each in values)):
+        return [_value(path, each.strip()) for each in text.split(",")]
+    return values
 
 
 def _value(path: str, text: str) -> Any:

@@ -1,7 +1,6 @@
 """Commands that touch the machine. Whatever needs torch is a subprocess of its own."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ import typer
 
 from api.cli.demo import play
 from api.cli.printing import AsJson, print_json
+from api.service import Stop, bind, launcher_command, require_torch, service
 from api.service import api as serve_api
-from api.service import bind, launcher_command, require_torch, service
 from core import logs
 from core.opening import checked_store, prepare_home, sole_service
 from core.settings import Settings, load_settings
@@ -120,19 +119,6 @@ def say_revision(settings: Settings, as_json: bool) -> None:
         print_json({"revision": revision})
     else:
         print(f"the database has revision {revision}")
-
-
-class Stop:
-    """Asked for by SIGTERM and Ctrl-C, which mean the same: leave in order. A plain flag, since a handler that sets an
-    Event while we wait on it may hang for ever."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
 
 
 def become_training(module: str, arguments: Sequence[str], as_json: bool, settings: Settings) -> NoReturn:

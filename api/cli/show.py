@@ -152,9 +152,8 @@ def _show_sweep(sweep: dict[str, Any], as_json: bool) -> None:
         print_json(sweep)
         return
     print_sweeps([sweep])
-    reason = next((each["waiting_because"] for each in sweep["members"]["items"] if each["waiting_because"]), None)
-    if reason and not sweep["counts"][State.RUNNING]:
-        note(f"waiting: {reason}")
+    if sweep["waiting_because"]:
+        note(f"waiting: {sweep['waiting_because']}")
     print()
     members = sweep["members"]["items"]
     print_experiments(members)

@@ -66,9 +66,8 @@ def sweep(
         if dry_run:
             _say_what_would_be(client.try_growth(into, axes) if into else client.try_sweep(request), as_json)
             return
-        before = sum(client.sweep(into)["counts"].values()) if into else 0
         made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority)
-        _say_what_was_made(made, before, watched=watch, as_json=as_json)
+        _say_what_was_made(made, grown=into is not None, watched=watch, as_json=as_json)
         if watch:
             follow(client, made["id"], as_json)
 
@@ -122,15 +121,14 @@ def presets(
         _say_what_would_be(found, as_json)
 
 
-def _say_what_was_made(made: Json, before: int, *, watched: bool, as_json: bool) -> None:
+def _say_what_was_made(made: Json, *, grown: bool, watched: bool, as_json: bool) -> None:
     if as_json and watched:
         print(json.dumps(made), flush=True)  # JSON lines follow
     elif as_json:
         print_json(made)
     else:
-        count = sum(made["counts"].values())
-        said = counted(count)
-        done = f"has {said} now, {count - before} of them new" if before else f"is queued with {said}"
+        said = counted(sum(made["counts"].values()))
+        done = f"has {said} now" if grown else f"is queued with {said}"
         hint = "" if watched else f": follow it with `ballast watch {made['id']}`"
         print(f"sweep {made['id']} {done}{hint}", flush=True)
 
@@ -140,8 +138,11 @@ def _say_what_would_be(found: Json, as_json: bool) -> None:
         print_json(found)
         return
     specs = found["specs"]
+    if not specs:
+        print("nothing that is not there already")
+        return
     print_table(
         ("weight", "seed", "what differs"),
         ((spec["importance_weight"], spec["seed"], what) for spec, what in zip(specs, differences(specs), strict=True)),
     )
-    print(f"{counted(found['count'])}: {shared(specs)}" if specs else "nothing new")
+    print(f"{counted(found['count'])}: {shared(specs)}")

@@ -15,7 +15,7 @@ from rich.text import Text
 from api.cli.patience import again_and_again
 from api.cli.printing import STATE_STYLES, AsJson, duration, in_words, note, on_terminal, sparkline
 from api.cli.show import connected
-from api.cli.wishes import Reasons, has_ended, refuse_failures, why_it_waits
+from api.cli.wishes import Reasons, has_ended, refuse_failures
 from api.client import Client, Refused, Unreachable
 from core.analysis.groups import differences
 from core.states import State
@@ -69,7 +69,7 @@ def _lines(client: Client, sweep_id: int, as_json: bool) -> Json:
     reasons = Reasons()
     for sweep, members in _looks(client, sweep_id):
         last = sweep
-        reasons.say(why_it_waits(sweep, members))
+        reasons.say(sweep["waiting_because"])
         for member in members:
             now = member["revision"] if as_json else _state(member)
             if seen.get(member["id"]) != now:
@@ -96,8 +96,7 @@ def _live(client: Client, sweep_id: int) -> Json:
             shown = _most_wanted(members, max(1, console.height - _AROUND_THE_TABLE))
             for member in shown:
                 curves.setdefault(member["id"], _Curve()).go_on(client, member)
-            reason = why_it_waits(sweep, members)
-            live.update(_picture(sweep, reason, shown, curves, len(members) - len(shown), console.width), refresh=True)
+            live.update(_picture(sweep, shown, curves, len(members) - len(shown), console.width), refresh=True)
     return sweep
 
 
@@ -130,9 +129,7 @@ class _Curve:
             self._revision = member["revision"]
 
 
-def _picture(
-    sweep: Json, reason: str | None, shown: list[Json], curves: dict[int, _Curve], hidden: int, width: int
-) -> Group:
+def _picture(sweep: Json, shown: list[Json], curves: dict[int, _Curve], hidden: int, width: int) -> Group:
     room = max(8, min(24, width - _BESIDE_THE_SPARKLINE))
     titles = _COLUMNS[: 7 + (width >= _WITH_TIME_LEFT) + (width >= _WITH_SPARKLINE)]
     rows = [_row(member, curves[member["id"]], room)[: len(titles)] for member in shown]
@@ -147,7 +144,7 @@ def _picture(
         table.add_row(*row)
     name = " ".join(filter(None, ["sweep", str(sweep["id"]), sweep["name"] or sweep["preset"]]))
     left = f"time left {duration(sweep['eta_seconds'])}"
-    head = f"{name}: {in_words(sweep['counts'])}; {reason or left}"
+    head = f"{name}: {in_words(sweep['counts'])}; {sweep['waiting_because'] or left}"
     more = [Text(f"and {hidden} more", style="dim")] if hidden else []
     return Group(Text(head, style="bold", no_wrap=True, overflow="ellipsis"), table, *more)
 

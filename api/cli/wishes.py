@@ -1,7 +1,7 @@
 """Commands that wish something for an experiment or for a whole sweep, or wait for its end."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -21,7 +21,7 @@ _LOOK_EVERY = 2.0  # seconds
 
 
 class NotDeleted(BallastError):
-    """Members that have not ended are left."""
+    """Nothing has ended."""
 
 
 class NotSucceeded(BallastError):
@@ -57,17 +57,27 @@ def delete(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) 
     """Delete an experiment that has ended, or all members of a sweep that have, with their curves."""
     number = one_of(id, sweep)
     with connected() as client:
-        if sweep is None:
-            client.delete(number)
-            left: Json = {"id": number, "deleted": True}
-        else:
-            left = client.delete_sweep(number)
+        if sweep is not None:
+            _delete_sweep(client, number, as_json)
+            return
+        client.delete(number)
+    if as_json:
+        print_json({"id": number, "deleted": True})
+    else:
+        print(f"experiment {number} is deleted")
+
+
+def _delete_sweep(client: Client, number: int, as_json: bool) -> None:
+    before, left = client.sweep(number), client.delete_sweep(number)
+    still = in_words(left["counts"])
+    if still and left["counts"] == before["counts"]:
+        raise NotDeleted(f"sweep {number} has {still}: cancel them to delete them")
     if as_json:
         print_json(left)
-    if any(left.get("counts", {}).values()):
-        raise NotDeleted(f"sweep {number} still has {in_words(left['counts'])}: cancel them to delete them too")
-    if not as_json:
-        print(f"{'experiment' if sweep is None else 'sweep'} {number} is deleted")
+    elif still:
+        print(f"what had ended of sweep {number} is deleted; it still has {still}")
+    else:
+        print(f"sweep {number} is deleted")
 
 
 @app.command(epilog="Example: ballast wait 417")
@@ -75,7 +85,10 @@ def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) ->
     """Wait until an experiment, or every member of a sweep, has ended; exit code 4 if one did not succeed."""
     number = one_of(id, sweep)
     with connected() as client:
-        found = _experiment_at_its_end(client, number) if sweep is None else _sweep_at_its_end(client, number)
+        if sweep is None:
+            found = _at_its_end(lambda: client.experiment(number), lambda experiment: experiment["state"] in ENDED)
+        else:
+            found = _at_its_end(lambda: client.sweep(number), has_ended)
     if as_json:
         print_json(found)
     if sweep is None and found["state"] != State.SUCCEEDED:
@@ -101,13 +114,6 @@ def has_ended(sweep: Json) -> bool:
     return not any(n for state, n in sweep["counts"].items() if state not in ENDED)
 
 
-def why_it_waits(sweep: Json, members: Iterable[Json]) -> str | None:
-    """Of a sweep none of whose members is running."""
-    if sweep["counts"][State.RUNNING]:
-        return None
-    return next((member["waiting_because"] for member in members if member["waiting_because"]), None)
-
-
 class Reasons:
     """Why nothing happens, where it does not for two looks: said once each, and of places in the queue one."""
 
@@ -123,25 +129,12 @@ class Reasons:
         self._last = kind
 
 
-def _experiment_at_its_end(client: Client, number: int) -> Json:
+def _at_its_end(look: Callable[[], Json], ended: Callable[[Json], bool]) -> Json:
     reasons = Reasons()
-    for found in again_and_again(lambda: client.experiment(number), _LOOK_EVERY):
-        if found["state"] in ENDED:
+    for found in again_and_again(look, _LOOK_EVERY):
+        if ended(found):
             break
         reasons.say(found["waiting_because"])
-    return found
-
-
-def _sweep_at_its_end(client: Client, number: int) -> Json:
-    def look() -> tuple[Json, str | None]:
-        sweep = client.sweep(number)
-        return sweep, why_it_waits(sweep, client.members(number))
-
-    reasons = Reasons()
-    for found, reason in again_and_again(look, _LOOK_EVERY):
-        if has_ended(found):
-            break
-        reasons.say(reason)
     return found
 
 
@@ -166,7 +159,7 @@ def _say_of_experiment(found: Json) -> None:
 def _say_of_sweep(found: Json, what: Ask, before: dict[str, int]) -> None:
     counts, running = found["counts"], found["counts"][State.RUNNING]
     nothing = f"there is nothing to {what}: " if counts == before and not running else ""
-    later = f"; what is running will be {_DONE[what]} within seconds" if running and what in _DONE else ""
+    later = "; what is running stops within seconds" if running and what in (Ask.CANCEL, Ask.PAUSE) else ""
     print(f"{nothing}sweep {found['id']} has {in_words(counts)}{later}")
 
 

@@ -1,8 +1,11 @@
-"""Which experiments belong together, into one panel: those that differ only in weight and seed."""
+"""What experiments have in common and what tells them apart, in words; those that differ only in weight and seed belong
+together: into one panel of a figure, under one heading of a table."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import ValidationError
 
 from core.analysis.figures import Group, Line
 from core.spec import Spec, said
@@ -33,9 +36,16 @@ def shared(specs: Sequence[SpecJson]) -> str:
     """What all of `specs` have alike, as far as a reader asks: what is trained on what for how long, and what is no
     default."""
     flat = [dict(_fields(spec)) for spec in specs]
-    unusual = dict(_fields(Spec.model_validate(specs[0]).model_dump(mode="json", exclude_defaults=True)))
-    asked = [path for path in flat[0] if path in _ALWAYS_ASKED or path in unusual]
+    asked = [path for path in flat[0] if path in _ALWAYS_ASKED or path in _unusual(specs[0])]
     return ", ".join(said(path, flat[0][path]) for path in asked if not _differs(path, flat))
+
+
+def _unusual(spec: SpecJson) -> dict[str, Any]:
+    """The fields of a spec that are no default; none of one that a newer Ballast has made."""
+    try:
+        return dict(_fields(Spec.model_validate(spec).model_dump(mode="json", exclude_defaults=True)))
+    except ValidationError:
+        return {}
 
 
 def _differing(groups: Sequence[Mapping[str, Any]]) -> list[str]:

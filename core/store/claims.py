@@ -79,7 +79,8 @@ def describe(tx: Connection, claim: Claim, provenance: dict[str, Any]) -> None:
 
 
 def record(tx: Connection, claim: Claim, row: EpochResult, epoch_seconds: float | None = None) -> Wish | None:
-    """Write a row of the curve, or compare it with the one that stands; `epoch_seconds` is this attempt's median.
+    """Write a row of the curve, or compare it with the one that stands; `epoch_seconds` is how long an
+    epoch of this attempt takes.
 
     Returns the pending wish. Raises ClaimLost.
     """
@@ -104,7 +105,8 @@ def finish(
     error: ExperimentError | None = None,
     epoch_seconds: float | None = None,
 ) -> None:
-    """End it as succeeded, or as failed with its error, together with its last row. Raises ClaimLost."""
+    """End it as succeeded, or as failed with its error, together with its last row; `epoch_seconds` as in `record`.
+    Raises ClaimLost."""
     changes: dict[str, Any] = {}
     if row is not None:
         changes["epochs_done"] = _at_least(row.epoch)

@@ -91,7 +91,7 @@ def submit_members(
     added = tx.execute(
         select(experiments.c.id)
         .where(experiments.c.sweep_id == sweep_id, experiments.c.position >= first_position)
-        .order_by(experiments.c.id)
+        .order_by(experiments.c.position)
     )
     _tell_of(tx, list(added.scalars()), specs)
 

@@ -10,6 +10,9 @@ from core.store.experiments import Experiment
 from core.store.tables import experiments, literally
 from core.store.workers import takers
 
+NO_WORKER = "no worker is alive: start one with `ballast worker`"
+PAUSED = "it is paused: resume it to queue it again"
+
 _PLACES = 1000  # of the queue that are told; beyond, counting would cost more than it says
 _STALLED_MS = 600_000
 _STALLED_EPOCHS = 5
@@ -35,7 +38,7 @@ def _outlook(experiment: Experiment, places: dict[int, int], workers: int) -> Ou
         case State.QUEUED:
             return Outlook(waiting_because=_queued_because(places.get(experiment.id), workers))
         case State.PAUSED:
-            return Outlook(waiting_because="it is paused: resume it to queue it again")
+            return Outlook(waiting_because=PAUSED)
         case State.RUNNING:
             return Outlook(eta_seconds=_eta_seconds(experiment), stalled=_stalled(experiment))
     return Outlook()
@@ -43,7 +46,7 @@ def _outlook(experiment: Experiment, places: dict[int, int], workers: int) -> Ou
 
 def _queued_because(place: int | None, workers: int) -> str:
     if not workers:
-        return "no worker is alive: start one with `ballast worker`"
+        return NO_WORKER
     if place is None:
         return f"more than {_PLACES} are before it in the queue"
     return "it is the next in the queue" if place == 0 else f"{place} before it in the queue"

@@ -4,7 +4,7 @@ Whoever changes a sweep locks its row first, then its members in the order of th
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -16,6 +16,7 @@ from core.store import wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound
 from core.store.experiments import lock_all, submit_members
+from core.store.outlook import NO_WORKER, PAUSED
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import takers
 from core.sweeps import Grid, refuse_too_many
@@ -34,6 +35,7 @@ class Sweep:
     epochs_done: int
     epochs_total: int
     eta_seconds: float | None  # None: nothing left, nothing measured yet, or nobody to train it
+    waiting_because: str | None  # of one that is not over, and none of whose members is running
 
 
 def submit(
@@ -81,7 +83,7 @@ def grow(
     """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not. False where its
     grids are others by now: somebody was faster. Raises NotFound, BadSweep."""
     sweep = _lock(tx, sweep_id)
-    if sweep.grids != _json(grids):
+    if _grids(sweep) != list(grids):
         return False
     new = missing(tx, sweep_id, specs)
     submit_members(tx, new, priority, sweep_id, sweep.next_position)
@@ -168,7 +170,16 @@ def _sweep(row: AnyRow, members: Sequence[AnyRow], workers: int) -> Sweep:
         epochs_done=sum(int(group.epochs_done) for group in members),
         epochs_total=sum(int(group.epochs_total) for group in members),
         eta_seconds=_eta_seconds(members, workers),
+        waiting_because=_waiting_because(counts, workers),
     )
+
+
+def _waiting_because(counts: Mapping[State, int], workers: int) -> str | None:
+    if counts[State.RUNNING] or not counts[State.QUEUED] + counts[State.PAUSED]:
+        return None
+    if not counts[State.QUEUED]:
+        return PAUSED
+    return "others are before it in the queue" if workers else NO_WORKER
 
 
 def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:

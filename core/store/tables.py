@@ -162,7 +162,7 @@ sweeps = Table(
     Column("id", _Id, primary_key=True),
     Column("name", Text, nullable=False),
     Column("preset", Text),
-    Column("grids", Text, nullable=False),  # JSON, [{base, axes}]
+    Column("grids", Text, nullable=False),  # JSON, [{base, axes, name}]
     Column("next_position", Integer, nullable=False),  # of a member that is added
     Column("created_ms", BigInteger, nullable=False),
     sqlite_autoincrement=True,

@@ -16,13 +16,13 @@ from core.faults import UnreadableSpec, faults_of, read_json
 from core.results import CurveHead, EpochResult, curve
 from core.spec import Spec
 from core.states import State
-from core.training import Member, devices, load, train
+from core.training import BadData, Member, devices, load, train
 from core.training.ending import DONE, EXPERIMENT_FAILED, complain, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code. Prints an epoch a line; with --json these to standard error, and the curve at the end."""
-    return exit_code(partial(_run, _options(arguments)), failed=EXPERIMENT_FAILED)
+    return exit_code(partial(_run, _options(arguments)))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -31,7 +31,11 @@ def _run(options: argparse.Namespace) -> int:
     devices.require(options.device)
     for sentence in spec.warnings():
         print(f"warning: {sentence}", file=sys.stderr)
-    rows = _train(spec, options)
+    try:
+        rows = _train(spec, options)
+    except BadData as error:
+        complain(str(error))
+        return EXPERIMENT_FAILED
     if options.json:
         print(json.dumps(_curve(spec, rows), allow_nan=False))
     if rows[-1].diverged:

@@ -29,7 +29,7 @@ Report = dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """The exit code."""
     options = _options(arguments)
-    return exit_code(partial(_fetch if options.what == "fetch" else _check, options), failed=FAILED)
+    return exit_code(partial(_fetch if options.what == "fetch" else _check, options))
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -2,13 +2,16 @@
 
 import torch
 
-from core.training.errors import DeviceUnusable
+from core.training.errors import DeviceUnusable, TrainingError
 
 
-def require(device: str) -> None:
-    """Raises DeviceUnusable."""
+def require(name: str) -> None:
+    """Raises DeviceUnusable where this host or this torch has no such device, TrainingError where it fails now."""
+    device, gpus = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise DeviceUnusable(f"there is no device {name}: torch {torch.__version__} sees {gpus} GPUs on this host")
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except RuntimeError as error:
         reason = str(error).partition("\n")[0]
-        raise DeviceUnusable(f"the device {device} cannot be used ({reason}): set BALLAST_DEVICE to another") from error
+        raise TrainingError(f"the device {name} does not work now ({reason})") from error

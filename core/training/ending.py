@@ -9,8 +9,8 @@ from core.faults import UnreadableSpec
 DONE, FAILED, USAGE, EXPERIMENT_FAILED, INTERRUPTED = 0, 1, 2, 4, 130
 
 
-def exit_code(program: Callable[[], int], failed: int) -> int:
-    """What `program` returns, or what stands for what it raises; `failed` for whatever else a user can mend."""
+def exit_code(program: Callable[[], int]) -> int:
+    """What `program` returns, or what stands for what it raises."""
     try:
         return program()
     except UnreadableSpec as error:
@@ -18,7 +18,7 @@ def exit_code(program: Callable[[], int], failed: int) -> int:
         return USAGE
     except BallastError as error:
         complain(str(error))
-        return failed
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 

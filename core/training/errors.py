@@ -3,7 +3,7 @@
 BallastError
 └── TrainingError          the experiment cannot be trained
     ├── BadData            the data set is missing, damaged or does not fit the spec
-    └── DeviceUnusable     there is no such device, or its driver does not work
+    └── DeviceUnusable     there is no such device
 """
 
 from core.errors import BallastError
@@ -19,4 +19,4 @@ class BadData(TrainingError):
 
 
 class DeviceUnusable(TrainingError):
-    """There is no such device here, or it does not work."""
+    """This host, or this torch, has no such device."""

@@ -10,6 +10,8 @@ from torch import Tensor
 from core.training.errors import BadData
 from core.training.images import resized
 
+_CLIPPED = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes that become white where Pillow makes RGB of them
+
 
 def read(root: Path, needed: tuple[str, str], also_others: bool) -> dict[str, Tensor]:
     """The images of each class folder of `root`, in ascending order of class and file name: RGB, uint8 [n, 3, 32, 32].
@@ -100,6 +102,8 @@ def _decoded(file: Path) -> Tensor:
 
     try:
         with Image.open(file) as image:
+            if image.mode in _CLIPPED:
+                raise ValueError(f"{image.mode}, more than 8 bits a channel")
             pixels = np.array(image.convert("RGB"))
     except Exception as error:  # whatever a decoder meets: OSError, SyntaxError, struct.error, DecompressionBombError
         raise _Unreadable(" ".join(str(error).split())[:200]) from error

@@ -15,6 +15,12 @@ def _id() -> sa.types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def _index_queued(*columns: str) -> None:
+    queued = sa.text("state = 'queued'")
+    op.drop_index("ix_experiments_queued", "experiments")
+    op.create_index("ix_experiments_queued", "experiments", columns, sqlite_where=queued, postgresql_where=queued)
+
+
 def upgrade() -> None:
     op.create_table(
         "sweeps",
@@ -55,13 +61,8 @@ def upgrade() -> None:
     _index_queued("state", "rank", "id")
 
 
-def _index_queued(*columns: str) -> None:
-    queued = sa.text("state = 'queued'")
-    op.drop_index("ix_experiments_queued", "experiments")
-    op.create_index("ix_experiments_queued", "experiments", columns, sqlite_where=queued, postgresql_where=queued)
-
-
 def downgrade() -> None:
+    op.execute("UPDATE experiments SET sweep_id = NULL, position = NULL")  # numbers of sweeps begin anew
     _index_queued("rank", "id")
     for column in _FILTERS:
         op.drop_index(f"ix_experiments_{column}_id", "experiments")

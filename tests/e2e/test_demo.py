@@ -1,12 +1,17 @@
 """`ballast demo`: five real curves that meet the bounds of PROTOCOL §7, and their figure."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
-from tests.e2e.processes import ballast
+from tests.e2e.processes import COMMAND, all_gone, ballast
 
 WEIGHTS = ["256:1", "16:1", "1:1", "1:16", "1:256"]
 
@@ -19,6 +24,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert sorted(file.name for file in out.iterdir()) == ["curves.json", "figure.png"]
     assert [line.split("\t")[0] for line in done.stdout.splitlines()][1:6] == WEIGHTS
     return out
+
+
+@pytest.mark.parametrize("seconds", [1.5, 4])
+def test_ctrl_c_leaves_neither_a_process_nor_a_folder(tmp_path: Path, seconds: float) -> None:
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    process = subprocess.Popen([COMMAND, "demo"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # impatient
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert all_gone(family, 3) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_the_curves_are_complete_and_count_whole_images(folder: Path) -> None:

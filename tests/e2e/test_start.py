@@ -115,9 +115,11 @@ def test_two_services_never_share_a_port(tmp_path: Path) -> None:
         wait_until(lambda: "Ballast serves" in winner.says(), 30)
 
 
-def test_a_worker_without_its_device_claims_nothing(tmp_path: Path) -> None:
-    with running(Process("up", log=tmp_path / "log", home=tmp_path / "home", port=free_port(), device="cuda:7")) as up:
-        wait_until(lambda: "the device cuda:7 cannot be used" in up.says(), 30)
+def test_where_no_device_is_there_nothing_is_served(tmp_path: Path) -> None:
+    with running(Process("up", log=tmp_path / "log", home=tmp_path / "home", port=free_port(), device="cuda:99")) as up:
+        assert up.popen.wait(60) == 1
+        assert "there is no device cuda:99" in up.says()
+        assert "the workers have ended: stopping" in up.says()
 
 
 def test_the_demo_looks_before_it_trains_whether_it_may_write(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class TestSweep:
         )
         assert ballast.json("list", "--sweeps") == []
 
-    def test_growth_is_tried_and_then_said_to_be_new(self, ballast: Ballast) -> None:
+    def test_growth_is_tried(self, ballast: Ballast) -> None:
         submitted(ballast)
         grow = ("sweep", "--into", "1", "--seeds", "3")
         assert ballast(*grow, "--dry-run").splitlines()[1:] == [
@@ -108,9 +108,9 @@ class TestSweep:
             "1:16\t2\t",
             "2 experiments: digits, mlp, epochs 3",
         ]
-        assert ballast(*grow).startswith("sweep 1 has 6 experiments now, 2 of them new")
-        assert ballast(*grow).startswith("sweep 1 has 6 experiments now, 0 of them new")
-        assert ballast(*grow, "--dry-run").splitlines()[1:] == ["nothing new"]
+        assert ballast(*grow).startswith("sweep 1 has 6 experiments now: ")
+        assert ballast(*grow, "--dry-run") == "nothing that is not there already\n"
+        assert ballast(*grow).startswith("sweep 1 has 6 experiments now: ")
 
     def test_what_varies_is_not_set(self, ballast: Ballast) -> None:
         file = ballast.file(json.dumps(GRID))
@@ -118,6 +118,9 @@ class TestSweep:
         assert "seed varies" in ballast("sweep", "figure-2", "--set", "seed=5", "--seeds", "2", status=2)
         models = ballast.file(json.dumps(GRID | {"axes": {"model": [{"name": "linear"}]}}), "models.json")
         assert "model varies" in ballast("sweep", models, "--set", "model.name=mlp", status=2)
+        inside = ("--set", 'model={"name":"mlp"}', "--axis", "model.hidden=16,32")
+        found = specs(ballast, "figure-2", "--set", "dataset.name=digits", *inside)
+        assert [spec["model"]["hidden"] for spec in found[:2]] == [16, 32]
         assert len(specs(ballast, "figure-2", "--set", "importance_weight=2:1")) == 1
 
     def test_a_class_needs_no_quotes(self, ballast: Ballast) -> None:
@@ -126,6 +129,9 @@ class TestSweep:
         assert [(spec["dataset"]["base_class"], spec["dataset"]["other_class"]) for spec in found] == [
             *(("3", "7"), ("5", "7"))
         ]
+        for words in ("3, 5", "[3,5]", '["3","5"]', '"3","5"'):
+            again = specs(ballast, file, "--axis", f"dataset.base_class={words}", "--set", "dataset.other_class=7")
+            assert again == found
         assert {spec["name"] for spec in specs(ballast, file, "--set", "name=123")} == {"123"}
         assert specs(ballast, file, "--set", 'dataset.base_class="3"')[0]["dataset"]["base_class"] == "3"
 
@@ -155,7 +161,7 @@ class TestSweep:
         said = ballast("sweep", ballast.file(json.dumps(GRID)), "--name", "mine", "--priority", "3")
         assert said == "sweep 1 is queued with 4 experiments: follow it with `ballast watch 1`\n"
         assert "mine 16:1, seed 0" in ballast("list", "--sweep", "1")
-        assert "sweep 1 has 6 experiments now, 2 of them new: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
+        assert "sweep 1 has 6 experiments now: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
         assert ballast("list", "--sweeps").splitlines()[1].split("\t") == ["1", "mine", "6 queued", "0/18", "–"]
 
@@ -219,10 +225,11 @@ class TestWishes:
         assert "3 queued" in ballast("resume", "--sweep", sweep)
         assert ballast.json("cancel", "--sweep", sweep)["counts"]["cancelled"] == 3
         assert "3 queued" in ballast("retry", "--sweep", sweep)
-        assert "sweep 1 still has 3 queued: cancel them" in ballast("delete", "--sweep", sweep, status=1)
+        assert ballast("delete", "--sweep", sweep) == ("what had ended of sweep 1 is deleted; it still has 3 queued\n")
+        assert "sweep 1 has 3 queued: cancel them to delete them" in ballast("delete", "--sweep", sweep, status=1)
         claim = claimed(store)
         assert ballast("pause", "--sweep", sweep) == (
-            "sweep 1 has 1 running, 2 paused; what is running will be paused within seconds\n"
+            "sweep 1 has 1 running, 2 paused; what is running stops within seconds\n"
         )
         assert ballast("resume", "--sweep", sweep) == "sweep 1 has 2 queued, 1 running\n"
         ballast("cancel", "--sweep", sweep)

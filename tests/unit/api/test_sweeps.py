@@ -47,6 +47,7 @@ def test_a_sweep_has_every_key_of_the_contract(client: TestClient) -> None:
             "epochs_done",
             "epochs_total",
             "eta_seconds",
+            "waiting_because",
             "created_at",
             "grids",
             "links",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.analysis.figures import Group, Line
-from core.analysis.groups import differences, grouped
+from core.analysis.groups import differences, grouped, shared
 from core.spec import Spec
 from core.sweeps import SweepRequest, expanded
 from tests.unit.core.builders import valid_specs
@@ -65,6 +65,12 @@ def test_the_figures_of_the_paper() -> None:
 def test_nothing_differs_between_none_or_one() -> None:
     assert differences([]) == []
     assert differences([spec.model_dump(mode="json") for spec in sweep(base=BASE)]) == [""]
+
+
+def test_what_is_shared_is_said_as_far_as_it_is_no_default() -> None:
+    specs = [spec.model_dump(mode="json") for spec in sweep(base=BASE | {"batch_size": 8}, axes={"seed": [1, 2]})]
+    assert shared(specs) == "digits, cnn, batch_size 8, epochs 1000"
+    assert shared([{**specs[0], "label_noise": 0.1}]) == "digits, cnn, epochs 1000"  # which a newer Ballast knows
 
 
 @given(st.lists(valid_specs(), min_size=1, max_size=6))

@@ -125,4 +125,4 @@ def test_an_override_that_makes_two_figures_the_same_is_refused() -> None:
     with pytest.raises(BadSweep) as refused:
         specs(preset="paper", base={"optimizer": {"weight_decay": 0}})
     assert {fault.pointer for fault in refused.value.faults} == {"/preset"}
-    assert refused.value.faults[0].value == "figure-1 256:1"
+    assert refused.value.faults[0].detail == "makes figure-1 and figure-3 alike"

@@ -232,6 +232,7 @@ class TestGrowth:
             ({"dataset.train_per_class": [4]}, ["/axes/dataset.train_per_class/0"]),
             ({"seed": list(range(10_001))}, ["/axes"]),
             ({"epochs.x": [1]}, ["/axes/epochs.x"]),
+            ({"name": ["a"]}, ["/axes/name"]),
             ({"optimizer": [{"momentum": 0.5}]}, ["/axes/optimizer"]),
             ({"optimizer.lr.x": [1]}, ["/axes/optimizer.lr.x"]),
         ],

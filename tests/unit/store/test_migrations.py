@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from core.results import Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import claims, schema, sweeps, workers
+from core.store import claims, experiments, schema, sweeps, workers
 from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import Standing
 from core.store.session import Store
@@ -55,6 +55,18 @@ def test_up_down_and_up_again_with_rows_in_every_table(empty: Store, empty_url: 
         assert set(inspect(tx).get_table_names()) <= {"alembic_version"}
     schema.upgrade(empty_url)
     fill(empty)
+
+
+def test_a_sweep_is_no_strangers_after_down_and_up(empty: Store, empty_url: str) -> None:
+    """The numbers of sweeps begin anew, and those of experiments do not."""
+    schema.upgrade(empty_url)
+    fill(empty)
+    schema.downgrade(empty_url, "0001")
+    schema.upgrade(empty_url)
+    with empty.writing() as tx:
+        sweep_id = sweeps.submit(tx, *expanded(SweepRequest(base=spec().model_dump(), axes={"seed": [1, 2, 3]})))
+        assert [each.spec["seed"] for each in experiments.members(tx, sweep_id, 9)] == [1, 2, 3]
+        assert counts(tx)["experiments"] == 4
 
 
 def test_an_upgrade_of_what_is_current_keeps_every_row(store: Store, database_url: str) -> None:

@@ -270,6 +270,37 @@ def test_why_an_experiment_waits(store: Store) -> None:
     assert because(ids[6]) == "5 before it in the queue"
 
 
+def test_why_a_sweep_waits(store: Store) -> None:
+    sweep_id = made(store, seed=[0, 1])
+
+    def because() -> str | None:
+        return seen(store, sweep_id).waiting_because
+
+    assert because() == "no worker is alive: start one with `ballast worker`"
+    first, second = members(store, sweep_id)
+    with store.writing() as tx:
+        wishes.ask(tx, first.id, Ask.PAUSE)
+    assert because() == "no worker is alive: start one with `ballast worker`"  # which the other waits for
+    a_worker(store)
+    assert because() == "others are before it in the queue"
+    claim = claimed(store)
+    assert (claim.experiment_id, because()) == (second.id, None)
+    with store.writing() as tx:
+        claims.finish(tx, claim, result(3), State.SUCCEEDED)
+    assert because() == "it is paused: resume it to queue it again"
+    asked(store, sweep_id, Ask.CANCEL)
+    assert because() is None
+
+
+def test_grids_in_another_writing_are_the_same(store: Store) -> None:
+    """As an older Ballast wrote them, without what a newer one added."""
+    sweep_id = made(store, seed=[0])
+    with store.writing() as tx:
+        tx.execute(text("""UPDATE sweeps SET grids = replace(grids, ', "name": ""', '')"""))
+        assert "name" not in tx.execute(text("SELECT grids FROM sweeps")).scalar_one().rpartition("axes")[2]
+    assert grown(store, sweep_id, seed=[1]) == 1
+
+
 def test_it_stalls_when_no_row_comes_for_far_longer_than_rows_take(store: Store) -> None:
     submitted(store, eval_every=10, epochs=100)
     claim = claimed(store, lease_ms=MINUTE)

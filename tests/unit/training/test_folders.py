@@ -57,6 +57,14 @@ def test_a_folder_without_other_classes_has_no_out_of_domain(tmp_path: Path) -> 
     assert not row.diverged
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_more_than_eight_bits_a_channel_would_become_white_and_is_refused(pets: Path, mode: str) -> None:
+    deep = Image.fromarray(np.full((40, 40), 30_000, np.uint16)) if mode == "I;16" else Image.new(mode, (40, 40), 300)
+    deep.save(pets / "folders/pets/train/dog/deep.tiff")
+    with pytest.raises(BadData, match=f"'deep.tiff', cannot be read as an image \\({mode}, more than 8 bits a channel"):
+        loaded(pets)
+
+
 def test_grey_images_and_hidden_files_are_welcome(pets: Path) -> None:
     cats = pets / "folders/pets/train/cat"
     Image.new("L", (10, 10), 77).save(cats / "zzz.png")

@@ -34,8 +34,8 @@ def test_an_epoch_is_a_line_beside_the_curve_where_one_is_printed(
 
 
 def test_a_device_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, SPEC, "--device", "cuda:99") == 4
-    assert capsys.readouterr().err.startswith("ballast: the device cuda:99 cannot be used (")
+    assert run(tmp_path, SPEC, "--device", "cuda:99") == 1
+    assert capsys.readouterr().err.startswith("ballast: there is no device cuda:99: torch ")
 
 
 def test_the_curve_goes_to_stdout_and_is_that_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
