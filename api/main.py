@@ -3,6 +3,7 @@
 from importlib import metadata
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import Access
@@ -16,7 +17,8 @@ Post an experiment spec, follow its curve. Errors are RFC 9457 problems."""
 
 
 def create_app(store: Store, doorbell: Doorbell) -> FastAPI:
-    app = FastAPI(
+    # /docs with its scripts from this host: another's would run in an origin that may cancel experiments.
+    app = FastAPIOffline(
         title="Ballast",
         version=metadata.version("ballast"),
         description=DESCRIPTION,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, select
 
 from core.states import State
 from core.store.experiments import Experiment
@@ -27,7 +27,7 @@ class Outlook(NamedTuple):
 def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     """Of each of `found`, in order."""
     if any(experiment.state is State.QUEUED for experiment in found):
-        places, workers = _places(tx), takers(tx)
+        places, workers = places_by(tx, experiments.c.id), takers(tx)
     else:
         places, workers = {}, 0
     return [_outlook(experiment, places, workers) for experiment in found]
@@ -36,7 +36,7 @@ def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
 def _outlook(experiment: Experiment, places: dict[int, int], workers: int) -> Outlook:
     match experiment.state:
         case State.QUEUED:
-            return Outlook(waiting_because=_queued_because(places.get(experiment.id), workers))
+            return Outlook(waiting_because=queued_because(places.get(experiment.id), workers))
         case State.PAUSED:
             return Outlook(waiting_because=PAUSED)
         case State.RUNNING:
@@ -44,7 +44,8 @@ def _outlook(experiment: Experiment, places: dict[int, int], workers: int) -> Ou
     return Outlook()
 
 
-def _queued_because(place: int | None, workers: int) -> str:
+def queued_because(place: int | None, workers: int) -> str:
+    """For one that so many are before; None: too many to count."""
     if not workers:
         return NO_WORKER
     if place is None:
@@ -52,15 +53,18 @@ def _queued_because(place: int | None, workers: int) -> str:
     return "it is the next in the queue" if place == 0 else f"{place} before it in the queue"
 
 
-def _places(tx: Connection) -> dict[int, int]:
-    """How many are before each, at the head of the queue."""
+def places_by(tx: Connection, column: Column[int]) -> dict[int, int]:
+    """How many are before the first of each value of `column`, at the head of the queue."""
     head = tx.execute(
-        select(experiments.c.id)
+        select(column)
         .where(experiments.c.state == literally(State.QUEUED))
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(_PLACES + 1)
     ).scalars()
-    return {experiment_id: place for place, experiment_id in enumerate(head)}
+    places: dict[int, int] = {}
+    for place, value in enumerate(head):
+        places.setdefault(value, place)
+    return places
 
 
 def _eta_seconds(experiment: Experiment) -> float | None:

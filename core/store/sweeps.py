@@ -16,7 +16,7 @@ from core.store import wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound
 from core.store.experiments import lock_all, submit_members
-from core.store.outlook import NO_WORKER, PAUSED
+from core.store.outlook import PAUSED, places_by, queued_because
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import takers
 from core.sweeps import Grid, refuse_too_many
@@ -152,14 +152,24 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
     groups: dict[int, list[AnyRow]] = {row.id: [] for row in rows}
     for group in alike:
         groups[group.sweep_id].append(group)
+    counts = {sweep_id: _counts(members) for sweep_id, members in groups.items()}
+    places = places_by(tx, experiments.c.sweep_id) if any(map(_waits, counts.values())) else {}
     workers = takers(tx)
-    return [_sweep(row, groups[row.id], workers) for row in rows]
+    return [_sweep(row, groups[row.id], counts[row.id], places.get(row.id), workers) for row in rows]
 
 
-def _sweep(row: AnyRow, members: Sequence[AnyRow], workers: int) -> Sweep:
+def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
     counts = dict.fromkeys(State, 0)
     for group in members:
         counts[State(group.state)] += group.n
+    return counts
+
+
+def _waits(counts: Mapping[State, int]) -> bool:
+    return bool(counts[State.QUEUED]) and not counts[State.RUNNING]
+
+
+def _sweep(row: AnyRow, members: Sequence[AnyRow], counts: dict[State, int], place: int | None, workers: int) -> Sweep:
     return Sweep(
         id=row.id,
         name=row.name,
@@ -170,16 +180,14 @@ def _sweep(row: AnyRow, members: Sequence[AnyRow], workers: int) -> Sweep:
         epochs_done=sum(int(group.epochs_done) for group in members),
         epochs_total=sum(int(group.epochs_total) for group in members),
         eta_seconds=_eta_seconds(members, workers),
-        waiting_because=_waiting_because(counts, workers),
+        waiting_because=_waiting_because(counts, place, workers),
     )
 
 
-def _waiting_because(counts: Mapping[State, int], workers: int) -> str | None:
-    if counts[State.RUNNING] or not counts[State.QUEUED] + counts[State.PAUSED]:
-        return None
-    if not counts[State.QUEUED]:
-        return PAUSED
-    return "others are before it in the queue" if workers else NO_WORKER
+def _waiting_because(counts: Mapping[State, int], place: int | None, workers: int) -> str | None:
+    if _waits(counts):
+        return queued_because(place, workers)
+    return PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None
 
 
 def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,10 +123,16 @@ def test_a_bad_id_is_documented_with_an_example(document: Json) -> None:
     assert parameter["examples"] if "examples" in parameter else parameter["schema"]["examples"] == [417]
 
 
-def test_the_document_can_be_read_by_people(client: TestClient) -> None:
+def test_the_document_can_be_read_by_people_without_internet(client: TestClient) -> None:
     page = client.get("/docs")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
+    parts = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+    assert len(parts) == 3
+    for part in parts:  # a path, so of this host
+        assert part.startswith("/")
+        assert not part.startswith("//")
+        assert client.get(part).status_code == 200
 
 
 def python(code: str, cwd: Path, *options: str) -> str:

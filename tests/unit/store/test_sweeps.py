@@ -282,7 +282,12 @@ def test_why_a_sweep_waits(store: Store) -> None:
         wishes.ask(tx, first.id, Ask.PAUSE)
     assert because() == "no worker is alive: start one with `ballast worker`"  # which the other waits for
     a_worker(store)
-    assert because() == "others are before it in the queue"
+    assert because() == "it is the next in the queue"
+    urgent = [submitted(store, priority=1) for _ in range(2)]
+    assert because() == "2 before it in the queue"
+    for experiment_id in urgent:
+        assert claimed(store).experiment_id == experiment_id
+    assert because() == "it is the next in the queue"
     claim = claimed(store)
     assert (claim.experiment_id, because()) == (second.id, None)
     with store.writing() as tx:
