@@ -3,6 +3,7 @@ processes has servers of its own.
 """
 
 import shutil
+import signal
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from core.store import schema
 from core.store.session import Store
 from tests.servers import Postgres, Redis
+
+# In the background of a script Ctrl-C is ignored, by whatever is started there too: the commands that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = count(1)
 
