@@ -14,8 +14,7 @@ from typing import IO
 import uvicorn
 
 from api.main import create_app
-from core import mailbox
-from core.doorbell import Doorbell
+from core.doorbell import Doorbell, empty_folder
 from core.errors import BallastError
 from core.opening import open_store, sole_service
 from core.settings import Settings
@@ -140,7 +139,7 @@ def service(settings: Settings, workers: int | None, log: IO[bytes] | None = Non
     """
     with sole_service(settings), bind(settings) as listener:  # before anything is touched that another may be using
         if settings.embedded_broker:
-            mailbox.empty(settings)
+            empty_folder(settings)
         schema.upgrade(settings.database_url)
         with api(settings, listener), launcher(settings, workers, log) as process:
             yield process

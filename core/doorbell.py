@@ -3,18 +3,21 @@
 A ring carries nothing that matters. Losing it costs latency, never a result, so it never fails its caller.
 """
 
+import shutil
 from typing import Any
 
 import structlog
 from celery import Celery
 from kombu import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
-from core import mailbox
 from core.errors import BallastError
 from core.settings import Settings
 
 QUEUE = "ballast"
 TASK = "ballast.ring"
+
+TRANSPORT_ALIASES["filesystem"] = "core.mailbox:Transport"  # imported when somebody first rings, or listens
 
 log = structlog.get_logger()
 
@@ -39,6 +42,25 @@ def celery_app(settings: Settings, name: str, transport_options: dict[str, Any],
         **config,
     )
     return app
+
+
+def folder_options(settings: Settings) -> dict[str, Any]:
+    """Options of the filesystem transport: messages and control files under `BALLAST_HOME/queue`. Makes the folders."""
+    messages, control = settings.queue_dir / "messages", settings.queue_dir / "control"
+    for folder in (messages, control):
+        folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "data_folder_in": str(messages),
+        "data_folder_out": str(messages),
+        "control_folder": str(control),
+        "polling_interval": 0.1,
+        "store_processed": False,
+    }
+
+
+def empty_folder(settings: Settings) -> None:
+    """Forget every message and node name. SQL is the truth; an old `shutdown` replayed to a new worker is not."""
+    shutil.rmtree(settings.queue_dir, ignore_errors=True)
 
 
 class Doorbell:
@@ -78,7 +100,7 @@ class Doorbell:
 
     def _transport_options(self) -> dict[str, Any]:
         if self._settings.embedded_broker:
-            return mailbox.transport_options(self._settings)
+            return folder_options(self._settings)
         at_once = dict.fromkeys(("max_retries", "interval_start", "interval_step", "interval_max"), 0)
         return {"socket_timeout": 0.3, "socket_connect_timeout": 0.3, **at_once}
 

@@ -5,7 +5,6 @@ Here a file appears whole or not at all, and a message is taken by renaming it.
 """
 
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -14,29 +13,8 @@ from queue import Empty
 from typing import Any
 
 from filelock import FileLock
-from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
-
-from core.settings import Settings
-
-
-def transport_options(settings: Settings) -> dict[str, Any]:
-    """Options of the filesystem transport: messages and control files under `BALLAST_HOME/queue`. Makes the folders."""
-    messages, control = settings.queue_dir / "messages", settings.queue_dir / "control"
-    for folder in (messages, control):
-        folder.mkdir(parents=True, exist_ok=True)
-    return {
-        "data_folder_in": str(messages),
-        "data_folder_out": str(messages),
-        "control_folder": str(control),
-        "polling_interval": 0.1,
-        "store_processed": False,
-    }
-
-
-def empty(settings: Settings) -> None:
-    """Forget every message and node name. SQL is the truth; an old `shutdown` replayed to a new worker is not."""
-    shutil.rmtree(settings.queue_dir, ignore_errors=True)
 
 
 class Channel(filesystem.Channel):
@@ -90,9 +68,6 @@ class Channel(filesystem.Channel):
 
 class Transport(filesystem.Transport):
     Channel = Channel
-
-
-TRANSPORT_ALIASES["filesystem"] = f"{__name__}:Transport"
 
 
 def _exchange_file(channel: Any, exchange: str) -> Path:

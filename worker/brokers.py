@@ -12,7 +12,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import RedisError
 
 from core import mailbox
-from core.doorbell import TASK
+from core.doorbell import TASK, folder_options
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -22,7 +22,7 @@ _CONNECTION_ERRORS = (OSError, RedisError)  # Celery mends those
 
 def transport_options(settings: Settings) -> dict[str, Any]:
     if settings.embedded_broker:
-        return mailbox.transport_options(settings)
+        return folder_options(settings)
     # Never retry_on_timeout or retry_on_error: with them the worker wedges for ever when Redis restarts.
     return {
         "socket_connect_timeout": 2,

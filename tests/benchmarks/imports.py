@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.benchmarks.harness import Measurement, interleaved, ratio
 
-PAIRS = 11
+PAIRS = 21
 
 OURS = "import api.main"
 BARE = "import fastapi, sqlalchemy.orm, structlog, psycopg, pydantic_settings; from celery import Celery"

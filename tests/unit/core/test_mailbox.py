@@ -18,8 +18,7 @@ from celery import Celery
 from redis import Redis as RedisClient
 from structlog.testing import capture_logs
 
-from core import mailbox
-from core.doorbell import QUEUE, TASK, BrokerUnreachable, Doorbell, celery_app
+from core.doorbell import QUEUE, TASK, BrokerUnreachable, Doorbell, celery_app, empty_folder, folder_options
 from core.settings import Settings, load_settings
 from tests.servers import Redis, free_port
 
@@ -37,7 +36,7 @@ def on(url: str, home: Path) -> Settings:
 @contextmanager
 def channel_of(home: Path) -> Iterator[Any]:
     settings = embedded(home)
-    app: Celery = celery_app(settings, "test", mailbox.transport_options(settings))
+    app: Celery = celery_app(settings, "test", folder_options(settings))
     with app.connection_for_write() as connection:
         yield connection.default_channel
     app.close()
@@ -168,9 +167,9 @@ def test_binding_the_same_queue_again_changes_nothing_and_deleting_it_takes_it_a
 
 def test_emptying_forgets_every_message_and_needs_no_folder(tmp_path: Path) -> None:
     settings = embedded(tmp_path)
-    mailbox.empty(settings)
+    empty_folder(settings)
     _put_many(tmp_path, 0, 3)
-    mailbox.empty(settings)
+    empty_folder(settings)
     with channel_of(tmp_path) as channel, pytest.raises(Empty):
         channel._get(QUEUE)
 
@@ -185,7 +184,7 @@ def test_a_ring_on_the_folder_is_one_message_for_a_worker(tmp_path: Path) -> Non
 
 def test_a_ring_outlives_a_folder_that_was_taken_away(tmp_path: Path) -> None:
     with doorbell(embedded(tmp_path)) as bell:
-        mailbox.empty(embedded(tmp_path))
+        empty_folder(embedded(tmp_path))
         bell.ring()
 
 
