@@ -59,7 +59,7 @@ def counted(n: int) -> str:
 
 
 def in_words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+    return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no experiments"
 
 
 def duration(seconds: float | None) -> str:

@@ -23,7 +23,10 @@ def sweep_request(source: str, changes: Sequence[str], axes: Json, as_drawn: boo
     request = _source(source)
     if axes:
         request["axes"] = {**_object(request, "axes"), **axes}
-    for path, value in map(_split, changes):
+    pairs = list(map(_split, changes))
+    if len(dict(pairs)) < len(pairs):
+        raise typer.BadParameter("a field is set twice")
+    for path, value in pairs:
         _refuse_what_varies(path, _object(request, "axes"))
         request["base"] = _with(_object(request, "base"), path.split("."), _value(path, value))
     return request | ({"as_drawn": True} if as_drawn else {}) | ({"name": name} if name else {})

@@ -66,8 +66,9 @@ def sweep(
         if dry_run:
             _say_what_would_be(client.try_growth(into, axes) if into else client.try_sweep(request), as_json)
             return
+        before = _count(client.sweep(into)) if into else 0
         made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority)
-        _say_what_was_made(made, grown=into is not None, watched=watch, as_json=as_json)
+        _say_what_was_made(made, before, watched=watch, as_json=as_json)
         if watch:
             follow(client, made["id"], as_json)
 
@@ -121,16 +122,21 @@ def presets(
         _say_what_would_be(found, as_json)
 
 
-def _say_what_was_made(made: Json, *, grown: bool, watched: bool, as_json: bool) -> None:
+def _say_what_was_made(made: Json, before: int, *, watched: bool, as_json: bool) -> None:
     if as_json and watched:
         print(json.dumps(made), flush=True)  # JSON lines follow
     elif as_json:
         print_json(made)
     else:
-        said = counted(sum(made["counts"].values()))
-        done = f"has {said} now" if grown else f"is queued with {said}"
+        count = _count(made)
+        grown = f"has {counted(count)} now, {count - before} of them new"
+        done = f"is queued with {counted(count)}" if not before else grown
         hint = "" if watched else f": follow it with `ballast watch {made['id']}`"
         print(f"sweep {made['id']} {done}{hint}", flush=True)
+
+
+def _count(sweep: Json) -> int:
+    return sum(sweep["counts"].values())
 
 
 def _say_what_would_be(found: Json, as_json: bool) -> None:

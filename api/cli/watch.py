@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
@@ -26,9 +25,8 @@ Json = dict[str, Any]
 
 _LOOK_EVERY = 1.0  # seconds
 _AROUND_THE_TABLE = 4  # lines of the terminal: head, columns, what is hidden, the cursor
-_BESIDE_THE_SPARKLINE = 70  # columns of the terminal
-_WITH_TIME_LEFT, _WITH_SPARKLINE = 66, 80  # as soon as there is room for it
-_COLUMNS = ("id", "weight", "seed", "state", "epochs", "base in", "base out", "time left", "base in-domain")
+_NARROW, _LONGEST_SPARKLINE = 100, 24  # columns of the terminal
+_DIFFERING = "what differs"
 
 
 @app.command(epilog="Example: ballast watch 12")
@@ -52,6 +50,8 @@ def follow(client: Client, sweep_id: int, as_json: bool) -> None:
             f"`ballast cancel --sweep {sweep_id}` ends it"
         )
         raise
+    if not any(last["counts"].values()):
+        note(f"sweep {sweep_id} has no experiments")
     refuse_failures(last)
 
 
@@ -130,37 +130,51 @@ class _Curve:
 
 
 def _picture(sweep: Json, shown: list[Json], curves: dict[int, _Curve], hidden: int, width: int) -> Group:
-    room = max(8, min(24, width - _BESIDE_THE_SPARKLINE))
-    titles = _COLUMNS[: 7 + (width >= _WITH_TIME_LEFT) + (width >= _WITH_SPARKLINE)]
-    rows = [_row(member, curves[member["id"]], room)[: len(titles)] for member in shown]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title, cells in zip_longest(titles, zip(*rows, strict=True), fillvalue=()):
-        table.add_column(str(title), no_wrap=True, min_width=max(map(len, [str(title), *cells])))
-    what_differs = differences([member["spec"] for member in shown])
-    if any(what_differs):
-        table.add_column("what differs", no_wrap=True, overflow="ellipsis")  # gives way to the others
-        rows = [[*row, Text(what)] for row, what in zip(rows, what_differs, strict=True)]
-    for row in rows:
+    between = 1 if width < _NARROW else 2
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=between == 1)
+    columns = _columns(shown, curves, width, between)
+    for title, cells in columns.items():
+        least = 0 if title == _DIFFERING else _wide(title, cells)  # that one gives way to the others
+        table.add_column(title, no_wrap=True, min_width=least, overflow="ellipsis")
+    for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
-    name = " ".join(filter(None, ["sweep", str(sweep["id"]), sweep["name"] or sweep["preset"]]))
     left = f"time left {duration(sweep['eta_seconds'])}"
-    head = f"{name}: {in_words(sweep['counts'])}; {sweep['waiting_because'] or left}"
+    head = Text(f": {in_words(sweep['counts'])}; {sweep['waiting_because'] or left}")
+    name = Text(" ".join(filter(None, ["sweep", str(sweep["id"]), sweep["name"] or sweep["preset"]])))
+    name.truncate(max(20, width - len(head)), overflow="ellipsis")
+    head = Text.assemble(name, head, style="bold", no_wrap=True, overflow="ellipsis")
     more = [Text(f"and {hidden} more", style="dim")] if hidden else []
-    return Group(Text(head, style="bold", no_wrap=True, overflow="ellipsis"), table, *more)
+    return Group(head, table, *more)
 
 
-def _row(member: Json, curve: _Curve, room: int) -> list[Text]:
-    return [
-        Text(str(member["id"])),
-        Text(member["spec"]["importance_weight"]),
-        Text(str(member["spec"]["seed"])),
-        Text(_state(member), style=STATE_STYLES[member["state"]]),
-        Text(f"{member['epochs_done']}/{member['epochs_total']}"),
-        Text(_fraction(curve.in_domain)),
-        Text(_fraction(curve.out_of_domain)),
-        Text(duration(member["eta_seconds"])),
-        Text(sparkline(curve.in_domain, room)),
-    ]
+def _columns(shown: list[Json], curves: dict[int, _Curve], width: int, between: int) -> dict[str, list[Text]]:
+    """Those that there is room for: what tells members apart comes before how they go on."""
+    own = [curves[member["id"]] for member in shown]
+    columns = {
+        "id": [Text(str(member["id"])) for member in shown],
+        "weight": [Text(member["spec"]["importance_weight"]) for member in shown],
+        "seed": [Text(str(member["spec"]["seed"])) for member in shown],
+        "state": [Text(_state(member), style=STATE_STYLES[member["state"]]) for member in shown],
+        "epochs": [Text(f"{member['epochs_done']}/{member['epochs_total']}") for member in shown],
+        "base in": [Text(_fraction(curve.in_domain)) for curve in own],
+        "base out": [Text(_fraction(curve.out_of_domain)) for curve in own],
+    }
+    time_left = [Text(duration(member["eta_seconds"])) for member in shown]
+    differing = [Text(what) for what in differences([member["spec"] for member in shown])]
+    room = width - sum(_wide(*column) + between for column in columns.items())
+    if any(differing):
+        room -= _wide(_DIFFERING, differing) + between
+    if room >= _wide("time left", time_left):
+        columns["time left"] = time_left
+        room -= _wide("time left", time_left) + between
+    if room >= len("base in-domain"):
+        longest = min(room, _LONGEST_SPARKLINE)
+        columns["base in-domain"] = [Text(sparkline(curve.in_domain, longest)) for curve in own]
+    return columns | ({_DIFFERING: differing} if any(differing) else {})
+
+
+def _wide(title: str, cells: list[Text]) -> int:
+    return max(len(title), *map(len, cells))
 
 
 def _fraction(fractions: list[float | None]) -> str:

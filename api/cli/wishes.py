@@ -69,13 +69,13 @@ def delete(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) 
 
 def _delete_sweep(client: Client, number: int, as_json: bool) -> None:
     before, left = client.sweep(number), client.delete_sweep(number)
-    still = in_words(left["counts"])
-    if still and left["counts"] == before["counts"]:
-        raise NotDeleted(f"sweep {number} has {still}: cancel them to delete them")
+    some = any(left["counts"].values())
+    if some and left["counts"] == before["counts"]:
+        raise NotDeleted(f"sweep {number} has {in_words(left['counts'])}: cancel them to delete them")
     if as_json:
         print_json(left)
-    elif still:
-        print(f"what had ended of sweep {number} is deleted; it still has {still}")
+    elif some:
+        print(f"what had ended of sweep {number} is deleted; it still has {in_words(left['counts'])}")
     else:
         print(f"sweep {number} is deleted")
 
@@ -98,7 +98,9 @@ def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) ->
     if sweep is not None:
         refuse_failures(found)
     if not as_json:
-        print(f"{'experiment' if sweep is None else 'sweep'} {number} has succeeded")
+        what = f"experiment {number}" if sweep is None else f"sweep {number}"
+        empty = sweep is not None and not any(found["counts"].values())
+        print(f"{what} has {'no experiments' if empty else 'succeeded'}")
 
 
 def refuse_failures(sweep: Json) -> None:
@@ -160,6 +162,8 @@ def _say_of_sweep(found: Json, what: Ask, before: dict[str, int]) -> None:
     counts, running = found["counts"], found["counts"][State.RUNNING]
     nothing = f"there is nothing to {what}: " if counts == before and not running else ""
     later = "; what is running stops within seconds" if running and what in (Ask.CANCEL, Ask.PAUSE) else ""
+    if what is Ask.RETRY and counts[State.FAILED]:
+        later = "; what diverged would diverge again: submit it with a smaller lr"
     print(f"{nothing}sweep {found['id']} has {in_words(counts)}{later}")
 
 

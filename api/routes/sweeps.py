@@ -13,7 +13,7 @@ from api.problems import documented
 from api.routes.experiments import WISHES, page
 from api.schemas import DryRun, ExperimentPage, SweepOut, SweepPage, SweepWithMembers
 from core.analysis.figures import Line, draw
-from core.analysis.groups import grouped
+from core.analysis.groups import grouped, shared
 from core.spec import Spec
 from core.states import ENDED, Ask, State
 from core.store import curves, experiments, sweeps
@@ -170,7 +170,8 @@ def _figure(file_format: Literal["png", "svg"]) -> Callable[..., Response]:
         count = sum(sweep.counts.values())
         more = f" (the first {MOST_LINES} of {count})" if count > MOST_LINES else ""
         picture = BytesIO()
-        draw(grouped(lines), f"{sweep.name or sweep.preset or f'sweep {id}'}{more}", picture, file_format)
+        title = f"{sweep.name or sweep.preset or f'sweep {id}'}{more}"
+        draw(grouped(lines), title, picture, file_format, shared([spec for spec, _ in lines]))
         return Response(picture.getvalue(), media_type=_MEDIA_TYPES[file_format])
 
     return figure

@@ -10,7 +10,6 @@ import threading
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _ROW, _GAP, _TITLED_GAP = 2.6, 0.9, 1.2  # inches: a panel's height, and between two
 _MOST_GROUPS = 24  # nobody reads a taller picture, and Agg draws no more than 65 535 pixels
 _LEGEND_ROWS = 13  # as high as a panel
-_ANY = "#9a9a9a"  # no weight's colour
+_ANY, _QUIET = "#9a9a9a", "#777777"  # no weight's colour; that of words beside the point
 _SEED: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.45}
 _MEAN: dict[str, Any] = {"linewidth": 1.7, "zorder": 3}
 _STYLE: dict[Any, Any] = {
@@ -68,8 +67,11 @@ def line_of(importance_weight: str, seed: int, curve: Mapping[str, Any]) -> Line
     return Line(importance_weight, seed, curve["epoch"], in_domain, out_of_domain, curve["diverged_at"] is not None)
 
 
-def draw(groups: Sequence[Group], title: str, target: Path | BinaryIO, file_format: Literal["png", "svg"]) -> None:
-    """Write a figure of `groups`, of the first 24, to `target`; the same input gives the same bytes. Raises OSError."""
+def draw(
+    groups: Sequence[Group], title: str, target: Path | BinaryIO, file_format: Literal["png", "svg"], subtitle: str = ""
+) -> None:
+    """Write a figure of `groups`, of the first 24, to `target`; the same input gives the same bytes. `subtitle`: what
+    they have in common. Raises OSError."""
     with _DRAWING:
         import matplotlib
 
@@ -78,11 +80,11 @@ def draw(groups: Sequence[Group], title: str, target: Path | BinaryIO, file_form
             matplotlib.rcParams.update(_STYLE)
             warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a PNG shows a box there
             metadata = {"Date": None} if file_format == "svg" else {}
-            figure = _figure(groups, title)
+            figure = _figure(groups, title, subtitle)
             figure.savefig(target, format=file_format, dpi=150, bbox_inches="tight", pad_inches=0.2, metadata=metadata)
 
 
-def _figure(groups: Sequence[Group], title: str) -> "Figure":
+def _figure(groups: Sequence[Group], title: str, subtitle: str) -> "Figure":
     from matplotlib.figure import Figure
 
     heading = _wrapped(title, width=100, most=3)
@@ -104,12 +106,14 @@ def _figure(groups: Sequence[Group], title: str) -> "Figure":
         _above(left, _wrapped(group.title, width=100, most=2), 22, size=10)
         if not alike or left is rows[0][0]:
             _legend(right, groups if alike else [group], looks)
-    _above(rows[0][0], heading, 56 if gap == _TITLED_GAP else 32, size=12)
+    common, points = _wrapped(subtitle, width=110, most=2), 56 if gap == _TITLED_GAP else 32
+    _above(rows[0][0], common, points, size=8, color=_QUIET)
+    _above(rows[0][0], heading, points + 14 * len(common), size=12)
     return figure
 
 
-def _above(axes: "Axes", words: Sequence[str], points: float, size: float) -> None:
-    axes.annotate("\n".join(words), (0, 1), (0, points), "axes fraction", "offset points", va="bottom", size=size)
+def _above(axes: "Axes", words: Sequence[str], points: float, **style: Any) -> None:
+    axes.annotate("\n".join(words), (0, 1), (0, points), "axes fraction", "offset points", va="bottom", **style)
 
 
 def _scale(axes: "Axes", epochs: Sequence[int]) -> None:
@@ -135,17 +139,19 @@ def _panel(
     axes.tick_params(labelbottom=True)
     diverged = sum(line.diverged for line, _ in lines)
     if diverged:
-        axes.set_title(f"{diverged} of {len(lines)} diverged ×", loc="right", size=8, color="#777777")
+        axes.set_title(f"{diverged} of {len(lines)} diverged ×", loc="right", size=8, color=_QUIET)
     seeds: dict[str, list[dict[int, float]]] = {weight: [] for weight in looks}
     for line, values in lines:
         series = _series(line.epoch, values)
+        if not series:
+            continue
         seeds[line.importance_weight].append(series)
-        if line.diverged and series:
+        if line.diverged:
             last = max(series)
             axes.plot([last], [series[last]], marker="x", color=looks[line.importance_weight].color, zorder=4)
-    if not any(chain.from_iterable(seeds.values())):
+    if lines and not any(seeds.values()):
         words = "nothing was measured" if any(line.epoch for line, _ in lines) else "no rows yet"
-        axes.text(0.5, 0.5, words, color="#777777", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, words, color=_QUIET, ha="center", transform=axes.transAxes)
     for weight, look in looks.items():
         if len(seeds[weight]) > 1:
             for seed in seeds[weight]:
@@ -179,12 +185,12 @@ def _legend(axes: "Axes", groups: Sequence[Group], looks: Mapping[str, Look]) ->
     """Right of `axes`; of more weights than there is room for, every second or so."""
     from matplotlib.lines import Line2D
 
-    weights = [[line.importance_weight for line in group.lines] for group in groups]
-    present = set(chain.from_iterable(weights))
+    present = {line.importance_weight for group in groups for line in group.lines}
     shown = [weight for weight in looks if weight in present]
     shown = shown[:: math.ceil(len(shown) / (3 * _LEGEND_ROWS)) or 1]
     handles = [Line2D([], [], label=weight, **looks[weight]._asdict(), **_MEAN) for weight in shown]
-    if any(len(own) > len(set(own)) for own in weights):
+    begun = [[line.importance_weight for line in group.lines if line.epoch] for group in groups]
+    if any(len(own) > len(set(own)) for own in begun):
         handles += [Line2D([], [], label="mean of seeds", color=_ANY, **_MEAN)]
         handles += [Line2D([], [], label="one seed", color=_ANY, **_SEED)]
     if handles:

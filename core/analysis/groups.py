@@ -35,6 +35,8 @@ def differences(specs: Sequence[SpecJson]) -> list[str]:
 def shared(specs: Sequence[SpecJson]) -> str:
     """What all of `specs` have alike, as far as a reader asks: what is trained on what for how long, and what is no
     default."""
+    if not specs:
+        return ""
     flat = [dict(_fields(spec)) for spec in specs]
     asked = [path for path in flat[0] if path in _ALWAYS_ASKED or path in _unusual(specs[0])]
     return ", ".join(said(path, flat[0][path]) for path in asked if not _differs(path, flat))

@@ -1,5 +1,6 @@
 """How the programs of this wing end: a sentence on standard error, and an exit code (CONTRACT §3)."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,7 +13,8 @@ DONE, FAILED, USAGE, EXPERIMENT_FAILED, INTERRUPTED = 0, 1, 2, 4, 130
 def exit_code(program: Callable[[], int]) -> int:
     """What `program` returns, or what stands for what it raises."""
     try:
-        return program()
+        code = program()
+        sys.stdout.flush()
     except UnreadableSpec as error:
         complain(str(error))
         return USAGE
@@ -21,7 +23,20 @@ def exit_code(program: Callable[[], int]) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # nobody reads any more
+        _print_no_more()
+        return FAILED
+    except OSError as error:  # such as a disk that is full, where it prints
+        complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        _print_no_more()
+        return FAILED
+    return code
 
 
 def complain(sentence: str) -> None:
     print(f"ballast: {sentence}", file=sys.stderr)
+
+
+def _print_no_more() -> None:
+    """What could not be printed would be tried again at the end, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -66,7 +66,8 @@ def _download(kind: Any, name: str, data_dir: Path) -> tuple[tuple[Tensor, Tenso
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return said.partition(" You can use download=True")[0][:200]  # torchvision's advice, which is for its callers
 
 
 def _read(kind: Any, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -108,9 +108,9 @@ class TestSweep:
             "1:16\t2\t",
             "2 experiments: digits, mlp, epochs 3",
         ]
-        assert ballast(*grow).startswith("sweep 1 has 6 experiments now: ")
+        assert ballast(*grow).startswith("sweep 1 has 6 experiments now, 2 of them new: ")
         assert ballast(*grow, "--dry-run") == "nothing that is not there already\n"
-        assert ballast(*grow).startswith("sweep 1 has 6 experiments now: ")
+        assert ballast(*grow).startswith("sweep 1 has 6 experiments now, 0 of them new: ")
 
     def test_what_varies_is_not_set(self, ballast: Ballast) -> None:
         file = ballast.file(json.dumps(GRID))
@@ -161,7 +161,7 @@ class TestSweep:
         said = ballast("sweep", ballast.file(json.dumps(GRID)), "--name", "mine", "--priority", "3")
         assert said == "sweep 1 is queued with 4 experiments: follow it with `ballast watch 1`\n"
         assert "mine 16:1, seed 0" in ballast("list", "--sweep", "1")
-        assert "sweep 1 has 6 experiments now: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
+        assert "sweep 1 has 6 experiments now, 2 of them new: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
         assert ballast("list", "--sweeps").splitlines()[1].split("\t") == ["1", "mine", "6 queued", "0/18", "–"]
 
@@ -189,6 +189,7 @@ class TestSweep:
             (("figure-2", "--seeds", "10000"), "/axes make 50000 members"),
             (("x" * 5000,), "is neither a file nor a preset"),
             (("figure-2", "--axis", "seed=1", "--seeds", "2"), "an axis is given twice"),
+            (("figure-2", "--set", "epochs=5", "--set", "epochs=6"), "a field is set twice"),
             (("--into", "1", "--set", "epochs=3"), "grows by --axis and --seeds only"),
             (("grid.json", "--as-drawn"), "means nothing without a preset"),
             (("list.json",), "holds no JSON object"),
@@ -238,6 +239,24 @@ class TestWishes:
         assert ballast("cancel", "--sweep", sweep) == "there is nothing to cancel: sweep 1 has 3 cancelled\n"
         assert ballast("delete", "--sweep", sweep) == "sweep 1 is deleted\n"
         assert ballast.json("list") == ballast.json("list", "--sweeps") == []
+
+    def test_of_a_sweep_of_which_all_was_deleted(self, ballast: Ballast) -> None:
+        sweep = str(submitted(ballast))
+        for number in "1234":
+            ballast("cancel", number)
+            ballast("delete", number)
+        assert ballast("pause", "--sweep", sweep) == "there is nothing to pause: sweep 1 has no experiments\n"
+        assert ballast("wait", "--sweep", sweep) == "sweep 1 has no experiments\n"
+        assert ballast("watch", sweep) == ""
+        assert "no experiments" in ballast("list", "--sweeps")
+        assert "no experiments" in ballast("show", "--sweep", sweep)
+        assert ballast("delete", "--sweep", sweep) == "sweep 1 is deleted\n"
+
+    def test_why_what_failed_is_not_tried_again(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submitted(ballast))
+        trained(store, State.FAILED, ErrorKind.DIVERGED)
+        ballast("cancel", "--sweep", sweep)
+        assert "3 queued, 1 failed; what diverged would diverge again" in ballast("retry", "--sweep", sweep)
 
     def test_of_an_experiment(self, ballast: Ballast, store: Store) -> None:
         submitted(ballast)

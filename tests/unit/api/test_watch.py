@@ -155,6 +155,17 @@ class TestOnATerminal:
         assert status == 4
         assert all(len(line) <= 50 for line in terminal.seen.splitlines())
 
+    def test_one_of_the_usual_width_tells_members_apart(self, served: str, client: Client) -> None:
+        number = sweep(client, 2, **{"optimizer.lr": [0.1, 0.2], "optimizer.weight_decay": [0, 0.001]})
+        client.ask_sweep(number, "cancel")
+        terminal = Terminal(served, "watch", str(number), columns=80)
+        terminal.end()
+        for lr in ("0.1", "0.2"):
+            for decay in ("0", "0.001"):
+                found = rf"\d +16:1 +0 +cancelled +0/3 +– +– +lr {lr}, weight_decay {decay}\b"
+                assert re.search(found, terminal.seen), (found, terminal.seen)
+        assert "base in-domain" not in terminal.seen
+
     def test_curve_and_list_have_tables_and_no_tabs(self, served: str, client: Client, store: Store) -> None:
         sweep(client, 1)
         trained(store)

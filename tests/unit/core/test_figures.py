@@ -126,6 +126,35 @@ def test_weights_of_one_ratio_share_a_colour_and_differ_in_dashes(weights: tuple
     assert len({style(stroke, "stroke-dasharray") for stroke in lines}) == len(weights)
 
 
+def test_what_all_have_in_common_stands_under_the_title() -> None:
+    target = io.BytesIO()
+    draw([Group("", [line("1:1", [0.5, 0.4])])], "figure-2", target, "svg", "digits, mlp, epochs 20")
+    words = Svg(target.getvalue()).words
+    assert words.count("figure-2") == words.count("digits, mlp, epochs 20") == 1
+
+
+def test_weights_of_nearly_one_colour_differ_in_dashes() -> None:
+    weights = ["256:1", "16:1", "7:1", "5:1", "3:1", "1:1", "1:3", "1:5", "1:7", "1:16", "1:256"]
+    lines = strokes(drawn(*(line(weight, [0.9, 0.5]) for weight in weights)).panels[0])
+    dashes = dict(zip(weights, (style(stroke, "stroke-dasharray") for stroke in lines), strict=True))
+    assert len({dashes[weight] for weight in ("7:1", "5:1", "3:1")}) == 3
+    assert len({dashes[weight] for weight in ("1:7", "1:5", "1:3")}) == 3
+    assert len({dashes[weight] for weight in ("256:1", "16:1", "1:1", "1:16", "1:256")}) == 1  # solid
+
+
+def test_the_papers_weights_are_all_solid() -> None:
+    weights = [f"{2**n}:1" for n in range(8, -1, -1)] + [f"1:{2**n}" for n in range(1, 9)]
+    lines = strokes(drawn(*(line(weight, [0.9, 0.5]) for weight in weights)).panels[0])
+    assert len({style(stroke, "stroke-dasharray") for stroke in lines}) == 1
+
+
+def test_the_mean_is_of_the_seeds_that_have_begun() -> None:
+    svg = drawn(line("16:1", [0.0, 0.5, 0.25], seed=0), line("16:1", [], seed=1))
+    assert [heights(stroke) for stroke in strokes(svg.panels[0])] == [[0.5, 0.25]]
+    assert strokes(svg.panels[0], SEED) == []
+    assert "mean of seeds" not in svg.words
+
+
 def test_the_mean_of_the_seeds_is_a_thick_line_over_thin_ones() -> None:
     svg = drawn(
         line("16:1", [0.0, 1.0, 0.5], seed=1), line("16:1", [0.0, 0.5, 0.0], seed=0), line("1:1", [0.0, 0.2, 0.2])
@@ -240,7 +269,7 @@ def test_the_legend_of_a_thousand_weights_has_room() -> None:
 
 def test_a_group_without_rows_says_so() -> None:
     groups = [Group("a", [line("1:1", [])]), Group("b", [line("1:1", [0.5, 0.4])]), Group("c", [])]
-    assert Svg(picture(groups)).words.count("no rows yet") == 4
+    assert Svg(picture(groups)).words.count("no rows yet") == 2  # of a, in both panels; c has nothing to wait for
 
 
 def test_a_test_set_without_images_says_so() -> None:

@@ -70,6 +70,7 @@ def test_nothing_differs_between_none_or_one() -> None:
 def test_what_is_shared_is_said_as_far_as_it_is_no_default() -> None:
     specs = [spec.model_dump(mode="json") for spec in sweep(base=BASE | {"batch_size": 8}, axes={"seed": [1, 2]})]
     assert shared(specs) == "digits, cnn, batch_size 8, epochs 1000"
+    assert shared([]) == ""
     assert shared([{**specs[0], "label_noise": 0.1}]) == "digits, cnn, epochs 1000"  # which a newer Ballast knows
 
 

@@ -47,6 +47,7 @@ def test_a_check_downloads_nothing_and_says_how_to(
 ) -> None:
     (problem,) = report(tmp_path, name, capsys)["problems"]
     assert f"ballast data fetch {name}" in problem
+    assert "download=True" not in problem  # torchvision's own advice
     assert list(tmp_path.iterdir()) == []
 
 

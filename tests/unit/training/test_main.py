@@ -1,6 +1,7 @@
 """`python -m core.training`: one spec without any service."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -95,3 +96,22 @@ def test_it_runs_as_a_module_and_ctrl_c_is_130(tmp_path: Path) -> None:
         _, err = child.communicate()
     assert child.returncode == 130
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [("core.training", "spec.json"), ("core.training.data", "check", "digits")])
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_nobody_who_reads_and_a_full_disk_are_no_traceback(
+    arguments: tuple[str, ...], as_json: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    command = [sys.executable, "-P", "-m", *arguments, "--data-dir", ".", "--locks-dir", ".", *as_json]
+    reader, writer = os.pipe()
+    os.close(reader)
+    to_nobody = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    with Path("/dev/full").open("wb") as full:
+        to_full = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (to_nobody.returncode, to_full.returncode) == (1, 1)
+    assert [line for line in to_nobody.stderr.splitlines() if not line.startswith("epoch ")] == []
+    assert to_full.stderr.splitlines()[-1] == "ballast: No space left on device"
+    assert "Traceback" not in to_full.stderr
