@@ -82,8 +82,10 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _with(value: Any, keys: list[str], leaf: Any) -> Json:
-    """`value` with `leaf` at `keys`."""
-    here = dict(value) if isinstance(value, dict) else {}
+    """`value` with `leaf` at `keys`. Raises BadParameter."""
+    if not isinstance(value, dict | None):
+        raise typer.BadParameter(f"{keys[-1]} would lie inside {json.dumps(value)[:100]}, which is no JSON object")
+    here = dict(value or {})
     here[keys[0]] = _with(here.get(keys[0]), keys[1:], leaf) if len(keys) > 1 else leaf
     return here
 

@@ -10,7 +10,7 @@ from core.store.experiments import Experiment
 from core.store.tables import experiments, literally
 from core.store.workers import takers
 
-NO_WORKER = "no worker is alive: start one with `ballast worker`"
+NO_WORKER = "no worker is alive: start one with `ballast worker`, unless one is starting"
 PAUSED = "it is paused: resume it to queue it again"
 
 _PLACES = 1000  # of the queue that are told; beyond, counting would cost more than it says

@@ -14,7 +14,7 @@ def exit_code(program: Callable[[], int]) -> int:
     """What `program` returns, or what stands for what it raises."""
     try:
         code = program()
-        sys.stdout.flush()
+        print(end="", flush=True)  # while it can still be answered for; nothing where stdout is closed
     except UnreadableSpec as error:
         complain(str(error))
         return USAGE

@@ -47,7 +47,7 @@ def test_a_submitted_experiment_has_every_key_of_the_contract(client: TestClient
         "name": "é 16:1",
         "state": "queued",
         "stalled": False,
-        "waiting_because": "no worker is alive: start one with `ballast worker`",
+        "waiting_because": "no worker is alive: start one with `ballast worker`, unless one is starting",
         "spec": Spec.model_validate(sent).model_dump(),
         "digest": Spec.model_validate(sent).digest,
         "sweep_id": None,

@@ -189,6 +189,10 @@ class TestSweep:
             (("figure-2", "--seeds", "10000"), "/axes make 50000 members"),
             (("x" * 5000,), "is neither a file nor a preset"),
             (("figure-2", "--axis", "seed=1", "--seeds", "2"), "an axis is given twice"),
+            (
+                ("figure-2", "--set", "optimizer=1", "--set", "optimizer.lr=2"),
+                "lr would lie inside 1, which",
+            ),
             (("figure-2", "--set", "epochs=5", "--set", "epochs=6"), "a field is set twice"),
             (("--into", "1", "--set", "epochs=3"), "grows by --axis and --seeds only"),
             (("grid.json", "--as-drawn"), "means nothing without a preset"),

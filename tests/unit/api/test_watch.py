@@ -213,7 +213,7 @@ def test_a_service_that_is_away_for_a_while_ends_nothing(
     with serving(store, doorbell, port):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert err.startswith("waiting: no worker is alive: start one with `ballast worker`\n")
+    assert err.startswith("waiting: no worker is alive: start one with `ballast worker`, unless one is starting\n")
     assert f"\nno Ballast service answers at {url}" in err
     assert err.endswith("; trying again for a minute\n")
     assert err.count("\n") == 2

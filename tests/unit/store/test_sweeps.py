@@ -258,7 +258,7 @@ def test_why_an_experiment_waits(store: Store) -> None:
         with store.reading() as tx:
             return outlook(tx, [experiments.get(tx, experiment_id)])[0].waiting_because
 
-    assert because(ids[0]) == "no worker is alive: start one with `ballast worker`"
+    assert because(ids[0]) == "no worker is alive: start one with `ballast worker`, unless one is starting"
     a_worker(store)
     assert because(ids[0]) == "it is the next in the queue"
     assert because(ids[5]) == "5 before it in the queue"
@@ -276,11 +276,13 @@ def test_why_a_sweep_waits(store: Store) -> None:
     def because() -> str | None:
         return seen(store, sweep_id).waiting_because
 
-    assert because() == "no worker is alive: start one with `ballast worker`"
+    assert because() == "no worker is alive: start one with `ballast worker`, unless one is starting"
     first, second = members(store, sweep_id)
     with store.writing() as tx:
         wishes.ask(tx, first.id, Ask.PAUSE)
-    assert because() == "no worker is alive: start one with `ballast worker`"  # which the other waits for
+    assert (
+        because() == "no worker is alive: start one with `ballast worker`, unless one is starting"
+    )  # which the other waits for
     a_worker(store)
     assert because() == "it is the next in the queue"
     urgent = [submitted(store, priority=1) for _ in range(2)]

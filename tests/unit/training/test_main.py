@@ -115,3 +115,10 @@ def test_nobody_who_reads_and_a_full_disk_are_no_traceback(
     assert [line for line in to_nobody.stderr.splitlines() if not line.startswith("epoch ")] == []
     assert to_full.stderr.splitlines()[-1] == "ballast: No space left on device"
     assert "Traceback" not in to_full.stderr
+
+
+def test_a_closed_stdout_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    command = f"{sys.executable} -P -m core.training spec.json --data-dir . --locks-dir . >&-"
+    done = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
