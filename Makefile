@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow chaos lint format bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ test: .venv/dev  ## every test but the slow ones, under ten minutes
 
 test-slow: .venv/dev  ## the slow tests
 	$(BIN)/python -m pytest -n 2 -m slow
+
+chaos: .venv/dev  ## whatever may happen to workers, hosts, Redis and databases: what it cost, a line each
+	$(BIN)/python -m pytest -n 2 tests/chaos
 
 lint: .venv/dev  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -20,6 +20,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _numbers = count(1)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the trials of tests/chaos tell. Here, since under xdist the process that prints collects no tests."""
+    reports = [each for some in terminalreporter.stats.values() for each in some if getattr(each, "when", "") == "call"]
+    lines = [line for report in reports for name, line in report.user_properties if name == "chaos"]
+    if lines:
+        terminalreporter.section("chaos")
+        for line in lines:
+            terminalreporter.write_line(str(line))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     with Postgres() as server:

@@ -43,12 +43,16 @@ class Experiment:
     position: int | None
     priority: int
     queued_ms: int
+    requeued_ms: int | None
     rank: int
     attempt: int
     failures: int
     epochs_done: int
     attempt_epoch: int
     epochs_total: int
+    checkpoint_row: int
+    checkpoint_step: int
+    checkpoint_kind: str | None
     requested: Wish | None
     worker_id: int | None
     worker: str | None  # "host:pid" of who holds it
@@ -256,8 +260,7 @@ def move(
     values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
     if origin is State.RUNNING:
         values |= {"worker_id": None, "lease_until_ms": None, "requested": None, "attempt_epoch": 0}
-    if to in ENDED:
-        values["ended_ms"] = now_ms()
+    values |= _times(to)
     # Only the state and the attempt that the caller has seen may change.
     moved = tx.execute(
         update(experiments)
@@ -290,12 +293,17 @@ def move_all(
     if to not in MOVES[origin] or origin is State.RUNNING:
         raise ValueError(f"{origin} to {to}")
     values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
-    if to in ENDED:
-        values["ended_ms"] = now_ms()
+    values |= _times(to)
     for part in in_parts(locked):
         tx.execute(update(experiments).where(experiments.c.id.in_([row.id for row in part])).values(values))
     moved = [{"experiment_id": row.id, "attempt": row.attempt} for row in locked]
     events.record_all(tx, str(to), moved, from_state=origin, to_state=to)
+
+
+def _times(to: State) -> dict[str, Any]:
+    if to in ENDED:
+        return {"ended_ms": now_ms()}
+    return {"requeued_ms": now_ms()} if to is State.QUEUED else {}
 
 
 def in_parts(rows: Sequence[AnyRow]) -> Iterator[Sequence[AnyRow]]:

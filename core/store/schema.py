@@ -17,7 +17,7 @@ from core.store.workers import at_work
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0002"  # what this code needs; revisions are numbered, so that older and newer can be told apart
+REVISION = "0003"  # what this code needs; revisions are numbered, so that older and newer can be told apart
 
 log = structlog.get_logger()
 

@@ -63,6 +63,7 @@ workers = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("device", Text, nullable=False),
+    Column("kind", Text, server_default="cpu", nullable=False),  # of the device: a GPU's model, or "cpu"
     Column("state", Text, nullable=False),
     Column("experiment_id", BigInteger),
     Column("started_ms", BigInteger, nullable=False),
@@ -88,12 +89,16 @@ experiments = Table(
     Column("position", Integer),
     Column("priority", Integer, nullable=False),
     Column("queued_ms", BigInteger, nullable=False),
+    Column("requeued_ms", BigInteger),  # when it came back into the queue, wherever it stands there
     Column("rank", BigInteger, nullable=False),  # the lowest is claimed first
     Column("attempt", BigInteger, nullable=False),  # the fencing token: grows with every claim
     Column("failures", Integer, nullable=False),
     Column("epochs_done", Integer, nullable=False),  # rows stand up to here; it never falls
     Column("attempt_epoch", Integer, server_default="0", nullable=False),  # of this attempt; 0 between two
     Column("epochs_total", Integer, nullable=False),
+    Column("checkpoint_row", Integer, server_default="0", nullable=False),  # the last row before the farthest,
+    Column("checkpoint_step", BigInteger, server_default="0", nullable=False),  # and its steps, through epochs
+    Column("checkpoint_kind", Text),  # the kind of device that wrote the newest
     Column("requested", Text),  # a wish that its worker has not obeyed yet
     Column("worker_id", BigInteger, ForeignKey("workers.id")),  # who holds it
     Column("lease_until_ms", BigInteger),  # never indexed: a heartbeat would rewrite the index (STORE §3)
@@ -112,12 +117,14 @@ experiments = Table(
     _one_of("state", State),
     _one_of("requested", Wish),
     _one_of("error_kind", ErrorKind),
+    CheckConstraint("checkpoint_row <= epochs_done", name="checkpoint_row"),  # it never overtakes the rows
     sqlite_autoincrement=True,
 )
 
 # Lists are newest first, whatever they are filtered by.
 for _filter in ("sweep_id", "state", "dataset", "model", "importance_weight"):
     Index(f"ix_experiments_{_filter}_id", experiments.c[_filter], experiments.c.id)
+Index("ix_experiments_digest_id", experiments.c.digest, experiments.c.id)  # the newest of the same spec
 
 _queued = experiments.c.state == literally(State.QUEUED)
 _running = experiments.c.state == literally(State.RUNNING)
@@ -188,6 +195,36 @@ weights = Table(
         autoincrement=False,
     ),
     Column("safetensors", LargeBinary, nullable=False),
+)
+
+# Pointers: the bytes lie behind BALLAST_CHECKPOINT_URL. Two experiments may point to one file, a child to its parent's.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("experiment_id", BigInteger, ForeignKey("experiments.id", ondelete="CASCADE"), nullable=False),
+    Column("attempt", BigInteger, nullable=False),  # who wrote it
+    Column("epoch", Integer, nullable=False),  # after so many whole epochs
+    Column("step", Integer, nullable=False),  # and so many steps of the next
+    Column("path", Text, nullable=False),  # under the URL
+    Column("sha256", Text, nullable=False),
+    Column("numerics", Text, nullable=False),  # SHA-256 of the numerics key that it was trained under
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_checkpoints_experiment_id_id", "experiment_id", "id"),
+    Index("ix_checkpoints_path", "path"),
+    sqlite_autoincrement=True,
+)
+
+# What was answered to a request that made something, so that the same request again makes nothing.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("route", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),  # SHA-256 of the request
+    Column("answer", Text),  # JSON; not yet there while its first request is in flight
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_idempotency_keys_created_ms", "created_ms"),
 )
 
 events = Table(

@@ -39,6 +39,9 @@ def fill(store: Store) -> None:
     with store.writing() as tx:
         claims.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
+        tx.execute(text("INSERT INTO idempotency_keys VALUES ('/experiments', 'k', 'f', '{}', 1)"))
+        pointer = f"1, {claim.experiment_id}, 1, 1, 0, 'path', 'sha256', 'numerics', 1"
+        tx.execute(text(f"INSERT INTO checkpoints VALUES ({pointer})"))
 
 
 def counts(tx: Connection) -> dict[str, int]:
@@ -100,7 +103,7 @@ def test_every_index_serves_the_rows_that_the_code_says(store: Store) -> None:
         indexes = {index["name"]: index for index in inspect(tx).get_indexes("experiments")}
     partial = {"ix_experiments_queued", "ix_experiments_running"}
     filters = {"sweep_id", "state", "dataset", "model", "importance_weight"}
-    assert set(indexes) == partial | {f"ix_experiments_{column}_id" for column in filters}
+    assert set(indexes) == partial | {f"ix_experiments_{column}_id" for column in (*filters, "digest")}
     for name, index in ((name, indexes[name]) for name in partial):
         condition = str(index["dialect_options"][f"{store.dialect}_where"])
         assert "state" in condition
@@ -123,6 +126,14 @@ def test_every_state_wish_and_kind_of_error_can_be_stored_and_no_other(store: St
     for column in columns:
         with pytest.raises(Exception, match=f"ck_experiments_{column}"), store.writing() as tx:
             tx.execute(text(f"UPDATE experiments SET {column} = 'odd' WHERE id = {experiment_id}"))
+
+
+def test_a_pointer_that_would_overtake_the_rows_is_refused_by_the_database(store: Store) -> None:
+    experiment_id = submitted(store)
+    with store.writing() as tx:
+        tx.execute(text("UPDATE experiments SET epochs_done = 2, checkpoint_row = 2"))
+    with pytest.raises(Exception, match="ck_experiments_checkpoint_row"), store.writing() as tx:
+        tx.execute(text(f"UPDATE experiments SET checkpoint_row = 3 WHERE id = {experiment_id}"))
 
 
 def test_a_database_stands_empty_behind_current_or_ahead(
