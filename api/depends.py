@@ -1,4 +1,4 @@
-"""What routes ask for: the store, the doorbell, and the manners that all requests share."""
+"""What routes ask for: the store, the doorbell, the checkpoints, and the manners that all requests share."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from core.doorbell import Doorbell
 from core.faults import without_repeats
+from core.store.files import Files
 from core.store.session import Store
 
 
@@ -24,6 +25,11 @@ def _doorbell(request: Request) -> Doorbell:
     return doorbell
 
 
+def _files(request: Request) -> Files:
+    files: Files = request.app.state.files
+    return files
+
+
 def _canonical(text: str) -> str:
     """One experiment, one address: pydantic would read " 1", "+1", "1.0" and "0_1" as 1. Raises ValueError."""
     if not re.fullmatch(r"[1-9][0-9]*", text):
@@ -33,6 +39,7 @@ def _canonical(text: str) -> str:
 
 StoreDep = Annotated[Store, Depends(_store)]
 DoorbellDep = Annotated[Doorbell, Depends(_doorbell)]
+FilesDep = Annotated[Files, Depends(_files)]
 Id = Annotated[int, BeforeValidator(_canonical), Path(ge=1, examples=[417])]
 
 

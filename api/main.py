@@ -10,13 +10,14 @@ from api.access import Access
 from api.routes import curves, experiments, health, predictions, presets, sweeps, workers
 from api.schemas import Problem
 from core.doorbell import Doorbell
+from core.store.files import Files
 from core.store.session import Store
 
 DESCRIPTION = """Does importance weighting still matter once a network has been trained long enough?
 Post an experiment spec, follow its curve. Errors are RFC 9457 problems."""
 
 
-def create_app(store: Store, doorbell: Doorbell) -> FastAPI:
+def create_app(store: Store, doorbell: Doorbell, files: Files) -> FastAPI:
     # /docs with its scripts from this host: another's would run in an origin that may cancel experiments.
     app = FastAPIOffline(
         title="Ballast",
@@ -27,6 +28,7 @@ def create_app(store: Store, doorbell: Doorbell) -> FastAPI:
     )
     app.state.store = store
     app.state.doorbell = doorbell
+    app.state.files = files
     app.add_middleware(Access)
     problems.install(app)
     for module in (experiments, curves, predictions, sweeps, presets, workers, health):

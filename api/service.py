@@ -19,6 +19,7 @@ from core.errors import BallastError
 from core.opening import open_store, sole_service
 from core.settings import Settings
 from core.store import schema
+from core.store.files import Files
 
 
 class CannotServe(BallastError):
@@ -76,7 +77,7 @@ def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
         stack.callback(store.close)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(store, doorbell),
+                create_app(store, doorbell, Files(settings.checkpoint_url)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

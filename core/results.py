@@ -3,11 +3,21 @@
 import math
 import struct
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from core.spec import Spec
 
 LOSS_POINT_EVERY = 100  # iterations, counted through epochs
+
+
+class Next(Enum):
+    """What training is told between two steps."""
+
+    GO_ON = auto()
+    SAVE = auto()  # yield a checkpoint, and go on
+    STOP = auto()  # yield a checkpoint, and end
+    DROP = auto()  # end: nothing more of it is wanted
 
 
 class LossPoint(NamedTuple):
@@ -71,6 +81,15 @@ class EpochResult(NamedTuple):
             tuple(point.iteration for point in self.loss),
             tuple("nan" if math.isnan(value) else struct.pack("<f", value) for value in losses),
         )
+
+
+class Checkpoint(NamedTuple):
+    """From which training goes on, with the same bits as if it had never stopped."""
+
+    epoch: int  # whole passes over the training set; every row up to here has been yielded before
+    step: int  # taken of the next one
+    iteration: int  # steps, through epochs
+    content: bytes
 
 
 class Fractions(NamedTuple):

@@ -17,7 +17,8 @@ from core.faults import Fault, faults_of
 PREFIX = "BALLAST_"
 SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file that `<name>_FILE` names
 
-_UNSAID = ("database_url", "broker_url", "url", "host")  # a URL may hold a password; the sentence about hosts says it
+# A URL may hold a password; the sentence about hosts says it.
+_UNSAID = ("database_url", "broker_url", "checkpoint_url", "url", "host")
 
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     database_url: str = ""
     broker_url: str = ""
     data_dir: Path = Path()
+    checkpoint_url: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     url: str = ""
@@ -44,7 +46,9 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     heartbeat_seconds: Annotated[float, Field(gt=0, le=20)] = 5  # silent for a minute is taken for dead
     lease_seconds: Seconds = 20
+    checkpoint_seconds: Seconds = 60
     grace_seconds: Seconds = 8
+    wish_seconds: Seconds = 30
     max_failures: Annotated[int, Field(ge=1, le=1000)] = 5
     log: Literal["console", "json"] = "console"
 
@@ -98,6 +102,7 @@ class Settings(BaseSettings):
             "home": home,
             "data_dir": self.data_dir.expanduser().absolute() if self.data_dir != Path() else home / "data",
             "database_url": self.database_url or f"sqlite:///{quote(str(home / 'ballast.db'))}",
+            "checkpoint_url": _address_of(self.checkpoint_url or str(home / "checkpoints")),
             "broker_url": self.broker_url or "filesystem://localhost//",
             "url": (self.url or self.address).rstrip("/"),
         }
@@ -121,6 +126,11 @@ class Settings(BaseSettings):
     @property
     def embedded_broker(self) -> bool:
         return self.broker_url.startswith("filesystem://")
+
+    @property
+    def checkpoints_stay_here(self) -> bool:
+        """No other host can read them, unless it has the same folder mounted."""
+        return self.checkpoint_url.startswith("file://")
 
     @property
     def locks_dir(self) -> Path:
@@ -151,6 +161,11 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _sentence(fault: Fault) -> str:
     return str(replace(fault, pointer=PREFIX + fault.pointer.strip("/").upper()))
+
+
+def _address_of(place: str) -> str:
+    """A URL as it is; a path made absolute, as file://."""
+    return place if "://" in place else f"file://{Path(place).expanduser().absolute()}"
 
 
 def _is_address(url: str, *schemes: str) -> bool:

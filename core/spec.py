@@ -225,6 +225,10 @@ class Spec(_Part):
         """Whether the curve has a row for `epoch`."""
         return epoch % self.eval_every == 0 or epoch == self.epochs
 
+    def row_before(self, epoch: int) -> int:
+        """The last epoch up to `epoch` that has a row; 0: none has."""
+        return epoch if self.evaluated(epoch) else epoch - epoch % self.eval_every
+
     def predicted(self, epoch: int) -> bool:
         """Whether the predictions of `epoch` are kept: of the evaluated epochs the 1st, 2nd, 4th, 8th, …, and the last
         50."""

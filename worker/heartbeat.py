@@ -1,6 +1,7 @@
 """The heartbeat of a worker: renews its lease and reads wishes, in a thread that training cannot hold up."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +12,14 @@ from core.settings import Settings
 from core.states import Wish, WorkerState
 from core.store import claims, workers
 from core.store.claims import Claim
-from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable
+from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable, StoreError
 from core.store.session import Store
 from worker.leave import Leave
 
 log = structlog.get_logger()
+
+
+WISH_NOT_OBEYED = 75  # an exit status: the launcher restarts the process
 
 
 class Held:
@@ -25,6 +29,7 @@ class Held:
         self.claim = claim
         self.wish: Wish | None = None  # written by two threads; an older answer over a newer one lasts for one beat
         self.lost = False
+        self.unobeyed_since: float | None = None
         self._leave = leave
 
     def must_stop(self) -> bool:
@@ -46,8 +51,10 @@ class Heartbeat:
     def beat(self) -> None:
         with self._turn:
             held = self.held
-            if held is not None and not held.lost:
-                self._renew(held)
+            if held is not None:
+                if not held.lost:
+                    self._renew(held)
+                self._insist(held)
             with self._store.writing() as tx:
                 workers.seen(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
 
@@ -57,6 +64,23 @@ class Heartbeat:
                 held.wish = claims.renew(tx, held.claim, round(self._settings.lease_seconds * 1000))
         except ClaimLost:
             held.lost = True
+        except (DatabaseUnavailable, DatabaseBroken):
+            held.unobeyed_since = None  # what waits for the database has stopped training already, perhaps
+            raise
+
+    def _insist(self, held: Held) -> None:
+        """End the process if its training does not stop: that is how a call to the device ends that never returns."""
+        if held.wish is None and not held.lost:
+            held.unobeyed_since = None
+            return
+        now = time.monotonic()
+        held.unobeyed_since = held.unobeyed_since or now
+        if now - held.unobeyed_since < self._settings.wish_seconds:
+            return
+        log.critical("training does not stop: the process ends", experiment=held.claim.experiment_id, wish=held.wish)
+        with contextlib.suppress(StoreError), self._store.writing() as tx:
+            claims.release(tx, held.claim)
+        os._exit(WISH_NOT_OBEYED)
 
     def beat_now(self) -> None:
         """Out of turn, when there is news. A database that is away learns of it at the next beat, or by our silence."""

@@ -16,6 +16,7 @@ from core import logs
 from core.errors import BallastError
 from core.settings import Settings, load_settings
 from core.store import workers
+from core.store.files import Files
 from core.store.session import Store
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
@@ -56,7 +57,8 @@ def work(settings: Settings, device: str, slot: int) -> None:
     heartbeat = Heartbeat(store, settings, worker_id, leave)
     heartbeat.start()
     Reconciler(store, settings).start()
-    drain = Drain(store, settings, worker_id, leave, heartbeat, Runner(store, settings, device))
+    runner = Runner(store, Files(settings.checkpoint_url), settings, device)
+    drain = Drain(store, settings, worker_id, leave, heartbeat, runner)
 
     def farewell() -> None:
         leave.wait()

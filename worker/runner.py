@@ -1,45 +1,51 @@
-"""Joins training to store: takes one claim to its end, writing each row as its epoch ends."""
+"""Joins training to store: takes one claim to its end, from its newest checkpoint on."""
 
+import json
+import time
 import traceback
 from collections import deque
-from collections.abc import Callable
-from functools import partial
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple
 
-import stamina
 import structlog
 import torch
-from sqlalchemy import Connection
 
-from core.results import EpochResult
+from core.results import Checkpoint, EpochResult, Next
 from core.settings import Settings
 from core.states import ErrorKind, State
-from core.store import claims
+from core.store import checkpoints, claims
+from core.store.checkpoints import Pointer
 from core.store.claims import Claim
-from core.store.errors import ClaimLost, StoreError
+from core.store.errors import CheckpointDamaged, CheckpointUnreachable, ClaimLost, StoreError
 from core.store.experiments import ExperimentError
-from core.store.session import Store, transient
-from core.training import BadData, Member, load, provenance, train
+from core.store.files import Files, tidy
+from core.store.session import Store
+from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, train
 from worker.heartbeat import Held
+from worker.writer import Writer
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
-
-_PATIENTLY = stamina.RetryingCaller(attempts=None, timeout=None, wait_max=2.0)
 
 
 class DeviceBroken(Exception):
     """The device fails whatever it is asked from now on, in this process: only another process can use it."""
 
 
+class _End(NamedTuple):
+    """How training ended: with its last row and the checkpoint after it, or, without a row, before its end."""
+
+    row: EpochResult | None
+    checkpoint: Checkpoint | None
+    epoch_seconds: float
+
+
 class Runner:
-    def __init__(self, store: Store, settings: Settings, device: str) -> None:
+    def __init__(self, store: Store, files: Files, settings: Settings, device: str) -> None:
         self._store = store
-        self._data_dir = settings.data_dir
-        self._locks_dir = settings.locks_dir
+        self._files = files
+        self._settings = settings
         self._device = device
+        self.kind = devices.kind(device)
 
     def run(self, held: Held) -> None:
         """Train what is held until it ends, a wish or leaving stops it, or a write is refused. Raises nothing that the
@@ -48,79 +54,145 @@ class Runner:
         says = log.bind(experiment=claim.experiment_id, attempt=claim.attempt)
         says.info("training", name=claim.spec.name)
         try:
-            state = self._train(held)
+            with Writer(self._store, self._files, held, self.kind) as writer:
+                state = self._train(held, writer)
         except ClaimLost:
             says.warning("the claim was lost: nothing more is written")
             return
+        finally:
+            devices.release(self._device)
         says.info("ended", state=state.value)
 
-    def _train(self, held: Held) -> State:
-        claim, pace = held.claim, _Pace()
+    def _train(self, held: Held, writer: Writer) -> State:
+        spec = held.claim.spec
         try:
-            last = self._rows(held, pace)
+            end = self._trained(held, writer)
         except BadData as error:
-            return self._fail(claim, None, ErrorKind.BAD_DATA, str(error))
+            return writer.fail(None, ExperimentError(ErrorKind.BAD_DATA, str(error)))
         except StoreError:
             raise  # not the experiment's fault
         except Exception as error:
-            if isinstance(error, torch.AcceleratorError):
-                raise DeviceBroken(f"{self._device}: {_first_line(error)}") from error
-            if _is_out_of_memory(error):
-                return self._fail(claim, None, ErrorKind.OUT_OF_MEMORY, f"{self._device}: {_first_line(error)}")
-            message = f"{type(error).__name__}: {_first_line(error)}"
-            return self._fail(claim, None, ErrorKind.INTERNAL, message, traceback.format_exc())
-        if last is None:
-            return self._write(lambda tx: claims.release(tx, claim))
-        if last.diverged:
-            return self._fail(claim, last, ErrorKind.DIVERGED, last.divergence(claim.spec))
-        epoch_seconds = pace.measured(last)
-        self._write(lambda tx: claims.finish(tx, claim, last, State.SUCCEEDED, epoch_seconds=epoch_seconds))
-        return State.SUCCEEDED
+            return writer.fail(None, self._blamed(error, held.claim))
+        if end.row is None:
+            return writer.release()
+        if end.row.diverged:
+            return writer.fail(end.row, ExperimentError(ErrorKind.DIVERGED, end.row.divergence(spec)))
+        return writer.succeed(end.row, end.checkpoint, end.epoch_seconds)
 
-    def _rows(self, held: Held, pace: "_Pace") -> EpochResult | None:
-        """Train, writing every row but the last, which is returned: it is written with the end that it brings. None
-        where training was stopped before."""
+    def _blamed(self, error: Exception, claim: Claim) -> ExperimentError:
+        """Raises DeviceBroken where it is not the experiment's fault."""
+        if isinstance(error, torch.AcceleratorError):
+            raise DeviceBroken(f"{self._device}: {_first_line(error)}") from error
+        if _is_out_of_memory(error):
+            spec = claim.spec
+            sizes = f"batch_size {spec.batch_size or 'null'}, {spec.model.model_dump_json()}"
+            return ExperimentError(
+                ErrorKind.OUT_OF_MEMORY, f"{self._device}: {_first_line(error)} (with {sizes}: choose smaller ones)"
+            )
+        message = f"{type(error).__name__}: {_first_line(error)}"
+        return ExperimentError(ErrorKind.INTERNAL, message, traceback.format_exc())
+
+    def _trained(self, held: Held, writer: Writer) -> _End:
+        """Train to the end, or until it must stop. All rows but the last, and all checkpoints but that after it, are on
+        their way into the store."""
         claim = held.claim
-        data = load(claim.spec.dataset, self._data_dir, self._locks_dir, self._device)
+        data = load(claim.spec.dataset, self._settings.data_dir, self._settings.locks_dir, self._device)
         what = provenance(claim.spec, data, self._device)
-        self._write(partial(claims.describe, claim=claim, provenance=what))
-        member = Member(claim.spec, wish=held.must_stop)
-        for _, row in train([member], data, self._device):
-            if row.diverged or row.epoch == claim.spec.epochs:
-                return row
-            held.wish = self._write(partial(claims.record, claim=claim, row=row, epoch_seconds=pace.measured(row)))
-        return None
+        numerics = json.dumps(what["numerics_key"], sort_keys=True)
+        writer.trains_under(numerics)
+        writer.now(lambda tx: claims.describe(tx, claim, what))
+        while True:
+            pointer, content = self._newest_checkpoint(claim, writer)
+            try:
+                if pointer is not None:
+                    writer.now(lambda tx, to=pointer: claims.resume(tx, claim, to, numerics))  # type: ignore[misc]
+                return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
+            except BadCheckpoint as error:  # before anything was trained
+                assert pointer is not None
+                self._give_up(claim, writer, pointer, str(error))
 
-    def _fail(
-        self, claim: Claim, row: EpochResult | None, kind: ErrorKind, message: str, trace: str | None = None
-    ) -> State:
-        error = ExperimentError(kind, message, trace)
-        self._write(lambda tx: claims.finish(tx, claim, row, State.FAILED, error))
-        return State.FAILED
+    def _rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
+        spec = held.claim.spec
+        pace, turn = _Pace(since), _Turn(held, self._settings.checkpoint_seconds)
+        last: EpochResult | None = None
+        final: Checkpoint | None = None
+        for _, result in train([Member(spec, content, turn)], data, self._device):
+            if isinstance(result, Checkpoint):
+                turn.saved()
+                if last is not None:
+                    final = result
+                else:
+                    writer.save(result)
+            elif result.diverged or result.epoch == spec.epochs:
+                last = result
+                turn.over = True
+                pace.measured(result)
+            else:
+                writer.record(result, pace.measured(result))
+        return _End(last, final, pace.epoch_seconds)
 
-    def _write(self, write: Callable[[Connection], T]) -> T:
-        """One transaction, whole, again and again through an outage. Harmless to repeat: the fence comes first and rows
-        are written once."""
+    def _newest_checkpoint(self, claim: Claim, writer: Writer) -> tuple[Pointer, bytes] | tuple[None, None]:
+        """The newest that can be read. One that is damaged gives way to an older one; where they cannot be reached, it
+        starts again, and its rows are compared with those that stand."""
+        pointers = writer.now(lambda tx: checkpoints.newest_first(tx, claim.experiment_id))
+        self._tidy(claim)
+        for pointer in pointers:
+            try:
+                return pointer, self._files.read(pointer.path, pointer.sha256)
+            except CheckpointDamaged as error:
+                self._give_up(claim, writer, pointer, str(error))
+            except CheckpointUnreachable as error:
+                told = f"{error}: it starts again"
+                writer.now(lambda tx, why=told: claims.tell(tx, claim, "checkpoint_unreachable", why))  # type: ignore[misc]
+                break
+        return None, None
 
-        def transaction() -> T:
-            with self._store.writing() as tx:
-                return write(tx)
+    def _give_up(self, claim: Claim, writer: Writer, pointer: Pointer, why: str) -> None:
+        writer.now(lambda tx: claims.give_up(tx, claim, pointer, why))
+        self._tidy(claim)
 
-        return _PATIENTLY(transient, transaction)
+    def _tidy(self, claim: Claim) -> None:
+        """Remove what a killed process has left half done."""
+        try:
+            tidy(self._store, self._files, [claim.folder])
+        except StoreError as error:
+            log.warning("old checkpoints are left behind", error=str(error))
+
+
+class _Turn:
+    """What training is told between two steps. Called so often that it must be cheap."""
+
+    def __init__(self, held: Held, seconds: float) -> None:
+        self._held = held
+        self._seconds = seconds
+        self.over = False  # the last row is there
+        self.saved()
+
+    def saved(self) -> None:
+        self._save_at = time.monotonic() + self._seconds
+
+    def __call__(self) -> Next:
+        if self._held.lost:
+            return Next.DROP
+        if self._held.must_stop():
+            return Next.STOP
+        return Next.SAVE if self.over or time.monotonic() >= self._save_at else Next.GO_ON
 
 
 class _Pace:
     """How long an epoch takes: the median over the last rows. Over all of a hundred thousand, it would take longer to
     find than an epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int) -> None:
         self._seconds: deque[float] = deque(maxlen=101)
-        self._epoch = 0
+        self._epoch = epoch
+        self.epoch_seconds = 0.0
 
     def measured(self, row: EpochResult) -> float:
         self._seconds.append(row.seconds / (row.epoch - self._epoch))
         self._epoch = row.epoch
-        return median(self._seconds)
+        self.epoch_seconds = median(self._seconds)
+        return self.epoch_seconds
 
 
 def _is_out_of_memory(error: Exception) -> bool:

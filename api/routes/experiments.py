@@ -1,19 +1,25 @@
 """Experiments: submit, find, look, wish, delete."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Body, Depends, Query, Response
 from sqlalchemy import Connection
 
-from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
+from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
 from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, PriorityChange
 from core.spec import DatasetName, ModelName, Spec, Weight
 from core.states import Ask, State
 from core.store import events, experiments, wishes
+from core.store.errors import CheckpointUnreachable
 from core.store.experiments import Experiment
+from core.store.files import Files, tidy
 from core.store.outlook import outlook
+from core.store.session import Store
+
+log = structlog.get_logger()
 
 router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)])
 
@@ -43,6 +49,14 @@ def page(tx: Connection, found: Sequence[Experiment], limit: int) -> ExperimentP
     """Of one more than `limit` that were looked for: the page, and where the next one starts."""
     items = shown(tx, found[:limit])
     return ExperimentPage(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
+
+
+def tidy_if_reachable(store: Store, files: Files, folders: Collection[str]) -> None:
+    """What was deleted is deleted, wherever its checkpoints lie; those that this host cannot reach stay there."""
+    try:
+        tidy(store, files, folders)
+    except CheckpointUnreachable as error:
+        log.warning("checkpoints of what was deleted are left behind", error=str(error))
 
 
 @router.post(
@@ -110,10 +124,11 @@ def change(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  #
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
-def delete(id: Id, store: StoreDep) -> None:  # noqa: A002
-    """Delete it, with its curve and all else, once it has ended. Its number is never given again."""
+def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
+    """Delete it, with its curve, its checkpoints and all else, once it has ended. Its number is never given again."""
     with store.writing() as tx:
-        experiments.remove(tx, id)
+        folders = experiments.remove(tx, id)
+    tidy_if_reachable(store, files, folders)
 
 
 @router.get("/{id}/events", responses=documented(404))

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from api.depends import DoorbellDep, Id, StoreDep, json_body, known_query
+from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
-from api.routes.experiments import WISHES, page
+from api.routes.experiments import WISHES, page, tidy_if_reachable
 from api.schemas import DryRun, ExperimentPage, SweepOut, SweepPage, SweepWithMembers
 from core.analysis.figures import Line, draw
 from core.analysis.groups import grouped, shared
@@ -128,11 +128,12 @@ def grow(
 
 
 @router.delete("/{id}", status_code=202, responses=documented(404))
-def delete(id: Id, store: StoreDep) -> SweepOut:  # noqa: A002
+def delete(id: Id, store: StoreDep, files: FilesDep) -> SweepOut:  # noqa: A002
     """Delete every member that has ended, and the sweep with its last."""
     while True:
         with store.writing() as tx:
-            left = sweeps.remove_some(tx, id)
+            left, folders = sweeps.remove_some(tx, id)
+        tidy_if_reachable(store, files, folders)
         if not any(left.counts[state] for state in ENDED):
             return SweepOut.of(left)
 

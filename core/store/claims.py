@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, case, func, or_, select, update
 
 from core.results import EpochResult
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish
-from core.store import curves, events, predictions
+from core.store import checkpoints, curves, events, predictions
+from core.store.checkpoints import Pointer, Saved
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost
 from core.store.experiments import ExperimentError, move, rank
 from core.store.tables import AnyRow, experiments, literally, workers
+from core.store.tables import checkpoints as checkpoints_table
+from core.store.tables import events as events_table
 from core.store.workers import NAME
 
 _CLAIMERS = 0xBA11A57  # the advisory lock that claimers take in turn
+
+_RESERVED_MS = 600_000  # for the kind of device that wrote its checkpoint, since it came back into the queue
 
 _OBEYED = {Wish.CANCEL: State.CANCELLED, Wish.PAUSE: State.PAUSED}
 
@@ -32,14 +37,15 @@ class Claim:
     attempt: int
     worker_id: int
     spec: Spec
-    epochs_done: int
+    folder: str  # of its checkpoints
 
 
-def claim(tx: Connection, worker_id: int, lease_ms: int) -> Claim | None:
-    """The experiment of the lowest rank, now running under a lease of this worker; None if none is queued."""
+def claim(tx: Connection, worker_id: int, lease_ms: int, kind: str = "cpu") -> Claim | None:
+    """The experiment of the lowest rank that a device of this kind may take, now running under a lease of this worker;
+    None if none is queued."""
     if tx.dialect.name == "postgresql":  # SQLite's write transaction is such a lock by itself
         tx.execute(select(func.pg_advisory_xact_lock(_CLAIMERS)))
-    while (head := _head(tx)) is not None:
+    while (head := _head(tx, kind)) is not None:
         taken = {
             "attempt": head.attempt + 1,
             "worker_id": worker_id,
@@ -53,15 +59,19 @@ def claim(tx: Connection, worker_id: int, lease_ms: int) -> Claim | None:
         except ValidationError:  # a newer API wrote it: it must not stop the queue
             _refuse(tx, head.id, head.attempt + 1, worker_id)
         else:
-            return Claim(head.id, head.attempt + 1, worker_id, spec, head.epochs_done)
+            folder = checkpoints.folder(head.id, head.created_ms)
+            return Claim(head.id, head.attempt + 1, worker_id, spec, folder)
     return None
 
 
-def _head(tx: Connection) -> AnyRow | None:
-    """Of the queue; one that its user is just cancelling is passed over."""
+def _head(tx: Connection, kind: str) -> AnyRow | None:
+    """Of the queue; one that its user is just cancelling is passed over. One with a checkpoint waits a while for the
+    kind of device that wrote it: a CPU should not go on with what an H200 began."""
+    theirs = experiments.c.checkpoint_kind
+    mine = or_(theirs.is_(None), theirs == kind, experiments.c.requeued_ms < now_ms() - _RESERVED_MS)
     return tx.execute(
-        select(experiments.c.id, experiments.c.attempt, experiments.c.spec, experiments.c.epochs_done)
-        .where(experiments.c.state == literally(State.QUEUED))
+        select(experiments.c.id, experiments.c.attempt, experiments.c.spec, experiments.c.created_ms)
+        .where(experiments.c.state == literally(State.QUEUED), mine)
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
@@ -78,6 +88,50 @@ def describe(tx: Connection, claim: Claim, provenance: dict[str, Any]) -> None:
     _fence(tx, claim, provenance=json.dumps(provenance), revision=experiments.c.revision + 1)
 
 
+def tell(tx: Connection, claim: Claim, kind: str, detail: str) -> None:
+    """What a user should know of this attempt. Raises ClaimLost."""
+    _fence(tx, claim, revision=experiments.c.revision + 1)
+    _note(tx, claim, kind, detail)
+
+
+def resume(tx: Connection, claim: Claim, pointer: Pointer, numerics: str) -> None:
+    """This attempt goes on from a checkpoint, under a numerics key that may be another. Raises ClaimLost."""
+    _fence(tx, claim, attempt_epoch=pointer.epoch, revision=experiments.c.revision + 1)
+    _note(tx, claim, "resumed", f"after epoch {pointer.epoch}, step {pointer.step}, of attempt {pointer.attempt}")
+    if pointer.numerics != numerics:
+        _note(tx, claim, "numerics_changed", _difference(json.loads(pointer.numerics), json.loads(numerics)))
+
+
+def give_up(tx: Connection, claim: Claim, pointer: Pointer, why: str) -> list[str]:
+    """Never go on from this checkpoint again. Returns the paths that nobody points to any more. Raises ClaimLost."""
+    tell(tx, claim, "checkpoint_damaged", why)
+    return checkpoints.drop(tx, checkpoints_table.c.id == pointer.id)
+
+
+def save(tx: Connection, claim: Claim, saved: Saved) -> list[str]:
+    """Point to a checkpoint, behind the rows that it stands behind; one that is farther than all before forgives the
+    failures. Returns the paths that nobody points to any more. Raises ClaimLost."""
+    farther = experiments.c.checkpoint_step < saved.iteration
+    forgiven = farther & (experiments.c.failures > 0)
+    _fence(
+        tx,
+        claim,
+        **_pointing(claim, saved),
+        failures=case((farther, 0), else_=experiments.c.failures),
+        revision=experiments.c.revision + case((forgiven, 1), else_=0),
+    )
+    return checkpoints.add(tx, claim.experiment_id, claim.attempt, saved)
+
+
+def _pointing(claim: Claim, saved: Saved) -> dict[str, Any]:
+    row = claim.spec.row_before(saved.epoch)
+    return {
+        "checkpoint_row": _at_least(experiments.c.checkpoint_row, row),
+        "checkpoint_step": _at_least(experiments.c.checkpoint_step, saved.iteration),
+        "checkpoint_kind": saved.kind,
+    }
+
+
 def record(tx: Connection, claim: Claim, row: EpochResult, epoch_seconds: float | None = None) -> Wish | None:
     """Write a row of the curve, or compare it with the one that stands; `epoch_seconds` is how long an
     epoch of this attempt takes.
@@ -87,7 +141,7 @@ def record(tx: Connection, claim: Claim, row: EpochResult, epoch_seconds: float 
     held = _fence(
         tx,
         claim,
-        epochs_done=_at_least(row.epoch),
+        epochs_done=_at_least(experiments.c.epochs_done, row.epoch),
         attempt_epoch=row.epoch,
         epoch_seconds=epoch_seconds,
         progress_ms=now_ms(),
@@ -104,12 +158,13 @@ def finish(
     state: State,
     error: ExperimentError | None = None,
     epoch_seconds: float | None = None,
-) -> None:
-    """End it as succeeded, or as failed with its error, together with its last row; `epoch_seconds` as in `record`.
-    Raises ClaimLost."""
-    changes: dict[str, Any] = {}
+    saved: Saved | None = None,
+) -> list[str]:
+    """End it as succeeded, or as failed with its error, together with its last row and the checkpoint after it;
+    `epoch_seconds` as in `record`. Returns the paths that nobody points to any more. Raises ClaimLost."""
+    changes: dict[str, Any] = {} if saved is None else _pointing(claim, saved)
     if row is not None:
-        changes["epochs_done"] = _at_least(row.epoch)
+        changes["epochs_done"] = _at_least(experiments.c.epochs_done, row.epoch)
         changes["diverged_at"] = row.epoch if row.diverged else None
     if epoch_seconds is not None:
         changes["epoch_seconds"] = epoch_seconds
@@ -118,6 +173,7 @@ def finish(
     _leave(tx, claim, state, detail=error.message if error else None, changes=changes)
     if row is not None:
         _keep(tx, claim, row)
+    return [] if saved is None else checkpoints.add(tx, claim.experiment_id, claim.attempt, saved)
 
 
 def release(tx: Connection, claim: Claim) -> State:
@@ -181,10 +237,18 @@ def _take_back(tx: Connection, row: AnyRow, max_failures: int) -> None:
 
 
 def _history(tx: Connection, row: AnyRow, failures: int) -> str:
-    worker = tx.execute(select(NAME).where(workers.c.id == row.worker_id)).scalar_one()
+    """The failures that nothing has forgiven, in the words of the events."""
+    lost = select(events_table.c.attempt, events_table.c.worker_id).where(
+        events_table.c.experiment_id == row.id, events_table.c.kind == "lease_lost"
+    )
+    before = tx.execute(lost.order_by(events_table.c.id.desc()).limit(failures - 1)).all()
+    attempts = [*reversed(before), row]
+    names = select(workers.c.id, NAME).where(workers.c.id.in_([each.worker_id for each in attempts]))
+    worker = dict(tuple(row) for row in tx.execute(names))
+    history = ", ".join(f"attempt {each.attempt} ({worker[each.worker_id]})" for each in attempts)
     return (
-        f"its worker was lost {failures} times, in attempt {row.attempt} for the last time (worker {worker}): "
-        "it may need more memory than the host has; the logs of the worker may say"
+        f"its worker was lost {failures} times without a newer checkpoint: {history}. "
+        "It may need more memory than the host has; the logs of the workers may say"
     )
 
 
@@ -227,14 +291,7 @@ def _keep(tx: Connection, claim: Claim, row: EpochResult) -> None:
         .returning(experiments.c.id)
     ).one_or_none()
     if news is not None:
-        events.record(
-            tx,
-            claim.experiment_id,
-            "replay_mismatch",
-            attempt=claim.attempt,
-            worker_id=claim.worker_id,
-            detail=f"epoch {row.epoch} came out otherwise than the row that stands",
-        )
+        _note(tx, claim, "replay_mismatch", f"epoch {row.epoch} came out otherwise than the row that stands")
 
 
 def _refuse(tx: Connection, experiment_id: int, attempt: int, worker_id: int) -> None:
@@ -251,9 +308,17 @@ def _refuse(tx: Connection, experiment_id: int, attempt: int, worker_id: int) ->
     )
 
 
-def _at_least(epoch: int) -> ColumnElement[int]:
-    done = experiments.c.epochs_done
-    return case((done < epoch, epoch), else_=done)
+def _at_least(column: Column[int], value: int) -> ColumnElement[int]:
+    return case((column < value, value), else_=column)
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    changed = [f"{key} {now.get(key)} instead of {before.get(key)}" for key in before if before[key] != now.get(key)]
+    return f"its bits may differ from here on: {', '.join(changed)}"
+
+
+def _note(tx: Connection, claim: Claim, kind: str, detail: str) -> None:
+    events.record(tx, claim.experiment_id, kind, attempt=claim.attempt, worker_id=claim.worker_id, detail=detail)
 
 
 def _error(error: ExperimentError) -> dict[str, str | None]:

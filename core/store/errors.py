@@ -5,6 +5,8 @@ StoreError
 ├── NotKept               the experiment has no such predictions or weights
 ├── NotAllowed            the state forbids it; the sentence names the state
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
+├── CheckpointDamaged     its bytes are not those that were written: an older one may be good
+├── CheckpointUnreachable its bytes cannot be read or written here and now; that says nothing of them
 ├── DatabaseUnavailable   passes by itself: try the whole transaction again
 ├── DatabaseBroken        does not pass: the disk is full, the file read-only or damaged
 ├── SchemaMissing         refuse to start: there are no tables yet
@@ -42,6 +44,18 @@ class ClaimLost(StoreError):
         super().__init__(f"experiment {experiment_id} is no longer held by attempt {attempt}")
         self.experiment_id = experiment_id
         self.attempt = attempt
+
+
+class CheckpointDamaged(StoreError):
+    """Its checksum is another than when it was written."""
+
+
+class CheckpointUnreachable(StoreError):
+    """The place where checkpoints lie does not answer, is full, or has no such file."""
+
+    def __init__(self, path: str, url: str, reason: str) -> None:
+        super().__init__(f"checkpoint {path} cannot be reached below {url}: {reason}")
+        self.reason = reason
 
 
 class DatabaseUnavailable(StoreError):

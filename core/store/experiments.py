@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, delete, insert, select
 
 from core.spec import Spec
 from core.states import ENDED, MOVES, ErrorKind, State, Wish
-from core.store import events
+from core.store import checkpoints, events
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost, NotAllowed, NotFound
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, literally, workers
@@ -106,6 +106,7 @@ def _queued(priority: int) -> Insert:
         state=State.QUEUED,
         priority=priority,
         queued_ms=now_ms(),
+        requeued_ms=now_ms(),
         rank=rank(priority),
         attempt=0,
         failures=0,
@@ -203,12 +204,15 @@ def set_priority(tx: Connection, experiment_id: int, priority: int) -> Experimen
     return get(tx, experiment_id)
 
 
-def remove(tx: Connection, experiment_id: int) -> None:
-    """Delete it with all that was measured. Raises NotFound, and NotAllowed before it has ended."""
+def remove(tx: Connection, experiment_id: int) -> set[str]:
+    """Delete it with all that was measured. Returns the folders of its checkpoints, for `files.tidy`. Raises NotFound,
+    and NotAllowed before it has ended."""
     now = lock(tx, experiment_id)
     if now.state not in ENDED:
         raise NotAllowed(experiment_id, State(now.state), "only one that has ended can be deleted: cancel it first")
+    folders = checkpoints.folders_of(tx, [experiment_id])
     tx.execute(delete(experiments).where(experiments.c.id == experiment_id))
+    return folders
 
 
 def lock(tx: Connection, experiment_id: int) -> AnyRow:

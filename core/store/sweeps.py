@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, delete, func, insert, select, update
 
 from core.spec import Spec
 from core.states import ENDED, Ask, State
-from core.store import wishes
+from core.store import checkpoints, wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound
 from core.store.experiments import lock_all, submit_members
@@ -110,17 +110,18 @@ def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
     return get(tx, sweep_id)
 
 
-def remove_some(tx: Connection, sweep_id: int) -> Sweep:
-    """Delete some of the members that have ended, and the sweep with its last member. Returns what is left. Raises
-    NotFound."""
+def remove_some(tx: Connection, sweep_id: int) -> tuple[Sweep, set[str]]:
+    """Delete some of the members that have ended, and the sweep with its last member. Returns what is left, and the
+    folders of the checkpoints, for `files.tidy`. Raises NotFound."""
     row = _lock(tx, sweep_id)
     ended = (experiments.c.sweep_id == sweep_id) & experiments.c.state.in_(ENDED)
     some = [member.id for member in lock_all(tx, ended, limit=_DELETED_AT_ONCE)]
+    folders = checkpoints.folders_of(tx, some)
     tx.execute(delete(experiments).where(experiments.c.id.in_(some)))
     (left,) = _with_progress(tx, [row])
     if not any(left.counts.values()):
         tx.execute(delete(sweeps).where(sweeps.c.id == sweep_id))
-    return left
+    return left, folders
 
 
 def _lock(tx: Connection, sweep_id: int) -> AnyRow:

@@ -15,3 +15,14 @@ def require(name: str) -> None:
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise TrainingError(f"the device {name} does not work now ({reason})") from error
+
+
+def kind(device: str) -> str:
+    """The model of a GPU, or "cpu"."""
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu"
+
+
+def release(device: str) -> None:
+    """Give back what was cached of the device's memory."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()

@@ -10,62 +10,82 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from core.results import EpochResult, Predictions
+from core.results import Checkpoint, EpochResult, Next, Predictions
 from core.spec import Spec
 from core.training.datasets import Data
-from core.training.evaluation import Tested, never, predict
+from core.training.evaluation import Tested, predict
 from core.training.experiment import Experiment, Met, mean
 from core.training.weights import encode
 
 
+def go_on() -> Next:
+    return Next.GO_ON
+
+
 @dataclass(frozen=True)
 class Member:
-    """An experiment of a pack. `wish` is asked between steps and between batches of an evaluation, so it must be cheap;
-    once it returns True, the member's training ends without a further row."""
+    """An experiment of a pack, from its beginning or from a checkpoint. `wish` is asked before every step, between
+    batches of an evaluation and after the last row, so it must be cheap."""
 
     spec: Spec
-    wish: Callable[[], bool] = never
+    checkpoint: bytes | None = None
+    wish: Callable[[], Next] = go_on
 
 
 def train(
     members: Sequence[Member], data: Data, device: str = "cpu", dtype: torch.dtype = torch.float32
-) -> Iterator[tuple[int, EpochResult]]:
+) -> Iterator[tuple[int, EpochResult | Checkpoint]]:
     """Train `members` (one, for now) on `data`, yielding (its index in `members`, row) after each evaluated epoch,
-    until its last epoch, its wish or a row that diverged.
+    until its last epoch, its wish or a row that diverged; and (index, checkpoint) whenever its wish is to save or to
+    stop: never before the rows that it stands behind, and within an epoch too.
 
-    Raises BadData where the batch is larger than the training set. On a CPU the caller sets the number of intra-op
-    threads, which is part of the numerics key."""
+    Raises BadData where the batch is larger than the training set, BadCheckpoint where a checkpoint is damaged or of
+    another experiment. On a CPU the caller sets the number of intra-op threads, which is part of the numerics key."""
     if len(members) != 1:
         raise ValueError(f"one experiment a pack for now, not {len(members)}")
     (member,) = members
     _same_bits_every_time(device)
     data = data.to(device)
-    experiment = Experiment(member.spec, data, dtype)
+    experiment = Experiment(member.spec, data, dtype, member.checkpoint)
     since = time.perf_counter()
     while experiment.epoch < member.spec.epochs:
-        met = experiment.train_epoch(member.wish)
-        if met is None:
+        told = experiment.advance(member.wish)
+        if told in (Next.SAVE, Next.STOP):
+            yield 0, experiment.checkpoint()
+        if told in (Next.STOP, Next.DROP):
             return
-        if not member.spec.evaluated(experiment.epoch):
+        if not experiment.pass_is_over:
             continue
-        tests = _evaluate(experiment, data, dtype, member.wish)
+        tests = None
+        if member.spec.evaluated(experiment.epoch + 1):
+            tests = _evaluate(experiment, data, dtype, member.wish)
+            if tests is None:
+                continue  # its wish, which is heard before anything else happens
+        met = experiment.end_epoch()
         if tests is None:
-            return
+            continue
         now = time.perf_counter()
         row = _row(experiment, data, met, *tests, seconds=now - since)
         since = now
         yield 0, row if row.diverged else _with_what_is_kept(row, experiment, data, *tests)
         if row.diverged:
             return
+    if member.wish() in (Next.SAVE, Next.STOP):
+        yield 0, experiment.checkpoint()
 
 
 def _evaluate(
-    experiment: Experiment, data: Data, dtype: torch.dtype, wish: Callable[[], bool]
+    experiment: Experiment, data: Data, dtype: torch.dtype, wish: Callable[[], Next]
 ) -> tuple[Tested, Tested] | None:
-    in_domain = predict(experiment.model, data.in_domain_images, dtype, wish)
+    """None where the wish came between: then it is not over."""
+
+    def must_stop() -> bool:
+        return wish() in (Next.STOP, Next.DROP)
+
+    in_domain = predict(experiment.model, data.in_domain_images, dtype, must_stop)
     if in_domain is None:
         return None
-    out_of_domain = predict(experiment.model, data.out_of_domain_images, dtype, wish)
+    out_of_domain = predict(experiment.model, data.out_of_domain_images, dtype, must_stop)
     return None if out_of_domain is None else (in_domain, out_of_domain)
 
 

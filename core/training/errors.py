@@ -3,6 +3,7 @@
 BallastError
 └── TrainingError          the experiment cannot be trained
     ├── BadData            the data set is missing, damaged or does not fit the spec
+    ├── BadCheckpoint      it is damaged, or of another experiment
     └── DeviceUnusable     there is no such device
 """
 
@@ -16,6 +17,10 @@ class TrainingError(BallastError):
 class BadData(TrainingError):
     """The data set is missing, damaged or does not fit the spec. The sentence names the file or folder, the numbers and
     what to do."""
+
+
+class BadCheckpoint(TrainingError):
+    """Bytes from which training cannot go on. The sentence says why."""
 
 
 class DeviceUnusable(TrainingError):

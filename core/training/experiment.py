@@ -1,4 +1,4 @@
-"""One experiment as it trains: all that a checkpoint has to hold, in one object, and the epoch that moves it on."""
+"""One experiment as it trains: all that a checkpoint has to hold, in one object, and the steps that move it on."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from core.results import LOSS_POINT_EVERY, LossPoint
+from core.results import LOSS_POINT_EVERY, Checkpoint, LossPoint, Next
 from core.spec import Spec
 from core.training import models, seeding
+from core.training.checkpoint import Standing, decode, encode
 from core.training.datasets import Data
-from core.training.errors import BadData
+from core.training.errors import BadCheckpoint, BadData
 from core.training.evaluation import predicted
 from core.training.images import normalised
 from core.training.losses import output_weights, weighted_cross_entropy
@@ -25,46 +26,90 @@ class Met(NamedTuple):
     correct: tuple[int, int]  # and how many of them were right
 
 
-class Experiment:
-    """Changes by whole epochs. Raises BadData where a batch does not fit into the training set."""
+class _Pass:
+    """A pass over the training set: its batches, drawn at once, and what the steps taken have given."""
 
-    def __init__(self, spec: Spec, data: Data, dtype: torch.dtype) -> None:
+    def __init__(self, order: Tensor, labels: Tensor, keep_bits: Tensor | None, dtype: torch.dtype) -> None:
+        steps, batch = order.shape
+        self.order = order  # int64 [steps, batch]
+        self.labels = labels  # int64 [steps, batch]
+        self.keep_bits = keep_bits
+        self.step = 0  # taken
+        self.losses = torch.empty(steps, dtype=dtype, device=order.device)
+        self.logits = torch.empty(steps, batch, models.OUTPUTS, dtype=dtype, device=order.device)
+        self._counted_to, self._counts = 0, torch.zeros(4, dtype=torch.int64)
+
+    def resume(self, step: int, losses: Tensor, counts: tuple[int, ...]) -> None:
+        """As it stood after `step` steps."""
+        self.step = self._counted_to = step
+        self.losses[:step] = losses.to(self.losses)
+        self._counts = torch.tensor(counts)
+
+    def counts(self) -> tuple[int, ...]:
+        """Images met, by output; then how many of them were right."""
+        met = slice(self._counted_to, self.step)
+        right, labels = predicted(self.logits[met]) == self.labels[met], self.labels[met]
+        first, second = labels == 0, labels == 1
+        counts = torch.stack([first.sum(), second.sum(), (right & first).sum(), (right & second).sum()])
+        return tuple((self._counts + counts.cpu()).tolist())  # host sync: the one of an epoch's training
+
+
+class Experiment:
+    """Changes by steps. Raises BadData where a batch does not fit into the training set, BadCheckpoint where the
+    checkpoint to go on from is none of this spec's."""
+
+    def __init__(self, spec: Spec, data: Data, dtype: torch.dtype, checkpoint: bytes | None = None) -> None:
         self.spec = spec
         self.model = models.build(spec.model, data.channels, spec.seed).to(data.device, dtype)
         self.parameters: list[Tensor] = list(self.model.parameters())
         self.velocities = [torch.zeros_like(parameter) for parameter in self.parameters]  # of momentum
-        self.epoch = 0  # passes over the training set
-        self.iteration = 0  # steps, through epochs
+        self.epoch = 0  # whole passes over the training set
         self.loss_tail: list[float] = []  # batch losses since the last loss point, float32
         self.loss_points: list[LossPoint] = []  # not yet in a row
+        self._iteration = 0  # steps of the whole passes
         self._data = data
         self._dtype = dtype
         self._batch = _batch_size(spec, data)
         weights = output_weights(spec.loss, spec.weights, data.base_index, data.class_sizes)
         self._weights = weights.to(data.device, dtype)
         self._dropout = models.dropout(spec.model)
+        self._saved_at: int | None = None
+        if checkpoint is None:
+            self._pass = self._drawn()
+        else:
+            self._resume(decode(checkpoint))
 
-    def train_epoch(self, wish: Callable[[], bool]) -> Met | None:
-        """One pass over the training set. None when `wish` came true: it is asked before every step, and then this
-        experiment is of no further use."""
-        data, batch = self._data, self._batch
-        n = len(data.train_labels)
-        steps = n // batch  # the last incomplete batch is dropped
-        order = seeding.permutation(self.spec.seed, self.epoch + 1, n).to(data.device)
-        order = order[: steps * batch].view(steps, batch)
-        labels = data.train_labels[order]
-        keep_bits = self._keep_bits(steps)
-        losses = torch.empty(steps, dtype=self._dtype, device=data.device)
-        logits = torch.empty(steps, batch, models.OUTPUTS, dtype=self._dtype, device=data.device)
+    @property
+    def iteration(self) -> int:
+        """Steps, through epochs."""
+        return self._iteration + self._pass.step
+
+    @property
+    def pass_is_over(self) -> bool:
+        """Its steps are taken; what it has met is not yet told."""
+        return self._pass.step == len(self._pass.order)
+
+    def advance(self, wish: Callable[[], Next]) -> Next:
+        """Take steps until the pass is over, or until `wish`, which is asked before every step, wants something else.
+        Returns what it wants. No checkpoint is wanted twice at one step."""
+        if self.pass_is_over:
+            return wish()
         self.model.train()
-        for step in range(steps):
-            if wish():
-                return None
-            keep = None if keep_bits is None else keep_bits[step]
-            losses[step], logits[step] = self._step(order[step], labels[step], keep)
-        met = _met(losses, logits, labels)
+        while not self.pass_is_over:
+            told = wish()
+            if told is Next.SAVE and self._saved_at == self.iteration:
+                told = Next.GO_ON
+            if told is not Next.GO_ON:
+                return told
+            self._take_a_step()
+        return Next.GO_ON
+
+    def end_epoch(self) -> Met:
+        """What the pass that is over has met. The next one is drawn."""
+        met = Met(self._pass.losses.cpu(), *_pairs(self._pass.counts()))
         self.epoch += 1
         self._note(met.losses.float().tolist())
+        self._pass = self._drawn()
         return met
 
     def take_loss_points(self) -> tuple[LossPoint, ...]:
@@ -72,6 +117,55 @@ class Experiment:
         points = tuple(self.loss_points)
         self.loss_points.clear()
         return points
+
+    def checkpoint(self) -> Checkpoint:
+        """From which another goes on."""
+        self._saved_at = self.iteration
+        standing = Standing(
+            epoch=self.epoch,
+            step=self._pass.step,
+            iteration=self.iteration,
+            model={name: _stored(tensor) for name, tensor in self.model.state_dict().items()},
+            momentum={name: _stored(velocity) for name, velocity in self._momentum().items()},
+            losses=_stored(self._pass.losses[: self._pass.step]),
+            counts=self._pass.counts(),
+            loss_tail=tuple(self.loss_tail),
+            loss_points=tuple(self.loss_points),
+        )
+        return Checkpoint(self.epoch, self._pass.step, self.iteration, encode(standing))
+
+    @torch.no_grad()
+    def _resume(self, standing: Standing) -> None:
+        _fill(self.model.state_dict(), standing.model)
+        _fill(self._momentum(), standing.momentum)
+        self.epoch = standing.epoch
+        self._iteration = standing.iteration - standing.step
+        self.loss_tail = list(standing.loss_tail)
+        self.loss_points = list(standing.loss_points)
+        self._pass = self._drawn()
+        self._pass.resume(standing.step, standing.losses, standing.counts)
+
+    def _momentum(self) -> dict[str, Tensor]:
+        """Velocities by parameter, where there is momentum: else they stay zero."""
+        if not self.spec.optimizer.momentum:
+            return {}
+        names = (name for name, _ in self.model.named_parameters())
+        return dict(zip(names, self.velocities, strict=True))
+
+    def _drawn(self) -> _Pass:
+        """The next pass, not yet begun."""
+        data, batch = self._data, self._batch
+        n = len(data.train_labels)
+        steps = n // batch  # the last incomplete batch is dropped
+        order = seeding.permutation(self.spec.seed, self.epoch + 1, n).to(data.device)
+        order = order[: steps * batch].view(steps, batch)
+        return _Pass(order, data.train_labels[order], self._keep_bits(steps), self._dtype)
+
+    def _take_a_step(self) -> None:
+        now = self._pass
+        keep = None if now.keep_bits is None else now.keep_bits[now.step]
+        now.losses[now.step], now.logits[now.step] = self._step(now.order[now.step], now.labels[now.step], keep)
+        now.step += 1
 
     def _step(self, chosen: Tensor, labels: Tensor, keep_bits: Tensor | None) -> tuple[Tensor, Tensor]:
         images = normalised(self._data.train_images[chosen], self._dtype)
@@ -104,10 +198,10 @@ class Experiment:
 
     def _note(self, losses: list[float]) -> None:
         for loss in losses:
-            self.iteration += 1
+            self._iteration += 1
             self.loss_tail.append(loss)
             if len(self.loss_tail) == LOSS_POINT_EVERY:
-                self.loss_points.append(LossPoint(self.iteration, mean(self.loss_tail)))
+                self.loss_points.append(LossPoint(self._iteration, mean(self.loss_tail)))
                 self.loss_tail.clear()
 
 
@@ -116,12 +210,24 @@ def mean(losses: Sequence[float]) -> float:
     return torch.tensor(math.fsum(losses) / len(losses), dtype=torch.float32).item()
 
 
-def _met(losses: Tensor, logits: Tensor, labels: Tensor) -> Met:
-    right = predicted(logits) == labels
-    first, second = labels == 0, labels == 1
-    counts = torch.stack([first.sum(), second.sum(), (right & first).sum(), (right & second).sum()])
-    n0, n1, correct0, correct1 = counts.tolist()  # host sync: the one of an epoch's training
-    return Met(losses.cpu(), (n0, n1), (correct0, correct1))
+def _pairs(counts: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+    n0, n1, correct0, correct1 = counts
+    return (n0, n1), (correct0, correct1)
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """A copy on the CPU that training does not change, float32 where it is a number with a fraction."""
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", dtype, copy=True).contiguous()
+
+
+def _fill(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    """Raises BadCheckpoint where `stored` has other names or shapes."""
+    shapes = {name: tensor.shape for name, tensor in own.items()}
+    if {name: tensor.shape for name, tensor in stored.items()} != shapes:
+        raise BadCheckpoint("it is the checkpoint of another experiment: its tensors have other names or shapes")
+    for name, tensor in own.items():
+        tensor.copy_(stored[name])
 
 
 def _batch_size(spec: Spec, data: Data) -> int:

@@ -11,6 +11,7 @@ from core.settings import Settings
 from core.states import State, Wish, WorkerState
 from core.store import workers
 from core.store.claims import Claim
+from core.store.files import Files
 from core.store.session import Store
 from tests.integration.hosts import settings_of
 from tests.servers import wait_until
@@ -215,7 +216,8 @@ def test_a_thread_outlives_what_nobody_has_foreseen() -> None:
 def drain_of(store: Store, settings: Settings) -> tuple[Drain, Heartbeat]:
     leave, worker_id = Leave(), a_worker(store)
     heartbeat = Heartbeat(store, settings, worker_id, leave)
-    return Drain(store, settings, worker_id, leave, heartbeat, Runner(store, settings, "cpu")), heartbeat
+    runner = Runner(store, Files(settings.checkpoint_url), settings, "cpu")
+    return Drain(store, settings, worker_id, leave, heartbeat, runner), heartbeat
 
 
 DAMAGES: dict[str, Callable[[Store], str]] = {

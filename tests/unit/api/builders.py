@@ -4,7 +4,11 @@ from typing import Any
 
 from httpx2 import Response
 
+from core.store.files import Files
+
 Json = dict[str, Any]
+
+FILES = Files("memory://")
 
 
 def spec(**fields: Any) -> Json:

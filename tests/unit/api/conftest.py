@@ -14,6 +14,7 @@ from api.main import create_app
 from core.doorbell import Doorbell
 from core.settings import Settings, load_settings
 from core.store.session import Store
+from tests.unit.api.builders import FILES
 from tests.unit.api.typed import Ballast
 
 BASE_URL = "http://127.0.0.1:8000"
@@ -39,7 +40,7 @@ def doorbell(settings: Settings) -> Iterator[Doorbell]:
 
 @pytest.fixture
 def client(store: Store, doorbell: Doorbell) -> Iterator[TestClient]:
-    app = create_app(store, doorbell)
+    app = create_app(store, doorbell, FILES)
     with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
         yield client
 
@@ -51,7 +52,7 @@ def shared_client(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
     shutil.copy(_sqlite_template, home / "ballast.db")
     settings = load_settings(home=home, database_url="", broker_url="")
     store, doorbell = Store(settings.database_url), Doorbell(settings)
-    app = create_app(store, doorbell)
+    app = create_app(store, doorbell, FILES)
     with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
         yield client
     doorbell.close()
@@ -62,7 +63,9 @@ def shared_client(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
 def served(store: Store, doorbell: Doorbell) -> Iterator[str]:
     """The URL of the application under a real uvicorn, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(store, doorbell), log_config=None, lifespan="off", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        create_app(store, doorbell, FILES), log_config=None, lifespan="off", timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

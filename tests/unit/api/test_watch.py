@@ -29,6 +29,7 @@ from core.store import claims
 from core.store.claims import Claim
 from core.store.session import Store
 from tests.servers import free_port
+from tests.unit.api.builders import FILES
 from tests.unit.api.typed import COMMAND, Ballast, environment
 from tests.unit.store.builders import a_worker, claimed, result
 
@@ -64,7 +65,9 @@ def trained(store: Store, claim: Claim | None = None) -> None:
 def serving(store: Store, doorbell: Doorbell, port: int) -> Iterator[str]:
     """As the fixture `served`, but on a port of our choice: to be away and come back."""
     listener = socket.create_server(("127.0.0.1", port))
-    config = uvicorn.Config(create_app(store, doorbell), log_config=None, lifespan="off", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        create_app(store, doorbell, FILES), log_config=None, lifespan="off", timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -23,6 +23,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "database_url": f"sqlite:///{home}/ballast.db",
         "broker_url": "filesystem://localhost//",
         "data_dir": home / "data",
+        "checkpoint_url": f"file://{home}/checkpoints",
         "host": "127.0.0.1",
         "port": 8000,
         "url": "http://127.0.0.1:8000",
@@ -30,7 +31,9 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "threads": 1,
         "heartbeat_seconds": 5,
         "lease_seconds": 20,
+        "checkpoint_seconds": 60,
         "grace_seconds": 8,
+        "wish_seconds": 30,
         "max_failures": 5,
         "log": "console",
     }

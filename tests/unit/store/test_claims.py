@@ -84,8 +84,9 @@ def test_a_claim_tells_its_worker_all_it_needs(store: Store) -> None:
     worker_id = a_worker(store)
     claim = claimed(store, worker_id=worker_id)
     assert (claim.experiment_id, claim.attempt, claim.worker_id) == (experiment_id, 1, worker_id)
-    assert (claim.spec.seed, claim.epochs_done) == (5, 0)
+    assert claim.spec.seed == 5
     experiment = seen_now(store, experiment_id)
+    assert claim.folder == f"{experiment_id}-{experiment.created_ms}"
     assert (experiment.state, experiment.attempt, experiment.worker_id) == (State.RUNNING, 1, worker_id)
     assert experiment.started_ms is not None
     assert experiment.lease_until_ms is not None

@@ -173,7 +173,7 @@ def test_deleting_takes_the_ended_and_with_the_last_the_sweep(store: Store) -> N
     def removed() -> Sweep:
         while True:
             with store.writing() as tx:
-                left = sweeps.remove_some(tx, sweep_id)
+                left, _ = sweeps.remove_some(tx, sweep_id)
             if not any(left.counts[state] for state in ENDED):
                 return left
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from core.results import EpochResult
+from core.results import EpochResult, Next
 from core.spec import Spec
 from core.training import Data, Member, load, train
+from core.training.engine import go_on
+from core.training.experiment import Experiment, Met
 from tests.data import DATA
 
 
@@ -75,12 +77,18 @@ def out_of_domain_fraction(row: EpochResult) -> float:
     return row.base_out_of_domain / row.n_out_of_domain
 
 
-def wish_after(calls: int) -> Any:
-    """A wish that comes true when it has been asked `calls` times."""
+def an_epoch(experiment: Experiment) -> Met:
+    """Train it for one epoch."""
+    assert experiment.advance(go_on) is Next.GO_ON
+    return experiment.end_epoch()
 
-    def answers() -> Iterator[bool]:
-        yield from [False] * calls
+
+def wish_after(calls: int, wish: Next = Next.DROP) -> Any:
+    """A wish that comes when it has been asked for `calls` times, and stays."""
+
+    def answers() -> Iterator[Next]:
+        yield from [Next.GO_ON] * calls
         while True:
-            yield True
+            yield wish
 
     return functools.partial(next, answers())

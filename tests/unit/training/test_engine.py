@@ -13,6 +13,7 @@ from core.training import BadData, Member, train
 from core.training.evaluation import predict, predicted
 from core.training.experiment import Experiment
 from tests.unit.training.builders import (
+    an_epoch,
     digits,
     in_domain_fraction,
     invented,
@@ -60,7 +61,7 @@ def test_specs_that_differ_in_weight_share_initial_weights_and_batches(monkeypat
     for weight in ("256:1", "1:256"):
         experiment = Experiment(spec_of(model=CNN, importance_weight=weight), invented(), torch.float32)
         met.append([parameter.detach().clone() for parameter in experiment.parameters])
-        experiment.train_epoch(lambda: False)
+        an_epoch(experiment)
     assert all(torch.equal(a, b) for a, b in zip(*met, strict=True))
 
 
@@ -106,15 +107,15 @@ def test_a_wish_stops_training_before_the_next_step(steps: int, monkeypatch: pyt
 
     monkeypatch.setattr(Experiment, "_step", counted)
     spec = spec_of(epochs=5, eval_every=5)
-    assert list(train([Member(spec, wish_after(steps))], digits())) == []
+    assert list(train([Member(spec, wish=wish_after(steps))], digits())) == []
     assert taken == steps
 
 
 def test_a_wish_stops_an_evaluation_between_its_batches() -> None:
     steps, batches = 10, 1  # 170 images in 16s; 64 in-domain images are one batch, 96 out-of-domain two
     data = invented()
-    assert list(train([Member(spec_of(epochs=1), wish_after(steps + batches + 1))], data)) == []
-    assert len(list(train([Member(spec_of(epochs=1), wish_after(steps + batches + 2))], data))) == 1
+    assert list(train([Member(spec_of(epochs=1), wish=wish_after(steps + batches + 1))], data)) == []
+    assert len(list(train([Member(spec_of(epochs=1), wish=wish_after(steps + batches + 2))], data))) == 1
 
 
 def test_rows_come_every_so_many_epochs_and_after_the_last() -> None:
@@ -130,7 +131,7 @@ def test_loss_points_average_a_hundred_batches_through_epochs() -> None:
     spec = spec_of(epochs=20, eval_every=4)  # 16 batches an epoch
     rows = rows_of(spec, digits())
     experiment = Experiment(spec, digits(), torch.float32)
-    losses = [loss for _ in range(20) for loss in experiment.train_epoch(lambda: False).losses.tolist()]
+    losses = [loss for _ in range(20) for loss in an_epoch(experiment).losses.tolist()]
     points = [point for row in rows for point in row.loss]
     assert [point.iteration for point in points] == [100, 200, 300]
     for i, point in enumerate(points):
@@ -174,7 +175,7 @@ def test_nan_and_ties_are_predicted_as_output_0() -> None:
 def test_predictions_do_not_depend_on_the_batch_and_say_what_is_finite() -> None:
     data = invented(channels=1)
     experiment = Experiment(spec_of(model={"name": "resnet", "width": 4}), data, torch.float32)
-    experiment.train_epoch(lambda: False)
+    an_epoch(experiment)
     whole = predict(experiment.model, data.out_of_domain_images, torch.float32, lambda: False)
     alone = [predict(experiment.model, i[None], torch.float32, lambda: False) for i in data.out_of_domain_images]
     assert whole.outputs.tolist() == [one.outputs.item() for one in alone]

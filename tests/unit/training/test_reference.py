@@ -9,7 +9,7 @@ from core.spec import Spec
 from core.training import Data, Member, train
 from core.training.experiment import Experiment
 from core.training.images import normalised
-from tests.unit.training.builders import invented, spec_of
+from tests.unit.training.builders import an_epoch, invented, spec_of
 from tests.unit.training.reference import Outcome, Sabotage, reference
 
 EPOCHS = 5  # of 10 steps: 170 images make 10 whole batches of 16 and one that is dropped
@@ -21,7 +21,7 @@ def of_width_8(**fields: object) -> Spec:
 
 def trained(spec: Spec, data: Data) -> Outcome:
     experiment = Experiment(spec, data, torch.float64)
-    met = [experiment.train_epoch(lambda: False) for _ in range(spec.epochs)]
+    met = [an_epoch(experiment) for _ in range(spec.epochs)]
     experiment.model.eval()
     with torch.no_grad():
         in_domain = experiment.model(normalised(data.in_domain_images, torch.float64))

@@ -1,0 +1,151 @@
+"""What a claim yields, on its way into the store: rows and checkpoints, in order, under the fence, by one thread.
+
+So training goes on while the database is away, until a thousand rows wait; then it waits too. Only a refused fence ends
+it. A checkpoint's bytes lie safe before its pointer is written, and its pointer comes after the rows before it.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self, TypeVar
+
+import stamina
+import structlog
+from sqlalchemy import Connection
+
+from core.results import Checkpoint, EpochResult
+from core.states import State
+from core.store import claims
+from core.store.checkpoints import Saved
+from core.store.errors import CheckpointUnreachable, DatabaseBroken, DatabaseUnavailable
+from core.store.experiments import ExperimentError
+from core.store.files import Files
+from core.store.session import Store
+from worker.heartbeat import Held
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+MOST_ROWS = 1000  # that wait
+
+# Through an outage, and through a full disk until somebody mends it: nothing but the fence ends it.
+_PATIENTLY = stamina.RetryingCaller(attempts=None, timeout=None, wait_max=2.0).on((DatabaseUnavailable, DatabaseBroken))
+
+
+class Writer:
+    """Use it as a context. Its methods raise what has ended the writing: ClaimLost, or what is our own fault."""
+
+    def __init__(self, store: Store, files: Files, held: Held, kind: str) -> None:
+        self._store = store
+        self._files = files
+        self._held = held
+        self._claim = held.claim
+        self._kind = kind
+        self._numerics = ""
+        self._thread = ThreadPoolExecutor(1, "writer")
+        self._room = threading.Semaphore(MOST_ROWS)
+        self._newest: Checkpoint | None = None  # not written yet
+        self._fault: BaseException | None = None
+        self._said = ""  # why the last checkpoint could not be written
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What still waits is wanted by nobody: who ends in order has seen it written."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def trains_under(self, numerics: str) -> None:
+        """The numerics key, as JSON, of the checkpoints to come."""
+        self._numerics = numerics
+
+    def record(self, row: EpochResult, epoch_seconds: float) -> None:
+        """Write a row, soon."""
+
+        def write() -> None:
+            self._held.wish = self._transaction(lambda tx: claims.record(tx, self._claim, row, epoch_seconds))
+            self._room.release()
+
+        while not self._room.acquire(timeout=0.1) and not self._held.must_stop():
+            pass
+        self._soon(write)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, soon; an older one that still waits is not wanted any more."""
+        self._newest = checkpoint
+
+        def write() -> None:
+            if self._newest is checkpoint and (saved := self._saved(checkpoint)):
+                self._remove(self._transaction(lambda tx: claims.save(tx, self._claim, saved)))
+
+        self._soon(write)
+
+    def now(self, write: Callable[[Connection], T]) -> T:
+        """One transaction, after all that waits."""
+        return self._soon(lambda: self._transaction(write)).result()
+
+    def release(self) -> State:
+        return self.now(lambda tx: claims.release(tx, self._claim))
+
+    def fail(self, row: EpochResult | None, error: ExperimentError) -> State:
+        self.now(lambda tx: claims.finish(tx, self._claim, row, State.FAILED, error))
+        return State.FAILED
+
+    def succeed(self, row: EpochResult, checkpoint: Checkpoint | None, epoch_seconds: float) -> State:
+        """With the last row, and the checkpoint after it."""
+
+        def write() -> None:
+            saved = checkpoint and self._saved(checkpoint)
+            self._remove(
+                self._transaction(
+                    lambda tx: claims.finish(tx, self._claim, row, State.SUCCEEDED, None, epoch_seconds, saved)
+                )
+            )
+
+        self._soon(write).result()
+        return State.SUCCEEDED
+
+    def _soon(self, write: Callable[[], T]) -> Future[T]:
+        return self._thread.submit(self._unless_ended, write)
+
+    def _unless_ended(self, write: Callable[[], T]) -> T:
+        """After a fault nothing more is written, and training stops at its next step."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            return write()
+        except BaseException as fault:
+            self._fault, self._held.lost = fault, True
+            raise
+
+    def _transaction(self, write: Callable[[Connection], T]) -> T:
+        """Whole, again and again. Harmless to repeat: the fence comes first, and rows are written once."""
+
+        def transaction() -> T:
+            with self._store.writing() as tx:
+                return write(tx)
+
+        return _PATIENTLY(transaction)
+
+    def _saved(self, checkpoint: Checkpoint) -> Saved | None:
+        """None where it cannot be written, which is told once: training is worth more than the checkpoint."""
+        epoch, step, iteration, content = checkpoint
+        path = f"{self._claim.folder}/{self._claim.attempt}-{epoch}-{step}.safetensors"
+        try:
+            sha256 = self._files.write(path, content)
+        except CheckpointUnreachable as error:
+            if self._said != error.reason:
+                why = str(error)
+                log.warning("no checkpoint: training goes on", error=why)
+                self._transaction(lambda tx: claims.tell(tx, self._claim, "checkpoint_failed", why))
+            self._said = error.reason
+            return None
+        self._said = ""
+        return Saved(epoch, step, iteration, path, sha256, self._numerics, self._kind)
+
+    def _remove(self, paths: list[str]) -> None:
+        try:
+            self._files.remove(paths)
+        except CheckpointUnreachable as error:
+            log.warning("an old checkpoint is left behind", error=str(error))
