@@ -7,7 +7,8 @@ lets it be repeated.
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,19 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
             record_property("chaos", f"    {each}")
 
     return say
+
+
+@pytest.fixture
+def database_of_its_own(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh, migrated PostgreSQL database."""
+    server, template = request.getfixturevalue("_postgres_template")
+    name = f"chaos_{time.time_ns()}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    yield server.url_of(name)
+    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def template(_sqlite_template: Path) -> Path:
+    """A migrated SQLite database, to be copied."""
+    return _sqlite_template

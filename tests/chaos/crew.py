@@ -1,0 +1,181 @@
+"""Worker processes that a trial kills: the real ones, each telling in a shared page at which step it is."""
+
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from core.results import EpochResult
+from core.settings import Settings
+from core.spec import Spec
+from core.states import State, WorkerState
+from core.store import checkpoints, curves, events, experiments, workers
+from core.store.session import Store
+from core.training import Member, load, train
+from tests.servers import wait_until
+
+# Watches, and changes nothing: after every step, experiment and step are in the page.
+_WATCHED = """
+import mmap, os, struct, sys
+from core.training.experiment import Experiment
+from worker import process, runner
+page = mmap.mmap(os.open(sys.argv.pop(), os.O_RDWR), 64)
+step, run = Experiment._take_a_step, runner.Runner.run
+def stepped(self):
+    step(self)
+    page[8:24] = struct.pack("<qq", self.epoch, self._pass.step)
+def ran(self, held):
+    page[:24] = struct.pack("<qqq", held.claim.experiment_id, 0, 0)
+    run(self, held)
+Experiment._take_a_step, runner.Runner.run = stepped, ran
+process.main()
+"""
+
+
+class At(NamedTuple):
+    """Where an experiment is in its training."""
+
+    epoch: int
+    step: int
+
+
+class Hand(NamedTuple):
+    """One process of the crew."""
+
+    popen: subprocess.Popen[bytes]
+    page: mmap.mmap
+
+
+class Crew:
+    """So many worker processes, without a launcher: who is killed is replaced at once."""
+
+    def __init__(self, settings: Settings, size: int) -> None:
+        self.settings = settings
+        self.store = Store(settings.database_url)
+        settings.home.mkdir(parents=True, exist_ok=True)
+        self._log = settings.home / "crew.log"
+        self._slots = [self._started(slot) for slot in range(size)]
+
+    def wait_until_ready(self) -> None:
+        wait_until(lambda: self.says().count("ready ") >= len(self._slots), 120)
+
+    def says(self) -> str:
+        return self._log.read_text()
+
+    def submit(self, specs: list[Spec]) -> list[int]:
+        with self.store.writing() as tx:
+            return [experiments.submit(tx, spec).id for spec in specs]
+
+    def experiment(self, experiment_id: int) -> experiments.Experiment:
+        with self.store.reading() as tx:
+            return experiments.get(tx, experiment_id)
+
+    def running(self) -> list[experiments.Experiment]:
+        with self.store.reading() as tx:
+            return experiments.list_newest(tx, state=State.RUNNING, limit=100)
+
+    def all_ended(self, ids: list[int]) -> bool:
+        with self.store.reading() as tx:
+            return all(experiments.get(tx, each).ended_ms is not None for each in ids)
+
+    def curve(self, experiment_id: int) -> list[EpochResult]:
+        with self.store.reading() as tx:
+            return curves.read(tx, experiment_id)[1]
+
+    def events(self, experiment_id: int) -> list[events.Event]:
+        with self.store.reading() as tx:
+            return events.read(tx, experiment_id)
+
+    def pointers(self, experiment_id: int) -> list[checkpoints.Pointer]:
+        with self.store.reading() as tx:
+            return checkpoints.newest_first(tx, experiment_id)
+
+    def pid_of(self, experiment: experiments.Experiment) -> int:
+        """Of the process that holds it."""
+        return int((experiment.worker or ":0").rpartition(":")[2])
+
+    def kill(self, experiment: experiments.Experiment) -> At | None:
+        """`kill -9` of who holds it, and a new process in its place. None where nobody of the crew does."""
+        for slot, (popen, page) in enumerate(self._slots):
+            if popen.pid == self.pid_of(experiment) and popen.poll() is None:
+                _end(popen)
+                number, epoch, step = struct.unpack("<qqq", page[:24])
+                self._slots[slot] = self._started(slot)
+                return At(epoch, step) if number == experiment.id else At(0, 0)
+        return None
+
+    def send(self, experiment: experiments.Experiment, number: signal.Signals) -> None:
+        os.kill(self.pid_of(experiment), number)
+
+    def workers(self) -> dict[int, WorkerState]:
+        with self.store.reading() as tx:
+            return {worker.pid: worker.state for worker in workers.all_workers(tx, 500)}
+
+    def replace_all(self) -> list[int]:
+        """SIGTERM to all at once, and new ones when they have left. Returns their exit statuses."""
+        for popen, _ in self._slots:
+            popen.send_signal(signal.SIGTERM)
+        statuses = [popen.wait(30) for popen, _ in self._slots]
+        for popen, _ in self._slots:
+            _end(popen)
+        self._slots = [self._started(slot) for slot in range(len(self._slots))]
+        return statuses
+
+    def end(self) -> None:
+        for popen, _ in self._slots:
+            _end(popen)
+        self.store.close()
+
+    def _started(self, slot: int) -> Hand:
+        file = self.settings.home / f"page-{slot}"
+        file.write_bytes(bytes(64))
+        with file.open("r+b") as opened:
+            page = mmap.mmap(opened.fileno(), 64)
+        with self._log.open("ab") as log:
+            popen = subprocess.Popen(
+                [sys.executable, "-P", "-c", _WATCHED, "--device", "cpu", "--slot", str(slot), str(file)],
+                env=self.settings.child_environment() | {"PYTHONPATH": str(Path.cwd())},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        return Hand(popen, page)
+
+
+def _end(popen: subprocess.Popen[bytes]) -> None:
+    popen.kill()
+    popen.wait()
+    assert popen.stdin is not None
+    popen.stdin.close()
+
+
+@contextmanager
+def at_work(crew: Crew) -> Iterator[Crew]:
+    try:
+        crew.wait_until_ready()
+        yield crew
+    except BaseException:
+        print(crew.says()[-5000:])
+        raise
+    finally:
+        crew.end()
+
+
+def undisturbed(spec: Spec, settings: Settings) -> list[EpochResult]:
+    """The curve as it comes when nothing happens."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        data = load(spec.dataset, settings.data_dir, settings.locks_dir)
+        return [row for _, row in train([Member(spec)], data) if isinstance(row, EpochResult)]
+    finally:
+        torch.set_num_threads(threads)

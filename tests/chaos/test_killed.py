@@ -1,0 +1,139 @@
+"""Show 1: workers killed at random. Whatever is killed when, every curve is bit for bit that of an undisturbed run."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from core.settings import Settings
+from core.spec import Spec
+from core.states import State
+from core.store.experiments import Experiment
+from tests.chaos.conftest import Chance, Tell
+from tests.chaos.crew import At, Crew, at_work, undisturbed
+from tests.integration.hosts import same, settings_of, settings_over
+from tests.servers import Redis, wait_until
+
+# A second of training is some thirty steps of these; so checkpoints come every half second, and leases are short.
+FAST = {"heartbeat_seconds": 0.3, "lease_seconds": 1.5, "checkpoint_seconds": 0.5}
+
+MODELS: list[dict[str, object]] = [
+    {"model": {"name": "cnn", "width": 6, "dropout": 0.5}, "epochs": 30},
+    {"model": {"name": "resnet", "width": 2}, "epochs": 24},
+    {"model": {"name": "mlp"}, "epochs": 400, "eval_every": 3},
+    {"model": {"name": "cnn", "width": 4}, "epochs": 30, "eval_every": 4},
+    {"model": {"name": "mlp"}, "optimizer": {"lr": 0.01, "momentum": 0.9}, "epochs": 400},
+]
+
+
+def specs(count: int) -> list[Spec]:
+    return [
+        Spec.model_validate(
+            {"dataset": {"name": "digits"}, "importance_weight": "4:1", "seed": n, **MODELS[n % len(MODELS)]}
+        )
+        for n in range(count)
+    ]
+
+
+class Killer:
+    """Kills who holds a claim: at a random moment, soon after a checkpoint, or in the last epoch."""
+
+    def __init__(self, crew: Crew, ids: list[int], chance: Chance) -> None:
+        self._crew, self._ids, self._chance = crew, ids, chance
+        self.kills: list[str] = []
+        self.twice = 0
+
+    def kill(self, number: int) -> bool:
+        """False where all has ended before."""
+        how = (self._at_random, self._after_a_checkpoint, self._in_the_last_epoch)[number % 3]
+        while not self._crew.all_ended(self._ids):
+            victim = how()
+            if victim is not None and (at := self._crew.kill(victim)) is not None:
+                self._note(victim, at, how.__name__)
+                return True
+        return False
+
+    def _at_random(self) -> Experiment | None:
+        time.sleep(self._chance.uniform(0.05, 1.0))
+        return self._one(self._crew.running())
+
+    def _after_a_checkpoint(self) -> Experiment | None:
+        victim = self._one(self._crew.running())
+        if victim is None:
+            return None
+        before = [pointer.id for pointer in self._crew.pointers(victim.id)]
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline and [each.id for each in self._crew.pointers(victim.id)] == before:
+            time.sleep(0.01)
+        time.sleep(self._chance.uniform(0, 0.3))
+        return self._still_running(victim)
+
+    def _in_the_last_epoch(self) -> Experiment | None:
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            for each in self._crew.running():
+                rows = [epoch for epoch in range(each.epochs_total) if epoch % each.spec["eval_every"] == 0]
+                if each.epochs_done >= rows[-1]:
+                    return each
+            time.sleep(0.01)
+        return self._at_random()
+
+    def _one(self, running: list[Experiment]) -> Experiment | None:
+        return self._chance.choice(running) if running else None
+
+    def _still_running(self, victim: Experiment) -> Experiment | None:
+        now = self._crew.experiment(victim.id)
+        return now if now.state is State.RUNNING else None
+
+    def _note(self, victim: Experiment, at: At, how: str) -> None:
+        saved = self._crew.pointers(victim.id)[:1]
+        begins = saved[0].epoch if saved else 0
+        self.twice += max(0, at.epoch - begins)
+        where = f"attempt {victim.attempt} in epoch {at.epoch + 1} of {victim.epochs_total}, step {at.step}"
+        newest = f"epoch {saved[0].epoch}, step {saved[0].step}" if saved else "none"
+        self.kills.append(
+            f"{how.strip('_').replace('_', ' ')}: experiment {victim.id}, {where}; newest checkpoint: {newest}"
+        )
+
+
+def trial(settings: Settings, experiments: int, size: int, kills: int, chance: Chance, tell: Tell, what: str) -> None:
+    wanted = specs(experiments)
+    with at_work(Crew(settings, size)) as crew:
+        ids = crew.submit(wanted)
+        killer = Killer(crew, ids, chance)
+        done = sum(killer.kill(number) for number in range(kills))
+        wait_until(lambda: crew.all_ended(ids), 400)
+        lost = 0
+        for experiment_id, spec in zip(ids, wanted, strict=True):
+            ended = crew.experiment(experiment_id)
+            assert (ended.state, ended.error) == (State.SUCCEEDED, None)
+            assert ended.replay_mismatch_from is None
+            lost += not same(crew.curve(experiment_id), undisturbed(spec, settings))
+            resumed = [event.detail or "" for event in crew.events(experiment_id) if event.kind == "resumed"]
+            assert all(re.match(r"after epoch \d+, step \d+, of attempt \d+", each) for each in resumed)
+        tell(what, trials=done, seed=chance.number, twice=killer.twice, lost=lost, details=killer.kills)
+        assert lost == 0
+        assert done == kills, "all had ended before: give it more to train"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("experiments", "size", "kills"), [(5, 2, 5), pytest.param(20, 3, 30, marks=pytest.mark.slow)])
+def test_kills_on_postgresql_and_redis(
+    database_of_its_own: str,
+    redis_server: Redis,
+    tmp_path: Path,
+    experiments: int,
+    size: int,
+    kills: int,
+    chance: Chance,
+    tell: Tell,
+) -> None:
+    settings = settings_of(tmp_path / "home", database_url=database_of_its_own, broker_url=redis_server.url, **FAST)
+    trial(settings, experiments, size, kills, chance, tell, "killed at random, PostgreSQL and Redis")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_embedded(template: Path, tmp_path: Path, chance: Chance, tell: Tell) -> None:
+    trial(settings_over(template, tmp_path, **FAST), 8, 2, 10, chance, tell, "killed at random, embedded")
