@@ -63,12 +63,16 @@ class Client:
     def submit(self, spec: Json, priority: int = 0) -> Json:
         return self._send("POST", "/experiments", spec, params={"priority": priority})
 
+    def extend(self, id: int, epochs: int, priority: int = 0) -> Json:  # noqa: A002 - the contract's name
+        """A new experiment that goes on from the end of this one, to `epochs` in all."""
+        return self._send("POST", f"/experiments/{id}/extend", {"epochs": epochs}, params={"priority": priority})
+
     def experiments(self, limit: int = 50, **filters: str | int | None) -> Iterator[Json]:
         """The newest `limit` experiments that match, page by page."""
         wanted = {name: value for name, value in filters.items() if value is not None}
         return self._pages("/experiments", wanted, limit)
 
-    def experiment(self, id: int) -> Json:  # noqa: A002 - the contract's name
+    def experiment(self, id: int) -> Json:  # noqa: A002
         return self._get(f"/experiments/{id}")
 
     def curve(self, id: int, after: int = 0) -> Json:  # noqa: A002

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from api.schemas import Problem
 from core.faults import Fault, Schema, fault_of, shown
-from core.store.errors import NotAllowed, NotFound, NotKept, StoreError
+from core.store.errors import NotAllowed, NotFound, NotKept, NotLonger, StoreError
 from core.sweeps import BadSweep
 
 log = structlog.get_logger()
@@ -61,6 +61,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotKept, _not_found)
     app.add_exception_handler(BadSweep, _bad_sweep)
     app.add_exception_handler(NotAllowed, _not_allowed)
+    app.add_exception_handler(NotLonger, _not_longer)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(Exception, _internal)
 
@@ -135,6 +136,12 @@ def _allowed_methods(request: Request) -> str:
 async def _bad_sweep(request: Request, error: Exception) -> Response:
     assert isinstance(error, BadSweep)
     return problem(request.scope, 422, str(error), error.faults)
+
+
+async def _not_longer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotLonger)
+    fault = Fault("/epochs", "is not longer", None, f"more than {error.epochs}")
+    return problem(request.scope, 422, str(error), [fault])
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

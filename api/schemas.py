@@ -106,6 +106,12 @@ class PriorityChange(BaseModel):
     priority: Annotated[int, Field(ge=-100, le=100)]
 
 
+class Extension(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    epochs: Annotated[int, Field(ge=2, le=1_000_000, description="In all, more than it has.", examples=[2000])]
+
+
 class TestSet(_Answer):
     n: int = Field(description="Images.")
     base64: str = Field(description="A bit an image, the first the highest; 1 = base. In the file order of the set.")

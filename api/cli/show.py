@@ -58,10 +58,30 @@ def submit(
     if as_json:
         print_json(experiment)
     else:
-        print(
-            f"experiment {experiment['id']} is {experiment['state']}: `ballast wait {experiment['id']}` waits for it, "
-            f"`ballast curve {experiment['id']}` shows how far it is"
-        )
+        say_queued(experiment)
+
+
+def say_queued(experiment: dict[str, Any]) -> None:
+    print(
+        f"experiment {experiment['id']} is {experiment['state']}: `ballast wait {experiment['id']}` waits for it, "
+        f"`ballast curve {experiment['id']}` shows how far it is"
+    )
+
+
+@app.command(epilog="Example: ballast extend 417 --epochs 2000")
+def extend(
+    id: Id,  # noqa: A002 - the contract's name
+    epochs: Annotated[int, typer.Option(min=2, max=1_000_000, help="In all, more than it has.")],
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="One point is worth an hour of waiting.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with an experiment that succeeded, for more epochs, as a new one that begins with its curve."""
+    with connected() as client:
+        experiment = client.extend(id, epochs, priority)
+    if as_json:
+        print_json(experiment)
+    else:
+        say_queued(experiment)
 
 
 @app.command("list", epilog="Example: ballast list --state running")
@@ -137,7 +157,7 @@ def print_sweeps(found: list[dict[str, Any]]) -> None:
 
 
 @app.command(epilog="Example: ballast show 417")
-def show(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002 - the contract's name
+def show(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
     """Show one experiment and what happened to it, or a sweep and its members."""
     with connected() as client:
         number = one_of(id, sweep)

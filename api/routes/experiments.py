@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
-from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, PriorityChange
+from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, Extension, PriorityChange
 from core.spec import DatasetName, ModelName, Spec, Weight
 from core.states import Ask, State
-from core.store import events, experiments, wishes
+from core.store import events, experiments, extensions, wishes
 from core.store.errors import CheckpointUnreachable
 from core.store.experiments import Experiment
 from core.store.files import Files, tidy
@@ -20,6 +20,8 @@ from core.store.outlook import outlook
 from core.store.session import Store
 
 log = structlog.get_logger()
+
+Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
 
 router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)])
 
@@ -73,7 +75,7 @@ def submit(
     store: StoreDep,
     doorbell: DoorbellDep,
     response: Response,
-    priority: Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")] = 0,
+    priority: Priority = 0,
 ) -> ExperimentOut:
     """Queue one experiment. The body is the spec."""
     with store.writing() as tx:
@@ -129,6 +131,32 @@ def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
     with store.writing() as tx:
         folders = experiments.remove(tx, id)
     tidy_if_reachable(store, files, folders)
+
+
+@router.post(
+    "/{id}/extend",
+    status_code=201,
+    dependencies=[Depends(json_body)],
+    responses={
+        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the new experiment is."}}},
+        **documented(400, 404, 409, 413, 415),
+    },
+)
+def extend(
+    id: Id,  # noqa: A002
+    extension: Extension,
+    store: StoreDep,
+    doorbell: DoorbellDep,
+    response: Response,
+    priority: Priority = 0,
+) -> ExperimentOut:
+    """Was it long enough? Go on with one that succeeded, for more epochs, as a new experiment: it begins with the rows
+    that there are, and has the digest of the longer spec."""
+    with store.writing() as tx:
+        (answer,) = shown(tx, [extensions.extend(tx, id, extension.epochs, priority)])
+    doorbell.ring()
+    response.headers["Location"] = answer.links.self
+    return answer
 
 
 @router.get("/{id}/events", responses=documented(404))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
 from api.problems import documented
-from api.routes.experiments import WISHES, page, tidy_if_reachable
+from api.routes.experiments import WISHES, Priority, page, tidy_if_reachable
 from api.schemas import DryRun, ExperimentPage, SweepOut, SweepPage, SweepWithMembers
 from core.analysis.figures import Line, draw
 from core.analysis.groups import grouped, shared
@@ -25,7 +25,6 @@ router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(know
 
 MOST_LINES = 1000  # of a figure
 
-Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 MemberLimit = Annotated[int, Query(ge=0, le=500, description="0: the progress alone.")]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")]

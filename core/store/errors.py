@@ -4,6 +4,7 @@ StoreError
 ├── NotFound              no experiment or sweep has this id
 ├── NotKept               the experiment has no such predictions or weights
 ├── NotAllowed            the state forbids it; the sentence names the state
+├── NotLonger             to be extended to no more epochs than it has
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
 ├── CheckpointDamaged     its bytes are not those that were written: an older one may be good
 ├── CheckpointUnreachable its bytes cannot be read or written here and now; that says nothing of them
@@ -37,6 +38,12 @@ class NotAllowed(StoreError):
         super().__init__(f"experiment {experiment_id} is {state}: {refusal}")
         self.experiment_id = experiment_id
         self.state = state
+
+
+class NotLonger(StoreError):
+    def __init__(self, experiment_id: int, epochs: int) -> None:
+        super().__init__(f"experiment {experiment_id} has {epochs} epochs already: ask for more")
+        self.epochs = epochs
 
 
 class ClaimLost(StoreError):

@@ -17,8 +17,9 @@ class Event:
     id: int
     experiment_id: int
     at_ms: int
-    # submitted, warning, priority, claimed, resumed, numerics_changed, requested, withdrawn, released, lease_lost,
-    # replay_mismatch, checkpoint_damaged, checkpoint_unreachable, checkpoint_failed, or the state it came to
+    # submitted, extends, warning, priority, claimed, resumed, numerics_changed, requested, withdrawn, released,
+    # lease_lost, replay_mismatch, checkpoint_damaged, checkpoint_unreachable, checkpoint_failed, or
+    # the state it came to
     kind: str
     from_state: State | None
     to_state: State | None
