@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import structlog
 
 from core.settings import Settings
+from worker.devices import Device
 
 log = structlog.get_logger()
 
@@ -26,10 +27,15 @@ STEADY_SECONDS = 60  # alive for so long: the row is forgotten
 class Slot:
     """One device and the process that serves it."""
 
-    def __init__(self, settings: Settings, device: str, index: int) -> None:
-        self._command = [sys.executable, "-P", "-m", "worker.process", "--device", device, "--slot", str(index)]
+    def __init__(self, settings: Settings, device: Device, index: int) -> None:
+        self._command = [
+            *(sys.executable, "-P", "-m", "worker.process"),
+            *("--device", device.name_inside, "--name", device.name, "--slot", str(index)),
+        ]
         self._environment = settings.child_environment()
-        self._device = device
+        if device.visible is not None:
+            self._environment["CUDA_VISIBLE_DEVICES"] = device.visible
+        self._device = device.name
         self._deaths = 0
         self.gave_up = False
         self.start()
@@ -61,7 +67,7 @@ class Slot:
             self._deaths = 1 if now - self._started > STEADY_SECONDS else self._deaths + 1
             wait = RESTART_AFTER[min(self._deaths, len(RESTART_AFTER)) - 1]
             self._restart_at = now + wait
-            log.error("a worker process died", status=status, restart_in_seconds=wait)
+            log.error("a worker process died", device=self._device, status=status, restart_in_seconds=wait)
         elif now >= self._restart_at:
             self.start()
         return True
@@ -75,7 +81,7 @@ class Slot:
 
 
 class Launcher:
-    def __init__(self, settings: Settings, devices: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, devices: Sequence[Device]) -> None:
         self._settings = settings
         self._devices = devices
         # No Event: its lock is not reentrant, and a handler that sets it while we wait on it may hang for ever.

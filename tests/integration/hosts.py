@@ -49,7 +49,7 @@ class Host:
         self._log = settings.home / "worker.log"
         with self._log.open("ab") as log:
             self.launcher = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker", "--workers", str(workers)],
+                [sys.executable, "-P", "-m", "worker", "--processes", str(workers)],
                 env=settings.child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,22 +1,44 @@
 """The launcher: as many processes as devices, restarted when they die, gone when it goes."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
-import pytest
 from filelock import FileLock
 
 from core.settings import Settings
 from core.states import State, WorkerState
 from tests.integration.hosts import Host, ran_once, running, same, stays
 from tests.servers import wait_until
-from worker import devices
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
+
+
+DRIVER = """
+class NVMLError(Exception): pass
+def nvmlInit(): pass
+def nvmlShutdown(): pass
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetUUID(handle): return ("GPU-a", "GPU-b")[handle]
+"""
+
+
+def launched(settings: Settings, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A launcher that ends by itself."""
+    inherited = settings.child_environment()
+    inherited.pop("CUDA_VISIBLE_DEVICES", None)
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "worker", *options],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def gone(processes: list[psutil.Process], seconds: float) -> bool:
@@ -59,19 +81,35 @@ def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_fol
 
 
 def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: Settings) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "worker", "--workers", "2"],
-        env=in_folder.child_environment() | {"BALLAST_DEVICE": "cuda:99"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = launched(in_folder, "--processes", "2", BALLAST_DEVICE="cuda:99")
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if line.startswith("ballast: ")]
     assert len(said) == 2
     assert all("there is no device cuda:99: torch " in line for line in said)
     assert "restart" not in done.stderr
+
+
+def test_devices_that_mean_nothing_are_a_usage_error_in_a_sentence(in_folder: Settings) -> None:
+    done = launched(in_folder, "--devices", "cuda:0,cuda:1", "--processes", "2")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "ballast: --processes is for the CPU or a single GPU: leave it out, and each GPU has one process\n"
+    )
+
+
+def test_the_process_of_a_gpu_is_shown_that_one_alone(in_folder: Settings, tmp_path: Path) -> None:
+    """There is none here, so each says what it was shown."""
+    (tmp_path / "pynvml.py").write_text(DRIVER)
+    done = launched(in_folder, "--devices", "all", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    said = sorted(line for line in done.stderr.splitlines() if line.startswith("ballast: "))
+    assert [line.partition(": torch ")[0] for line in said] == [
+        "ballast: there is no device cuda:0",
+        "ballast: there is no device cuda:1",
+    ]
+    for line, uuid in zip(said, ("GPU-a", "GPU-b"), strict=True):
+        assert line.endswith(f"sees 0 GPUs where CUDA_VISIBLE_DEVICES is {uuid}")
+    assert done.stderr.count("there is no such device: it is given up") == 2
 
 
 def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:
@@ -147,19 +185,3 @@ def test_signals_that_come_thick_and_fast_do_not_hang_the_launcher(in_folder: Se
             host.send(signal.SIGTERM)
         assert host.launcher.wait(5) == 0
         assert gone([child], 1)
-
-
-@pytest.mark.parametrize(
-    ("device", "workers", "planned"),
-    [
-        ("cpu", None, ["cpu"] * min(len(os.sched_getaffinity(0)), 4)),
-        ("cpu", 3, ["cpu"] * 3),
-        ("cuda:1", None, ["cuda:1"]),
-        ("cuda:1", 2, ["cuda:1"] * 2),
-        ("auto", 6, ["cpu"] * 6),
-    ],
-)
-def test_a_process_a_device(device: str, workers: int | None, planned: list[str], in_folder: Settings) -> None:
-    if device == "auto" and devices._gpu_count():
-        pytest.skip("this host has GPUs")
-    assert devices.plan(in_folder.model_copy(update={"device": device}), workers) == planned
