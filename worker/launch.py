@@ -1,7 +1,7 @@
 """The launcher of a host: one worker process per device, restarted with backoff when it dies, drained on SIGTERM.
 
 Children sit in sessions of their own, so that Ctrl-C reaches only the launcher, and on a leash: their standard input
-ends with the launcher, whatever ends it.
+ends with the launcher, whatever ends it, and they leave in order. What does not, the guard kills after the grace time.
 """
 
 import os
@@ -16,12 +16,14 @@ import structlog
 
 from core.settings import Settings
 from worker.devices import Device
+from worker.guard import Guard
 
 log = structlog.get_logger()
 
 DEVICE_UNUSABLE = 78  # an exit status of a worker process
 RESTART_AFTER = (0.5, 1, 2, 4, 8, 15, 30)  # seconds, by how often it died in a row
 STEADY_SECONDS = 60  # alive for so long: the row is forgotten
+MARGIN_SECONDS = 0.5  # beyond the grace time, at whose end a worker ends by itself
 
 
 class Slot:
@@ -72,6 +74,10 @@ class Slot:
             self.start()
         return True
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def alive(self) -> bool:
         return self._process.poll() is None
 
@@ -84,6 +90,7 @@ class Launcher:
     def __init__(self, settings: Settings, devices: Sequence[Device]) -> None:
         self._settings = settings
         self._devices = devices
+        self._patience = settings.grace_seconds + MARGIN_SECONDS
         # No Event: its lock is not reentrant, and a handler that sets it while we wait on it may hang for ever.
         self._asked = 0
         self._orphaned = False
@@ -95,16 +102,18 @@ class Launcher:
             signal.signal(number, lambda *_: self._ask())
         if on_leash:
             threading.Thread(target=self._leash, daemon=True).start()
+        guard = Guard(self._patience)
         all_slots = [Slot(self._settings, device, index) for index, device in enumerate(self._devices)]
         slots = all_slots
         while slots and not self._asked and not self._orphaned:
             slots = [slot for slot in slots if slot.tend()]
+            guard.watch([slot.pid for slot in slots if slot.alive()])
             time.sleep(0.1)
         self._drain(slots)
         return not all(slot.gave_up for slot in all_slots)
 
     def _drain(self, slots: list[Slot]) -> None:
-        deadline = time.monotonic() + self._settings.grace_seconds + 0.5
+        deadline = time.monotonic() + self._patience
         for slot in slots:
             slot.send(signal.SIGTERM)
         while any(slot.alive() for slot in slots) and time.monotonic() < deadline and self._asked < 2:

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from core.settings import Settings
 from core.states import State, WorkerState
-from tests.integration.hosts import Host, ran_once, running, same, stays
+from tests.integration.hosts import Host, is_guard, ran_once, running, same, stays
 from tests.servers import wait_until
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
@@ -39,6 +39,22 @@ def launched(settings: Settings, *options: str, **environment: str) -> subproces
         timeout=60,
         check=False,
     )
+
+
+STUCK = """
+import sys
+if "worker.process" in sys.orig_argv:
+    import collections, itertools, pathlib, threading, time
+    def hold():
+        while not pathlib.Path(__file__).with_name("stuck").exists():
+            time.sleep(0.1)
+        collections.deque(itertools.repeat(0), maxlen=0)
+    threading.Thread(target=hold, daemon=True).start()
+"""
+
+
+def guards(host: Host) -> list[psutil.Process]:
+    return list(filter(is_guard, host.children()))
 
 
 def gone(processes: list[psutil.Process], seconds: float) -> bool:
@@ -116,11 +132,54 @@ def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Se
     with running(Host(in_folder, workers=2)) as host:
         experiment = host.submit(**ENDLESS)
         host.wait_for_epoch(experiment)
-        children = host.processes()
+        children = host.children()
         host.send(signal.SIGKILL)
         assert gone(children, 10)
         assert host.experiment(experiment).state is State.QUEUED
         assert host.experiment(experiment).failures == 0
+
+
+def test_a_frozen_orphan_is_killed_while_another_leaves_in_order(in_folder: Settings) -> None:
+    with running(Host(in_folder, workers=2)) as host:
+        experiment = host.submit(**ENDLESS)
+        host.wait_for_epoch(experiment)
+        trains = next(worker.pid for worker in host.workers() if worker.state is WorkerState.BUSY)
+        frozen = next(process for process in host.processes() if process.pid != trains)
+        frozen.suspend()
+        children = host.children()
+        host.send(signal.SIGKILL)
+        assert gone([psutil.Process(trains)], 7)  # the grace time is 8
+        assert host.kinds(experiment) == ["submitted", "claimed", "released"]
+        assert frozen.status() == psutil.STATUS_STOPPED
+        assert gone(children, 10)
+
+
+def test_an_orphan_that_never_lets_go_of_pythons_lock_is_killed(in_folder: Settings, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STUCK)
+    settings = in_folder.model_copy(update={"grace_seconds": 1.0})
+    with running(Host(settings, environment={"PYTHONPATH": str(tmp_path)})) as host:
+        children = host.children()
+        (worker,) = host.processes()
+        (tmp_path / "stuck").touch()
+        time.sleep(0.5)
+        host.send(signal.SIGKILL)
+        assert stays(lambda: not gone([worker], 0), 1.2)  # by itself it would end after a second
+        assert gone(children, 5)
+
+
+def test_a_guard_that_dies_is_replaced_and_knows_all_workers(in_folder: Settings) -> None:
+    settings = in_folder.model_copy(update={"grace_seconds": 1.0})
+    with running(Host(settings)) as host:
+        (first,) = guards(host)
+        first.kill()
+        wait_until(lambda: any(each.pid != first.pid for each in guards(host)), 5)
+        host.processes()[0].kill()  # so that the guard hears of another one, too
+        wait_until(lambda: host.says().count("ready ") == 2, 30)
+        (worker,) = host.processes()
+        worker.suspend()
+        children = host.children()
+        host.send(signal.SIGKILL)
+        assert gone(children, 5)
 
 
 def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
@@ -180,8 +239,8 @@ def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(i
 
 def test_signals_that_come_thick_and_fast_do_not_hang_the_launcher(in_folder: Settings) -> None:
     with running(Host(in_folder)) as host:
-        (child,) = host.processes()
+        children = host.children()
         for _ in range(50):
             host.send(signal.SIGTERM)
         assert host.launcher.wait(5) == 0
-        assert gone([child], 1)
+        assert gone(children, 1)
