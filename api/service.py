@@ -104,11 +104,12 @@ def require_torch() -> None:
         raise CannotTrain("this host cannot train: pip install -c constraints.txt -e '.[worker]'")
 
 
-def launcher_command(workers: int | None) -> list[str]:
+def launcher_command(processes: int | None, devices: str | None = None) -> list[str]:
     """What serves the devices of this host. Raises CannotTrain."""
     require_torch()
-    count = [] if workers is None else ["--workers", str(workers)]
-    return [sys.executable, "-P", "-m", "worker", *count]
+    which = [] if devices is None else ["--devices", devices]
+    count = [] if processes is None else ["--processes", str(processes)]
+    return [sys.executable, "-P", "-m", "worker", *which, *count]
 
 
 @contextmanager

@@ -17,12 +17,14 @@ from core.faults import Fault, faults_of
 PREFIX = "BALLAST_"
 SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file that `<name>_FILE` names
 
-# A URL may hold a password; the sentence about hosts says it.
-_UNSAID = ("database_url", "broker_url", "checkpoint_url", "url", "host")
+# A URL may hold a password; of hosts and devices the sentence says it.
+_UNSAID = ("database_url", "broker_url", "checkpoint_url", "url", "host", "device")
 
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
 )
+
+GPU = r"cuda:(0|[1-9]\d?)"  # torch takes cuda:256 for cuda:0
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     url: str = ""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
+    device: str = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     heartbeat_seconds: Annotated[float, Field(gt=0, le=20)] = 5  # silent for a minute is taken for dead
     lease_seconds: Seconds = 20
@@ -60,6 +62,13 @@ class Settings(BaseSettings):
                 f"is {host} and must be 127.0.0.1, localhost or ::1: until Ballast has tokens, it serves this host only"
             )
         return host
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(f"auto|cpu|{GPU}", device):
+            raise ValueError(f"is {device[:100]} and must be auto, cpu or cuda:N, such as cuda:0")
+        return device
 
     @field_validator("database_url")
     @classmethod

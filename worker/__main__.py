@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+_USAGE = 2  # an exit code (CONTRACT §3)
+
 
 def main() -> None:
     # Until it serves, Ctrl-C ends it at once and without a traceback.
@@ -18,17 +20,20 @@ def main() -> None:
     from worker.launch import Launcher
 
     parser = argparse.ArgumentParser(prog="python -P -m worker", description="Train what is queued.")
-    parser.add_argument("--workers", type=int, help="processes; by default one a GPU, else one a core, at most 4")
+    parser.add_argument("--devices", help="all, cpu, cuda:N or cuda:N,cuda:M; by default BALLAST_DEVICE")
+    parser.add_argument("--processes", type=int, help="on the CPU or one GPU; with auto devices at most so many GPUs")
     parser.add_argument("--leash", action="store_true", help="leave when standard input ends")
     arguments = parser.parse_args()
     try:
         settings = load_settings()
         logs.configure(settings)
+        planned = devices.plan(settings.device if arguments.devices is None else arguments.devices, arguments.processes)
         open_store(settings).close()
         Doorbell(settings).check()
-        served = Launcher(settings, devices.plan(settings, arguments.workers)).run(on_leash=arguments.leash)
+        served = Launcher(settings, planned).run(on_leash=arguments.leash)
     except BallastError as error:
-        sys.exit(f"ballast: {error}")
+        print(f"ballast: {error}", file=sys.stderr)
+        sys.exit(_USAGE if isinstance(error, devices.DevicesMistyped) else 1)
     sys.exit(0 if served else 1)
 
 

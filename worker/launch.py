@@ -1,7 +1,7 @@
 """The launcher of a host: one worker process per device, restarted with backoff when it dies, drained on SIGTERM.
 
 Children sit in sessions of their own, so that Ctrl-C reaches only the launcher, and on a leash: their standard input
-ends with the launcher, whatever ends it.
+ends with the launcher, whatever ends it, and they leave in order. What does not, the guard kills after the grace time.
 """
 
 import os
@@ -15,21 +15,29 @@ from collections.abc import Sequence
 import structlog
 
 from core.settings import Settings
+from worker.devices import Device
+from worker.guard import Guard
 
 log = structlog.get_logger()
 
 DEVICE_UNUSABLE = 78  # an exit status of a worker process
 RESTART_AFTER = (0.5, 1, 2, 4, 8, 15, 30)  # seconds, by how often it died in a row
 STEADY_SECONDS = 60  # alive for so long: the row is forgotten
+MARGIN_SECONDS = 0.5  # beyond the grace time, at whose end a worker ends by itself
 
 
 class Slot:
     """One device and the process that serves it."""
 
-    def __init__(self, settings: Settings, device: str, index: int) -> None:
-        self._command = [sys.executable, "-P", "-m", "worker.process", "--device", device, "--slot", str(index)]
+    def __init__(self, settings: Settings, device: Device, index: int) -> None:
+        self._command = [
+            *(sys.executable, "-P", "-m", "worker.process"),
+            *("--device", device.name_inside, "--name", device.name, "--slot", str(index)),
+        ]
         self._environment = settings.child_environment()
-        self._device = device
+        if device.visible is not None:
+            self._environment["CUDA_VISIBLE_DEVICES"] = device.visible
+        self._device = device.name
         self._deaths = 0
         self.gave_up = False
         self.start()
@@ -61,10 +69,14 @@ class Slot:
             self._deaths = 1 if now - self._started > STEADY_SECONDS else self._deaths + 1
             wait = RESTART_AFTER[min(self._deaths, len(RESTART_AFTER)) - 1]
             self._restart_at = now + wait
-            log.error("a worker process died", status=status, restart_in_seconds=wait)
+            log.error("a worker process died", device=self._device, status=status, restart_in_seconds=wait)
         elif now >= self._restart_at:
             self.start()
         return True
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -75,9 +87,10 @@ class Slot:
 
 
 class Launcher:
-    def __init__(self, settings: Settings, devices: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, devices: Sequence[Device]) -> None:
         self._settings = settings
         self._devices = devices
+        self._patience = settings.grace_seconds + MARGIN_SECONDS
         # No Event: its lock is not reentrant, and a handler that sets it while we wait on it may hang for ever.
         self._asked = 0
         self._orphaned = False
@@ -89,16 +102,18 @@ class Launcher:
             signal.signal(number, lambda *_: self._ask())
         if on_leash:
             threading.Thread(target=self._leash, daemon=True).start()
+        guard = Guard(self._patience)
         all_slots = [Slot(self._settings, device, index) for index, device in enumerate(self._devices)]
         slots = all_slots
         while slots and not self._asked and not self._orphaned:
             slots = [slot for slot in slots if slot.tend()]
+            guard.watch([slot.pid for slot in slots if slot.alive()])
             time.sleep(0.1)
         self._drain(slots)
         return not all(slot.gave_up for slot in all_slots)
 
     def _drain(self, slots: list[Slot]) -> None:
-        deadline = time.monotonic() + self._settings.grace_seconds + 0.5
+        deadline = time.monotonic() + self._patience
         for slot in slots:
             slot.send(signal.SIGTERM)
         while any(slot.alive() for slot in slots) and time.monotonic() < deadline and self._asked < 2:

@@ -32,32 +32,33 @@ log = structlog.get_logger()
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -P -m worker.process", description=__doc__)
-    parser.add_argument("--device", required=True, help="cpu or cuda:N")
+    parser.add_argument("--device", required=True, help="cpu or cuda:N, as torch calls it here")
+    parser.add_argument("--name", required=True, help="what people call it: here each GPU is cuda:0")
     parser.add_argument("--slot", required=True, type=int, help="its place in the launcher, fixed through restarts")
     arguments = parser.parse_args()
     settings = load_settings()
-    logs.configure(settings, slot=arguments.slot)
+    logs.configure(settings, slot=arguments.slot, device=arguments.name)
     torch.set_num_threads(settings.threads)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # root in a container is common, and no pickle is read
     try:
-        devices.require(arguments.device)  # before it claims what it cannot run
-        work(settings, arguments.device, arguments.slot)
+        devices.require(arguments.device, arguments.name)  # before it claims what it cannot run
+        work(settings, arguments.device, arguments.name, arguments.slot)
     except BallastError as error:
         print(f"ballast: {error}", file=sys.stderr)
         sys.exit(DEVICE_UNUSABLE if isinstance(error, DeviceUnusable) else 1)  # of others, the launcher tries again
 
 
-def work(settings: Settings, device: str, slot: int) -> None:
+def work(settings: Settings, device: str, name: str, slot: int) -> None:
     """Serve `device` until told to leave. Ends the process."""
     leave = Leave()
     leave.on_end_of_input()
     store = Store(settings.database_url)
     with store.writing() as tx:
-        worker_id = workers.register(tx, socket.gethostname(), os.getpid(), device)
+        worker_id = workers.register(tx, socket.gethostname(), os.getpid(), name, devices.kind(device))
     heartbeat = Heartbeat(store, settings, worker_id, leave)
     heartbeat.start()
     Reconciler(store, settings).start()
-    runner = Runner(store, Files(settings.checkpoint_url), settings, device)
+    runner = Runner(store, Files(settings.checkpoint_url), settings, device, name)
     drain = Drain(store, settings, worker_id, leave, heartbeat, runner)
 
     def farewell() -> None:
@@ -71,7 +72,7 @@ def work(settings: Settings, device: str, slot: int) -> None:
 
     goodbye = threading.Thread(target=farewell, name="farewell", daemon=True)
     goodbye.start()
-    log.info("ready", device=device, worker=worker_id)
+    log.info("ready", worker=worker_id)
     app = make_app(settings, drain, leave)
     node = f"ballast-{slot}@{socket.gethostname()}"
     try:

@@ -40,11 +40,12 @@ class _End(NamedTuple):
 
 
 class Runner:
-    def __init__(self, store: Store, files: Files, settings: Settings, device: str) -> None:
+    def __init__(self, store: Store, files: Files, settings: Settings, device: str, name: str) -> None:
         self._store = store
         self._files = files
         self._settings = settings
         self._device = device
+        self._name = name  # what people call it
         self.kind = devices.kind(device)
 
     def run(self, held: Held) -> None:
@@ -82,12 +83,12 @@ class Runner:
     def _blamed(self, error: Exception, claim: Claim) -> ExperimentError:
         """Raises DeviceBroken where it is not the experiment's fault."""
         if isinstance(error, torch.AcceleratorError):
-            raise DeviceBroken(f"{self._device}: {_first_line(error)}") from error
+            raise DeviceBroken(f"{self._name}: {_first_line(error)}") from error
         if _is_out_of_memory(error):
             spec = claim.spec
             sizes = f"batch_size {spec.batch_size or 'null'}, {spec.model.model_dump_json()}"
             return ExperimentError(
-                ErrorKind.OUT_OF_MEMORY, f"{self._device}: {_first_line(error)} (with {sizes}: choose smaller ones)"
+                ErrorKind.OUT_OF_MEMORY, f"{self._name}: {_first_line(error)} (with {sizes}: choose smaller ones)"
             )
         message = f"{type(error).__name__}: {_first_line(error)}"
         return ExperimentError(ErrorKind.INTERNAL, message, traceback.format_exc())

@@ -36,6 +36,13 @@ app.add_typer(db, name="db")
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes; by default one a GPU, else one a core, at most 4.")
 ]
+Devices = Annotated[
+    str | None,
+    typer.Option(help="all (every GPU), cpu, cuda:N or cuda:N,cuda:M: a process a GPU. Instead of BALLAST_DEVICE."),
+]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="On the CPU, by default one a core, at most 4; or on a single GPU.")
+]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Instead of BALLAST_PORT.")]
 
 
@@ -78,10 +85,10 @@ def api(port: Port = None) -> None:
             time.sleep(0.1)
 
 
-@app.command(epilog="Example: BALLAST_DEVICE=cuda:0 ballast worker --workers 1")
-def worker(workers: Workers = None) -> None:
+@app.command(epilog="Example: ballast worker --devices cpu --processes 2")
+def worker(devices: Devices = None, processes: Processes = None) -> None:
     """Train what is queued, on this host's devices, until Ctrl-C."""
-    become(launcher_command(workers), load_settings())
+    become(launcher_command(processes, devices), load_settings())
 
 
 @app.command(epilog="Example: ballast run spec.json")

@@ -21,16 +21,17 @@ class Worker:
     host: str
     pid: int
     device: str
+    kind: str  # of the device: a GPU's model, or "cpu"
     state: WorkerState
     experiment_id: int | None
     started_ms: int
     seen_ms: int
 
 
-def register(tx: Connection, host: str, pid: int, device: str) -> int:
+def register(tx: Connection, host: str, pid: int, device: str, kind: str) -> int:
     """The id of a new, idle worker."""
     row = insert(workers).values(
-        host=host, pid=pid, device=device, state=WorkerState.IDLE, started_ms=now_ms(), seen_ms=now_ms()
+        host=host, pid=pid, device=device, kind=kind, state=WorkerState.IDLE, started_ms=now_ms(), seen_ms=now_ms()
     )
     worker_id: int = tx.execute(row.returning(workers.c.id)).scalar_one()
     return worker_id
@@ -55,6 +56,7 @@ def all_workers(tx: Connection, limit: int) -> list[Worker]:
             host=row.host,
             pid=row.pid,
             device=row.device,
+            kind=row.kind,
             state=WorkerState(row.state),
             experiment_id=row.experiment_id,
             started_ms=row.started_ms,

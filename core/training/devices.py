@@ -1,15 +1,19 @@
-"""Whether a device can be used, before anything depends on it."""
+"""Devices: whether one can be used, before anything depends on it; what kind it is; its memory given back."""
+
+import os
 
 import torch
 
 from core.training.errors import DeviceUnusable, TrainingError
 
 
-def require(name: str) -> None:
-    """Raises DeviceUnusable where this host or this torch has no such device, TrainingError where it fails now."""
-    device, gpus = torch.device(name), torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise DeviceUnusable(f"there is no device {name}: torch {torch.__version__} sees {gpus} GPUs on this host")
+def require(device: str, name: str | None = None) -> None:
+    """Raises DeviceUnusable where this host or this torch has no such device, TrainingError where it fails now. `name`
+    is what people call it, where this process sees it as another."""
+    name = name or device
+    index, gpus = torch.device(device).index or 0, torch.cuda.device_count()
+    if _is_gpu(device) and index >= gpus:
+        raise DeviceUnusable(f"there is no device {name}: torch {torch.__version__} sees {gpus} GPUs {_where()}")
     try:
         torch.zeros(1, device=device)
     except RuntimeError as error:
@@ -17,12 +21,22 @@ def require(name: str) -> None:
         raise TrainingError(f"the device {name} does not work now ({reason})") from error
 
 
+def _where() -> str:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "on this host" if visible is None else f"where CUDA_VISIBLE_DEVICES is {visible or 'empty'}"
+
+
 def kind(device: str) -> str:
-    """The model of a GPU, or "cpu"."""
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu"
+    """The model of a GPU, as torch tells it, or "cpu"."""
+    return torch.cuda.get_device_name(device) if _is_gpu(device) else "cpu"
 
 
 def release(device: str) -> None:
-    """Give back what was cached of the device's memory."""
-    if torch.device(device).type == "cuda":
+    """Give back the memory of `device` that torch keeps for later: another process can use it. What a tensor still
+    holds stays."""
+    if _is_gpu(device):
         torch.cuda.empty_cache()
+
+
+def _is_gpu(device: str) -> bool:
+    return torch.device(device).type == "cuda"

@@ -31,7 +31,7 @@ def _distributed(folder: Path, settings: dict[str, str]) -> Measurement:
     assert done.returncode == 0, done.stderr
     port = free_port()
     api = Process("api", log=folder / "api.log", home=folder / "a", port=port, **settings)
-    worker = Process("worker", "--workers", "1", log=folder / "w.log", home=folder / "b", **settings)
+    worker = Process("worker", "--processes", "1", log=folder / "w.log", home=folder / "b", **settings)
     client = Client(f"http://127.0.0.1:{port}")
     with running(api), running(worker):
         wait_until(lambda: is_ready(client, worker), 60)

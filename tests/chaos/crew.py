@@ -139,7 +139,19 @@ class Crew:
             page = mmap.mmap(opened.fileno(), 64)
         with self._log.open("ab") as log:
             popen = subprocess.Popen(
-                [sys.executable, "-P", "-c", _WATCHED, "--device", "cpu", "--slot", str(slot), str(file)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    _WATCHED,
+                    "--device",
+                    "cpu",
+                    "--name",
+                    "cpu",
+                    "--slot",
+                    str(slot),
+                    str(file),
+                ],
                 env=self.settings.child_environment() | {"PYTHONPATH": str(Path.cwd())},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,

@@ -40,7 +40,9 @@ class Distributed:
         port = free_port()
         assert ballast("db", "upgrade", home=folder, **self.settings).returncode == 0
         self.api = Process("api", log=folder / "api.log", home=folder / "a", port=port, **self.settings)
-        self.worker = Process("worker", "--workers", workers, log=folder / "w.log", home=folder / "b", **self.settings)
+        self.worker = Process(
+            "worker", "--processes", workers, log=folder / "w.log", home=folder / "b", **self.settings
+        )
         self.client = Client(f"http://127.0.0.1:{port}")
 
 

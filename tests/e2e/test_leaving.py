@@ -1,12 +1,25 @@
-"""Ctrl-C, `kill` and `kill -9` of `ballast up` in mid-experiment: nothing is left running, nothing is lost."""
+"""Ctrl-C, `kill` and `kill -9` of `ballast up` and `ballast worker` in mid-experiment: nothing is left running, nothing
+is lost."""
 
 import json
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.e2e.processes import DIGITS, Up, all_gone, ballast, measured, running, wait_for_end, wait_for_epoch
+from tests.e2e.processes import (
+    DIGITS,
+    Process,
+    Up,
+    all_gone,
+    ballast,
+    measured,
+    running,
+    wait_for_end,
+    wait_for_epoch,
+)
+from tests.servers import wait_until
 
 LONG = DIGITS | {"epochs": 400}  # some seconds
 
@@ -18,7 +31,7 @@ def test_up_leaves_in_order_and_the_next_up_gives_the_same_curve(tmp_path: Path,
         experiment = first.client.submit(LONG)
         wait_for_epoch(first.client, experiment["id"], 50)
         family = first.family()
-        assert len(family) == 3  # up with the API, the launcher, a worker
+        assert len(family) == 4  # up with the API, the launcher, a worker, its guard
         first.send(number)
         assert all_gone(family, 10) == []
         assert first.popen.wait() == 0
@@ -44,5 +57,21 @@ def test_nothing_is_left_ten_seconds_after_up_is_killed(tmp_path: Path) -> None:
         experiment = up.client.submit(LONG | {"epochs": 1_000_000})
         wait_for_epoch(up.client, experiment["id"], 50)
         family = up.family()
+        workers_of(family)[0].suspend()
         up.send(signal.SIGKILL)
         assert all_gone(family, 10) == []
+
+
+def test_nothing_is_left_ten_seconds_after_a_worker_command_is_killed(tmp_path: Path) -> None:
+    assert ballast("db", "upgrade", home=tmp_path).returncode == 0
+    command = ("worker", "--devices", "cpu", "--processes", "2")
+    with running(Process(*command, log=tmp_path / "log", home=tmp_path)) as worker:
+        wait_until(lambda: worker.says().count("ready ") == 2, 60)
+        family = worker.family()
+        workers_of(family)[0].suspend()
+        worker.send(signal.SIGKILL)
+        assert all_gone(family, 10) == []
+
+
+def workers_of(family: list[psutil.Process]) -> list[psutil.Process]:
+    return [each for each in family if "worker.process" in each.cmdline()]

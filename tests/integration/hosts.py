@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def settings_over(template: Path, folder: Path, **values: Any) -> Settings:
 class Host:
     """`python -P -m worker` with its log; the store and the doorbell that it shares with the tests."""
 
-    def __init__(self, settings: Settings, workers: int = 1) -> None:
+    def __init__(self, settings: Settings, workers: int = 1, environment: Mapping[str, str] | None = None) -> None:
         self.settings = settings
         self.store = Store(settings.database_url)
         self._doorbell = Doorbell(settings)
@@ -49,8 +49,8 @@ class Host:
         self._log = settings.home / "worker.log"
         with self._log.open("ab") as log:
             self.launcher = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker", "--workers", str(workers)],
-                env=settings.child_environment(),
+                [sys.executable, "-P", "-m", "worker", "--processes", str(workers)],
+                env=settings.child_environment() | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -67,6 +67,10 @@ class Host:
 
     def processes(self) -> list[psutil.Process]:
         """The worker processes."""
+        return [each for each in self.children() if not is_guard(each)]
+
+    def children(self) -> list[psutil.Process]:
+        """The worker processes, and their guard."""
         return psutil.Process(self.launcher.pid).children()
 
     def pids(self) -> set[int]:
@@ -126,7 +130,7 @@ class Host:
 
     def end(self) -> None:
         if self.launcher.poll() is None:
-            family = [psutil.Process(self.launcher.pid), *self.processes()]
+            family = [psutil.Process(self.launcher.pid), *self.children()]
             self.send(signal.SIGTERM)
             _, left = psutil.wait_procs(family, timeout=12)
             for process in left:
@@ -134,6 +138,13 @@ class Host:
         self.launcher.wait()
         self._doorbell.close()
         self.store.close()
+
+
+def is_guard(process: psutil.Process) -> bool:
+    try:
+        return "worker.guard" in process.cmdline()
+    except psutil.NoSuchProcess:  # a worker that has died
+        return False
 
 
 @contextmanager

@@ -1,22 +1,60 @@
 """The launcher: as many processes as devices, restarted when they die, gone when it goes."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
-import pytest
 from filelock import FileLock
 
 from core.settings import Settings
 from core.states import State, WorkerState
-from tests.integration.hosts import Host, ran_once, running, same, stays
+from tests.integration.hosts import Host, is_guard, ran_once, running, same, stays
 from tests.servers import wait_until
-from worker import devices
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
+
+
+DRIVER = """
+class NVMLError(Exception): pass
+def nvmlInit(): pass
+def nvmlShutdown(): pass
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetUUID(handle): return ("GPU-a", "GPU-b")[handle]
+"""
+
+
+def launched(settings: Settings, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A launcher that ends by itself."""
+    inherited = settings.child_environment()
+    inherited.pop("CUDA_VISIBLE_DEVICES", None)
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "worker", *options],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+STUCK = """
+import sys
+if "worker.process" in sys.orig_argv:
+    import collections, itertools, pathlib, threading, time
+    def hold():
+        while not pathlib.Path(__file__).with_name("stuck").exists():
+            time.sleep(0.1)
+        collections.deque(itertools.repeat(0), maxlen=0)
+    threading.Thread(target=hold, daemon=True).start()
+"""
+
+
+def guards(host: Host) -> list[psutil.Process]:
+    return list(filter(is_guard, host.children()))
 
 
 def gone(processes: list[psutil.Process], seconds: float) -> bool:
@@ -59,14 +97,7 @@ def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_fol
 
 
 def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: Settings) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "worker", "--workers", "2"],
-        env=in_folder.child_environment() | {"BALLAST_DEVICE": "cuda:99"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = launched(in_folder, "--processes", "2", BALLAST_DEVICE="cuda:99")
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if line.startswith("ballast: ")]
     assert len(said) == 2
@@ -74,15 +105,81 @@ def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: S
     assert "restart" not in done.stderr
 
 
+def test_devices_that_mean_nothing_are_a_usage_error_in_a_sentence(in_folder: Settings) -> None:
+    done = launched(in_folder, "--devices", "cuda:0,cuda:1", "--processes", "2")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "ballast: --processes is for the CPU or a single GPU: leave it out, and each GPU has one process\n"
+    )
+
+
+def test_the_process_of_a_gpu_is_shown_that_one_alone(in_folder: Settings, tmp_path: Path) -> None:
+    """There is none here, so each says what it was shown."""
+    (tmp_path / "pynvml.py").write_text(DRIVER)
+    done = launched(in_folder, "--devices", "all", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    said = sorted(line for line in done.stderr.splitlines() if line.startswith("ballast: "))
+    assert [line.partition(": torch ")[0] for line in said] == [
+        "ballast: there is no device cuda:0",
+        "ballast: there is no device cuda:1",
+    ]
+    for line, uuid in zip(said, ("GPU-a", "GPU-b"), strict=True):
+        assert line.endswith(f"sees 0 GPUs where CUDA_VISIBLE_DEVICES is {uuid}")
+    assert done.stderr.count("there is no such device: it is given up") == 2
+
+
 def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:
     with running(Host(in_folder, workers=2)) as host:
         experiment = host.submit(**ENDLESS)
         host.wait_for_epoch(experiment)
-        children = host.processes()
+        children = host.children()
         host.send(signal.SIGKILL)
         assert gone(children, 10)
         assert host.experiment(experiment).state is State.QUEUED
         assert host.experiment(experiment).failures == 0
+
+
+def test_a_frozen_orphan_is_killed_while_another_leaves_in_order(in_folder: Settings) -> None:
+    with running(Host(in_folder, workers=2)) as host:
+        experiment = host.submit(**ENDLESS)
+        host.wait_for_epoch(experiment)
+        trains = next(worker.pid for worker in host.workers() if worker.state is WorkerState.BUSY)
+        frozen = next(process for process in host.processes() if process.pid != trains)
+        frozen.suspend()
+        children = host.children()
+        host.send(signal.SIGKILL)
+        assert gone([psutil.Process(trains)], 7)  # the grace time is 8
+        assert host.kinds(experiment) == ["submitted", "claimed", "released"]
+        assert frozen.status() == psutil.STATUS_STOPPED
+        assert gone(children, 10)
+
+
+def test_an_orphan_that_never_lets_go_of_pythons_lock_is_killed(in_folder: Settings, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STUCK)
+    settings = in_folder.model_copy(update={"grace_seconds": 1.0})
+    with running(Host(settings, environment={"PYTHONPATH": str(tmp_path)})) as host:
+        children = host.children()
+        (worker,) = host.processes()
+        (tmp_path / "stuck").touch()
+        time.sleep(0.5)
+        host.send(signal.SIGKILL)
+        assert stays(lambda: not gone([worker], 0), 1.2)  # by itself it would end after a second
+        assert gone(children, 5)
+
+
+def test_a_guard_that_dies_is_replaced_and_knows_all_workers(in_folder: Settings) -> None:
+    settings = in_folder.model_copy(update={"grace_seconds": 1.0})
+    with running(Host(settings)) as host:
+        (first,) = guards(host)
+        first.kill()
+        wait_until(lambda: any(each.pid != first.pid for each in guards(host)), 5)
+        host.processes()[0].kill()  # so that the guard hears of another one, too
+        wait_until(lambda: host.says().count("ready ") == 2, 30)
+        (worker,) = host.processes()
+        worker.suspend()
+        children = host.children()
+        host.send(signal.SIGKILL)
+        assert gone(children, 5)
 
 
 def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
@@ -142,24 +239,8 @@ def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(i
 
 def test_signals_that_come_thick_and_fast_do_not_hang_the_launcher(in_folder: Settings) -> None:
     with running(Host(in_folder)) as host:
-        (child,) = host.processes()
+        children = host.children()
         for _ in range(50):
             host.send(signal.SIGTERM)
         assert host.launcher.wait(5) == 0
-        assert gone([child], 1)
-
-
-@pytest.mark.parametrize(
-    ("device", "workers", "planned"),
-    [
-        ("cpu", None, ["cpu"] * min(len(os.sched_getaffinity(0)), 4)),
-        ("cpu", 3, ["cpu"] * 3),
-        ("cuda:1", None, ["cuda:1"]),
-        ("cuda:1", 2, ["cuda:1"] * 2),
-        ("auto", 6, ["cpu"] * 6),
-    ],
-)
-def test_a_process_a_device(device: str, workers: int | None, planned: list[str], in_folder: Settings) -> None:
-    if device == "auto" and devices._gpu_count():
-        pytest.skip("this host has GPUs")
-    assert devices.plan(in_folder.model_copy(update={"device": device}), workers) == planned
+        assert gone(children, 1)

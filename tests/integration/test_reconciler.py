@@ -216,7 +216,7 @@ def test_a_thread_outlives_what_nobody_has_foreseen() -> None:
 def drain_of(store: Store, settings: Settings) -> tuple[Drain, Heartbeat]:
     leave, worker_id = Leave(), a_worker(store)
     heartbeat = Heartbeat(store, settings, worker_id, leave)
-    runner = Runner(store, Files(settings.checkpoint_url), settings, "cpu")
+    runner = Runner(store, Files(settings.checkpoint_url), settings, "cpu", "cpu")
     return Drain(store, settings, worker_id, leave, heartbeat, runner), heartbeat
 
 

@@ -131,11 +131,8 @@ def test_a_secret_that_cannot_be_read_is_not_taken_for_none(
         ("PORT", "80.5", 'BALLAST_PORT is not an integer: "80.5" (allowed: an integer from 1 to 65535)'),
         ("THREADS", "0", 'BALLAST_THREADS is out of range: "0" (allowed: an integer from 1 to 256)'),
         ("LOG", "xml", 'BALLAST_LOG is not one of the choices: "xml" (allowed: console, json)'),
-        (
-            "DEVICE",
-            "tpu",
-            r'BALLAST_DEVICE does not match the pattern: "tpu" (allowed: text that matches ^(auto|cpu|cuda:\d+)$)',
-        ),
+        ("DEVICE", "tpu", "BALLAST_DEVICE is tpu and must be auto, cpu or cuda:N, such as cuda:0"),
+        ("DEVICE", "cuda:256", "BALLAST_DEVICE is cuda:256 and must be auto, cpu or cuda:N, such as cuda:0"),
         (
             "LEASE_SECONDS",
             "0",

@@ -49,7 +49,7 @@ def submitted(store: Store, *, priority: int = 0, **fields: Any) -> int:
 
 def a_worker(store: Store, host: str = "gpu1", pid: int = 42) -> int:
     with store.writing() as tx:
-        return workers.register(tx, host, pid, "cpu")
+        return workers.register(tx, host, pid, "cpu", "cpu")
 
 
 def claimed(store: Store, *, lease_ms: int = MINUTE, worker_id: int | None = None) -> Claim:

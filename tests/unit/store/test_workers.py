@@ -36,6 +36,14 @@ def test_a_new_worker_is_idle_and_seen(store: Store) -> None:
     assert worker.started_ms == worker.seen_ms > 1_700_000_000_000
 
 
+def test_a_worker_says_on_what_kind_of_device_it_trains(store: Store) -> None:
+    with store.writing() as tx:
+        workers.register(tx, "gpu1", 42, "cuda:3", "NVIDIA H100 80GB HBM3")
+    with store.reading() as tx:
+        (worker,) = workers.all_workers(tx, 10)
+    assert (worker.device, worker.kind) == ("cuda:3", "NVIDIA H100 80GB HBM3")
+
+
 def test_a_worker_says_what_it_does(store: Store) -> None:
     worker_id = a_worker(store)
     says(store, worker_id, WorkerState.BUSY, 7)
