@@ -4,6 +4,8 @@ StoreError
 ├── NotFound              no experiment or sweep has this id
 ├── NotKept               the experiment has no such predictions or weights
 ├── NotAllowed            the state forbids it; the sentence names the state
+├── KeyReused             the idempotency key answers for another request
+├── SweepChanged          somebody else was faster: look at the sweep again, and try the whole transaction again
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
 ├── DatabaseUnavailable   passes by itself: try the whole transaction again
 ├── DatabaseBroken        does not pass: the disk is full, the file read-only or damaged
@@ -35,6 +37,18 @@ class NotAllowed(StoreError):
         super().__init__(f"experiment {experiment_id} is {state}: {refusal}")
         self.experiment_id = experiment_id
         self.state = state
+
+
+class KeyReused(StoreError):
+    def __init__(self) -> None:
+        super().__init__(
+            "this Idempotency-Key was sent before with another body or query: send a new request under a new key"
+        )
+
+
+class SweepChanged(StoreError):
+    def __init__(self, sweep_id: int) -> None:
+        super().__init__(f"sweep {sweep_id} was changed by somebody else just now: try again")
 
 
 class ClaimLost(StoreError):
