@@ -218,7 +218,7 @@ HEADERS = [
     ),
     *({"Content-Length": n} for n in ("2000000", "999999999999")),
     *({"Idempotency-Key": key} for key in ("", " ", '""', '"', "a b", "a, b", "\x7f", "\x01", "a\tb", "x" * 256)),
-    *({"Idempotency-Key": key} for key in ("x" * 50_000, '"a', '"a"; b=1', '"\\"', '"' + "x" * 256 + '"')),
+    *({"Idempotency-Key": key} for key in ("x" * 1000, '"a', '"a"; b=1', '"\\"', '"' + "x" * 256 + '"')),
 ]
 
 
