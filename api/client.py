@@ -2,6 +2,7 @@
 
 ClientError            a BallastError
 ├── Unreachable        nobody answers at the address
+│   ├── BrokenOff      somebody did, until the connection broke in the middle
 │   └── TooSlow        somebody does, but not in time
 └── Refused            an answer of 400 or more, with its problem
 """
@@ -10,8 +11,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx2
+import stamina
 
 from core.errors import BallastError
 from core.faults import Fault
@@ -21,6 +24,11 @@ Json = dict[str, Any]
 
 _PATIENCE = 300  # seconds, where ten thousand experiments are written, or a figure is drawn
 
+_KEY = "Idempotency-Key"
+_BREAKS = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
+
+_patiently = stamina.RetryingCaller(attempts=None, timeout=20.0, wait_max=2.0)
+
 
 class ClientError(BallastError):
     """The service did not do what was asked."""
@@ -28,6 +36,10 @@ class ClientError(BallastError):
 
 class Unreachable(ClientError):
     """Nobody answers."""
+
+
+class BrokenOff(Unreachable):
+    """The connection broke in the middle. What was asked for may have been done all the same."""
 
 
 class TooSlow(Unreachable):
@@ -43,9 +55,18 @@ class Refused(ClientError):
         super().__init__(_faults(problem) or str(problem.get("detail") or f"HTTP {status}"))
 
 
+class Made(Json):
+    """The JSON of what was made; of an experiment that was `there` before, with `dedupe`."""
+
+    there: bool
+
+
 class Client:
-    """Talks to one Ballast service. Every method raises Unreachable, TooSlow or Refused, and returns the JSON of
-    CONTRACT §1."""
+    """Talks to one Ballast service. Every method raises Unreachable, BrokenOff, TooSlow or Refused, and returns the
+    JSON of CONTRACT §1.
+
+    What makes something sends an idempotency key, by default a new one each time. The same again under the same key
+    makes nothing twice, so that what broke off is sent again, for some 20 seconds."""
 
     def __init__(self, url: str, timeout_seconds: float = 30) -> None:
         self.url = url
@@ -60,12 +81,16 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def submit(self, spec: Json, priority: int = 0) -> Json:
-        return self._send("POST", "/experiments", spec, params={"priority": priority})
+    def submit(self, spec: Json, priority: int = 0, dedupe: bool = False, key: str | None = None) -> Made:
+        """With `dedupe`, the newest experiment of the same spec that has neither failed nor been cancelled, if any."""
+        params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
+        return self._make("/experiments", spec, params, key, self._timeout_seconds)
 
-    def extend(self, id: int, epochs: int, priority: int = 0) -> Json:  # noqa: A002 - the contract's name
+    # `id` is the contract's name.
+    def extend(self, id: int, epochs: int, priority: int = 0, key: str | None = None) -> Made:  # noqa: A002
         """A new experiment that goes on from the end of this one, to `epochs` in all."""
-        return self._send("POST", f"/experiments/{id}/extend", {"epochs": epochs}, params={"priority": priority})
+        params = {"priority": priority}
+        return self._make(f"/experiments/{id}/extend", {"epochs": epochs}, params, key, self._timeout_seconds)
 
     def experiments(self, limit: int = 50, **filters: str | int | None) -> Iterator[Json]:
         """The newest `limit` experiments that match, page by page."""
@@ -115,16 +140,15 @@ class Client:
             yield from page["items"]
             cursor = page["next_cursor"]
 
-    def submit_sweep(self, request: Json, priority: int = 0) -> Json:
-        return self._send("POST", "/sweeps", request, params={"priority": priority}, timeout=_PATIENCE)
+    def submit_sweep(self, request: Json, priority: int = 0, key: str | None = None) -> Made:
+        return self._make("/sweeps", request, {"priority": priority}, key, _PATIENCE)
 
     def try_sweep(self, request: Json) -> Json:
         """What `submit_sweep` would make: count and specs."""
         return self._send("POST", "/sweeps", request, params={"dry_run": True}, timeout=_PATIENCE)
 
-    def grow(self, id: int, axes: Json, priority: int = 0) -> Json:  # noqa: A002
-        params = {"priority": priority}
-        return self._send("POST", f"/sweeps/{id}/members", {"axes": axes}, params=params, timeout=_PATIENCE)
+    def grow(self, id: int, axes: Json, priority: int = 0, key: str | None = None) -> Made:  # noqa: A002
+        return self._make(f"/sweeps/{id}/members", {"axes": axes}, {"priority": priority}, key, _PATIENCE)
 
     def try_growth(self, id: int, axes: Json) -> Json:  # noqa: A002
         """What `grow` would add: count and specs."""
@@ -172,13 +196,30 @@ class Client:
     def _get(self, path: str, params: Json | None = None) -> Json:
         return self._ask("GET", path, params=params)
 
+    def _make(self, path: str, body: Json, params: Json, key: str | None, timeout: float) -> Made:
+        sent = {"params": params, "timeout": timeout, **_json(body, **{_KEY: key or str(uuid4())})}
+        try:
+            response = self._request("POST", path, **sent)
+        except BrokenOff as broken:
+            response = self._again(broken, path, sent)
+        made = Made(self._object(response))
+        made.there = response.status_code == 200
+        return made
+
+    def _again(self, broken: BrokenOff, path: str, sent: Json) -> httpx2.Response:
+        try:
+            return _patiently(_may_pass, self._request, "POST", path, **sent)
+        except ClientError as error:
+            raise (broken if _may_pass(error) else error) from None
+
     def _send(self, method: str, path: str, body: Json, **options: Any) -> Json:
-        # Not by httpx, which stumbles over NaN and half a surrogate pair: the service names the field.
-        headers = {"Content-Type": "application/json"}
-        return self._ask(method, path, content=json.dumps(body).encode(), headers=headers, **options)
+        return self._ask(method, path, **_json(body), **options)
 
     def _ask(self, method: str, path: str, **options: Any) -> Json:
-        answer = _object(self._request(method, path, **options))
+        return self._object(self._request(method, path, **options))
+
+    def _object(self, response: httpx2.Response) -> Json:
+        answer = _object(response)
         if answer is None:
             raise self._not_ballast()
         return answer
@@ -187,19 +228,20 @@ class Client:
         try:
             response = self._http.request(method, path, **options)
         except (httpx2.ReadTimeout, httpx2.WriteTimeout):
-            raise self._too_slow(method, options.get("timeout", self._timeout_seconds)) from None
+            seconds = options.get("timeout", self._timeout_seconds)
+            what = f"the service at {self.url} took longer than {seconds:g} s to answer"
+            raise TooSlow(f"{what}: {_hint(method, options)}") from None
         except httpx2.HTTPError as error:
-            raise self._unreachable(error) from None
+            if method == "GET" or not isinstance(error, _BREAKS):
+                raise self._unreachable(error) from None
+            what = f"the connection to the service at {self.url} broke off ({str(error) or type(error).__name__})"
+            raise BrokenOff(f"{what}: {_hint(method, options)}") from None
         if response.status_code >= 400:
             problem = _object(response)
             if problem is None:
                 raise self._not_ballast()
             raise Refused(response.status_code, problem)
         return response
-
-    def _too_slow(self, method: str, seconds: float) -> TooSlow:
-        hint = "try again later" if method == "GET" else "it may still do what was asked, so look before you ask again"
-        return TooSlow(f"the service at {self.url} took longer than {seconds:g} s to answer: {hint}")
 
     def _not_ballast(self) -> Unreachable:
         return Unreachable(f"what answers at {self.url} is not Ballast: set BALLAST_URL")
@@ -208,6 +250,27 @@ class Client:
         return Unreachable(
             f"no Ballast service answers at {self.url} ({error}): start one with `ballast up`, or set BALLAST_URL"
         )
+
+
+def _json(body: Json, **headers: str) -> Json:
+    # Not by httpx, which stumbles over NaN and half a surrogate pair: the service names the field.
+    return {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json", **headers}}
+
+
+def _may_pass(error: Exception) -> bool:
+    """The service is starting anew, or still at the request that broke off."""
+    if isinstance(error, Refused):
+        return error.status == 503
+    return isinstance(error, Unreachable) and not isinstance(error, TooSlow)
+
+
+def _hint(method: str, options: Json) -> str:
+    if method == "GET":
+        return "try again later"
+    key = options.get("headers", {}).get(_KEY)
+    if key is None:
+        return "it may still do what was asked, so look before you ask again"
+    return f"it may still do what was asked, and the same again under the idempotency key {key} makes nothing twice"
 
 
 def _object(response: httpx2.Response) -> Json | None:

@@ -48,10 +48,10 @@ def known_query(request: Request) -> None:
     known = {param.alias for param in request.scope["route"].dependant.query_params}
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
-        raise RequestValidationError([_fault("extra_forbidden", "query", name) for name in unknown])
+        raise RequestValidationError([fault("extra_forbidden", "query", name) for name in unknown])
     repeated = [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]
     if repeated:
-        raise RequestValidationError([_fault("repeated", "query", name) for name in repeated])
+        raise RequestValidationError([fault("repeated", "query", name) for name in repeated])
 
 
 async def json_body(request: Request) -> None:
@@ -65,8 +65,8 @@ async def json_body(request: Request) -> None:
     try:
         json.loads(body, object_pairs_hook=without_repeats)
     except ValueError as error:
-        raise RequestValidationError([_fault("repeated", "body", message=f"is ambiguous: {error}")]) from None
+        raise RequestValidationError([fault("repeated", "body", message=f"is ambiguous: {error}")]) from None
 
 
-def _fault(kind: str, *loc: str, message: str = "is there more than once") -> dict[str, Any]:
+def fault(kind: str, *loc: str, message: str = "is there more than once") -> dict[str, Any]:
     return {"type": kind, "loc": loc, "msg": message, "input": None}

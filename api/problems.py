@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from api.schemas import Problem
 from core.faults import Fault, Schema, fault_of, shown
-from core.store.errors import NotAllowed, NotFound, NotKept, NotLonger, StoreError
+from core.store.errors import KeyReused, NotAllowed, NotFound, NotKept, NotLonger, StoreError
 from core.sweeps import BadSweep
 
 log = structlog.get_logger()
@@ -62,6 +62,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(BadSweep, _bad_sweep)
     app.add_exception_handler(NotAllowed, _not_allowed)
     app.add_exception_handler(NotLonger, _not_longer)
+    app.add_exception_handler(KeyReused, _key_reused)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(Exception, _internal)
 
@@ -85,12 +86,17 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 def _fault(details: Any, body: Any, request: Request) -> Fault:
     source, *rest = details["loc"]
-    sent = body if source == "body" else dict(request.query_params)
     details["loc"] = tuple(rest)
-    fault = fault_of(details, sent, _schema(request, source))
-    if source == "body":
-        return fault
-    return Fault(f"?{rest[0]}" if rest else "?", fault.detail, fault.value, fault.allowed)
+    match source:
+        case "body":
+            return fault_of(details, body, _schema(request, source))
+        case "header":
+            (name,) = rest
+            fault = fault_of(details, {name: request.headers.get(name)}, _schema(request, source))
+            return replace(fault, pointer=name)
+        case _:
+            fault = fault_of(details, dict(request.query_params), _schema(request, source))
+            return replace(fault, pointer=f"?{rest[0]}" if rest else "?")
 
 
 def _schema(request: Request, source: str) -> Schema:
@@ -100,7 +106,7 @@ def _schema(request: Request, source: str) -> Schema:
     if source == "body":
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
     else:
-        parameters = [each for each in operation.get("parameters", []) if each["in"] == "query"]
+        parameters = [each for each in operation.get("parameters", []) if each["in"] == source]
         schema = {"properties": {each["name"]: _said(each["schema"]) for each in parameters}}
     return {**schema, "$defs": document["components"]["schemas"]}
 
@@ -150,6 +156,10 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _not_allowed(request: Request, error: Exception) -> Response:
     return problem(request.scope, 409, str(error))
+
+
+async def _key_reused(request: Request, error: Exception) -> Response:
+    return problem(request.scope, 422, str(error))
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

@@ -18,7 +18,7 @@ _patiently = stamina.RetryingCaller(attempts=None, timeout=60.0, wait_max=2.0)
 def again_and_again(look: Callable[[], T], seconds: float) -> Iterator[T]:
     """What `look` returns, for ever, with a pause of at least `seconds` between. The first failure of a first look is
     raised: an address may be wrong. Later ones may go on for a minute. Raises Unreachable, Refused."""
-    set_on_retry_hooks([_say_so])  # the default logs to standard output, amid the answers
+    say_when_trying("for a minute")
     since = time.monotonic()
     yield look()
     while True:
@@ -32,6 +32,11 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, Unreachable) or (isinstance(error, Refused) and error.status >= 500)
 
 
-def _say_so(details: RetryDetails) -> None:
-    if details.retry_num == 1:
-        note(f"{details.caused_by}; trying again for a minute")
+def say_when_trying(how_long: str) -> None:
+    """Again, after a failure; once. The default logs each to standard output, amid the answers."""
+
+    def say_so(details: RetryDetails) -> None:
+        if details.retry_num == 1:
+            note(f"{details.caused_by}; trying again {how_long}")
+
+    set_on_retry_hooks([say_so])

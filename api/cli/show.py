@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from api.cli.patience import say_when_trying
 from api.cli.printing import AsJson, duration, in_words, note, on_terminal, print_json, print_table, sparkline
 from api.client import Client
 from core.faults import UnreadableSpec, read_json
@@ -37,6 +38,7 @@ def one_of(id: int | None, sweep: int | None) -> int:  # noqa: A002
 @contextmanager
 def connected() -> Iterator[Client]:
     client = Client(load_settings().url)
+    say_when_trying("for 20 seconds")
     try:
         yield client
     finally:
@@ -47,24 +49,31 @@ def connected() -> Iterator[Client]:
 def submit(
     file: Annotated[Path, typer.Argument(metavar="SPEC", help="A JSON file; - reads standard input.")],
     priority: Annotated[int, typer.Option(min=-100, max=100, help="One point is worth an hour of waiting.")] = 0,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Only if there is none of the same spec, but failed or cancelled ones.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue one experiment."""
     spec = read_spec(file)
     with connected() as client:
-        experiment = client.submit(spec, priority)
+        experiment = client.submit(spec, priority, dedupe)
     for sentence in warnings(spec):
         note(f"warning: {sentence}")
+    number, there = experiment["id"], "was there already and " if experiment.there else ""
     if as_json:
         print_json(experiment)
     else:
-        say_queued(experiment)
+        say_queued(experiment, there)
+    if as_json and there:
+        note(f"experiment {number} was there already")
 
 
-def say_queued(experiment: dict[str, Any]) -> None:
+def say_queued(experiment: dict[str, Any], there: str = "") -> None:
+    number = experiment["id"]
     print(
-        f"experiment {experiment['id']} is {experiment['state']}: `ballast wait {experiment['id']}` waits for it, "
-        f"`ballast curve {experiment['id']}` shows how far it is"
+        f"experiment {number} {there}is {experiment['state']}: `ballast wait {number}` waits for it, "
+        f"`ballast curve {number}` shows how far it is"
     )
 
 

@@ -1,13 +1,14 @@
 """Experiments: submit, find, look, wish, delete."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import structlog
 from fastapi import APIRouter, Body, Depends, Query, Response
 from sqlalchemy import Connection
 
 from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
+from api.once import MADE, OnceDep, made
 from api.problems import documented
 from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, Extension, PriorityChange
 from core.spec import DatasetName, ModelName, Spec, Weight
@@ -43,6 +44,12 @@ SPEC_EXAMPLES = {
 }
 
 
+DEDUPE = (
+    "Make one only where there is none of the same spec, whatever its name, but those that failed or were cancelled; "
+    "else the newest of them is the answer, with its name and priority as they are."
+)
+
+
 def shown(tx: Connection, found: Sequence[Experiment]) -> list[ExperimentOut]:
     return [ExperimentOut.of(experiment, view) for experiment, view in zip(found, outlook(tx, found), strict=True)]
 
@@ -64,24 +71,30 @@ def tidy_if_reachable(store: Store, files: Files, folders: Collection[str]) -> N
 @router.post(
     "",
     status_code=201,
+    response_model=ExperimentOut,
     dependencies=[Depends(json_body)],
     responses={
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the experiment is."}}},
+        200: {"description": "With `dedupe`: there is one already.", "model": ExperimentOut, **MADE},
+        201: MADE,
         **documented(400, 413, 415),
     },
 )
 def submit(
     spec: Annotated[Spec, Body(openapi_examples=SPEC_EXAMPLES)],
-    store: StoreDep,
+    once: OnceDep,
     doorbell: DoorbellDep,
-    response: Response,
     priority: Priority = 0,
-) -> ExperimentOut:
+    dedupe: Annotated[Literal["spec"] | None, Query(description=DEDUPE)] = None,
+) -> Response:
     """Queue one experiment. The body is the spec."""
-    with store.writing() as tx:
-        (answer,) = shown(tx, [experiments.submit(tx, spec, priority)])
+
+    def make(tx: Connection) -> Response:
+        there = experiments.alike(tx, spec) if dedupe else None
+        (answer,) = shown(tx, [there or experiments.submit(tx, spec, priority)])
+        return made(answer, 200 if there else 201)
+
+    answer = once(make)
     doorbell.ring()
-    response.headers["Location"] = answer.links.self
     return answer
 
 
@@ -136,26 +149,21 @@ def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
 @router.post(
     "/{id}/extend",
     status_code=201,
+    response_model=ExperimentOut,
     dependencies=[Depends(json_body)],
-    responses={
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the new experiment is."}}},
-        **documented(400, 404, 409, 413, 415),
-    },
+    responses={201: MADE, **documented(400, 404, 409, 413, 415)},
 )
 def extend(
     id: Id,  # noqa: A002
     extension: Extension,
-    store: StoreDep,
+    once: OnceDep,
     doorbell: DoorbellDep,
-    response: Response,
     priority: Priority = 0,
-) -> ExperimentOut:
+) -> Response:
     """Was it long enough? Go on with one that succeeded, for more epochs, as a new experiment: it begins with the rows
     that there are, and has the digest of the longer spec."""
-    with store.writing() as tx:
-        (answer,) = shown(tx, [extensions.extend(tx, id, extension.epochs, priority)])
+    answer = once(lambda tx: made(shown(tx, [extensions.extend(tx, id, extension.epochs, priority)])[0]))
     doorbell.ring()
-    response.headers["Location"] = answer.links.self
     return answer
 
 

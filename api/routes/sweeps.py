@@ -1,6 +1,7 @@
 """Sweeps: a whole figure in one request; its progress, growth, wishes and picture."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
 from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
+from api.once import MADE, OnceDep, made
 from api.problems import documented
 from api.routes.experiments import WISHES, Priority, page, tidy_if_reachable
 from api.schemas import DryRun, ExperimentPage, SweepOut, SweepPage, SweepWithMembers
@@ -17,6 +19,7 @@ from core.analysis.groups import grouped, shared
 from core.spec import Spec
 from core.states import ENDED, Ask, State
 from core.store import curves, experiments, sweeps
+from core.store.errors import SweepChanged
 from core.store.experiments import Experiment
 from core.store.session import Store
 from core.sweeps import GrowthRequest, SweepRequest, expanded, grown
@@ -52,29 +55,26 @@ EXAMPLES: dict[str, Any] = {
     status_code=201,
     response_model=SweepWithMembers,
     dependencies=[Depends(json_body)],
-    responses={
-        200: _DRY_RUN,
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the sweep is."}}},
-        **documented(400, 413, 415),
-    },
+    responses={200: _DRY_RUN, 201: MADE, **documented(400, 413, 415)},
 )
 def submit(
     request: Annotated[SweepRequest, Body(openapi_examples=EXAMPLES)],
-    store: StoreDep,
+    once: OnceDep,
     doorbell: DoorbellDep,
-    response: Response,
     priority: Priority = 0,
     dry_run: DryRunQuery = False,
-) -> Any:
+) -> Response:
     """Queue all experiments of a grid, or of a preset of the paper: all or none."""
     grids, specs = expanded(request)
     if dry_run:
         return _would_be(specs)
-    with store.writing() as tx:
+
+    def make(tx: Connection) -> Response:
         sweep_id = sweeps.submit(tx, grids, specs, name=request.name, preset=request.preset, priority=priority)
-        answer = _shown(tx, sweep_id)
+        return made(_shown(tx, sweep_id))
+
+    answer = once(make)
     doorbell.ring()
-    response.headers["Location"] = answer.links.self
     return answer
 
 
@@ -99,31 +99,47 @@ def show(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None
     status_code=201,
     dependencies=[Depends(json_body)],
     response_model=SweepWithMembers,
-    responses={200: _DRY_RUN, **documented(400, 404, 413, 415)},
+    responses={200: _DRY_RUN, 201: MADE, **documented(400, 404, 413, 415)},
 )
 def grow(
     id: Id,  # noqa: A002
     request: GrowthRequest,
     store: StoreDep,
+    once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
     dry_run: DryRunQuery = False,
-) -> Any:
+) -> Response:
     """Add the product of these axes with those that the sweep has. Members that exist are left as they are; those that
     were deleted are made again."""
-    done = False
-    while not done:
-        with store.reading() as tx:
-            sweep = sweeps.get(tx, id)
-        larger, specs = grown(sweep.grids, request.axes, sweep.name)  # seconds, so before the sweep is locked
-        if dry_run:
-            with store.reading() as tx:
-                return _would_be(sweeps.missing(tx, id, specs))
-        with store.writing() as tx:
-            done = sweeps.grow(tx, id, sweep.grids, larger, specs, priority)
+    if dry_run:
+        return _would_be_added(store, id, request)
+    answer = once.replay()
+    while answer is None:
+        with suppress(SweepChanged):
+            answer = once(_growth(store, id, request, priority))
     doorbell.ring()
+    return answer
+
+
+def _growth(store: Store, sweep_id: int, request: GrowthRequest, priority: int) -> Callable[[Connection], Response]:
     with store.reading() as tx:
-        return _shown(tx, id)
+        sweep = sweeps.get(tx, sweep_id)
+    larger, specs = grown(sweep.grids, request.axes, sweep.name)  # seconds, so before the sweep is locked
+
+    def make(tx: Connection) -> Response:
+        sweeps.grow(tx, sweep_id, sweep.grids, larger, specs, priority)
+        return made(_shown(tx, sweep_id))
+
+    return make
+
+
+def _would_be_added(store: Store, sweep_id: int, request: GrowthRequest) -> Response:
+    with store.reading() as tx:
+        sweep = sweeps.get(tx, sweep_id)
+    _, specs = grown(sweep.grids, request.axes, sweep.name)
+    with store.reading() as tx:
+        return _would_be(sweeps.missing(tx, sweep_id, specs))
 
 
 @router.delete("/{id}", status_code=202, responses=documented(404))

@@ -5,6 +5,8 @@ StoreError
 ├── NotKept               the experiment has no such predictions or weights
 ├── NotAllowed            the state forbids it; the sentence names the state
 ├── NotLonger             to be extended to no more epochs than it has
+├── KeyReused             the idempotency key answers for another request
+├── SweepChanged          somebody else was faster: look at the sweep again, and try the whole transaction again
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
 ├── CheckpointDamaged     its bytes are not those that were written: an older one may be good
 ├── CheckpointUnreachable its bytes cannot be read or written here and now; that says nothing of them
@@ -44,6 +46,18 @@ class NotLonger(StoreError):
     def __init__(self, experiment_id: int, epochs: int) -> None:
         super().__init__(f"experiment {experiment_id} has {epochs} epochs already: ask for more")
         self.epochs = epochs
+
+
+class KeyReused(StoreError):
+    def __init__(self) -> None:
+        super().__init__(
+            "this Idempotency-Key was sent before with another body or query: send a new request under a new key"
+        )
+
+
+class SweepChanged(StoreError):
+    def __init__(self, sweep_id: int) -> None:
+        super().__init__(f"sweep {sweep_id} was changed by somebody else just now: try again")
 
 
 class ClaimLost(StoreError):

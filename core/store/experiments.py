@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, delete, func, insert, select, update
 
 from core.spec import Spec
 from core.states import ENDED, MOVES, ErrorKind, State, Wish
@@ -186,6 +186,24 @@ def members(tx: Connection, sweep_id: int, limit: int, after: int = 0) -> list[E
     """At most `limit` members of a sweep whose ids are above `after`, in the order of their positions."""
     of_sweep = _SELECT.where(experiments.c.sweep_id == sweep_id, experiments.c.id > min(after, LARGEST))
     return [_experiment(row) for row in tx.execute(of_sweep.order_by(experiments.c.id).limit(limit))]
+
+
+def alike(tx: Connection, spec: Spec) -> Experiment | None:
+    """The newest experiment of the same digest that has neither failed nor been cancelled, nor is going to be; None if
+    there is none. Whoever looks for the same digest meanwhile waits for the end of this transaction."""
+    if tx.dialect.name == "postgresql":  # SQLite's write transaction is such a lock by itself
+        number = int.from_bytes(bytes.fromhex(spec.digest)[:8], signed=True)
+        tx.execute(select(func.pg_advisory_xact_lock(number)))
+    row = tx.execute(
+        _SELECT.where(
+            experiments.c.digest == spec.digest,
+            experiments.c.state.not_in((State.FAILED, State.CANCELLED)),
+            experiments.c.requested.is_distinct_from(Wish.CANCEL),
+        )
+        .order_by(experiments.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _experiment(row)
 
 
 def set_priority(tx: Connection, experiment_id: int, priority: int) -> Experiment:

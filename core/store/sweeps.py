@@ -14,7 +14,7 @@ from core.spec import Spec
 from core.states import ENDED, Ask, State
 from core.store import checkpoints, wishes
 from core.store.clock import now_ms
-from core.store.errors import NotFound
+from core.store.errors import NotFound, SweepChanged
 from core.store.experiments import lock_all, submit_members
 from core.store.outlook import PAUSED, places_by, queued_because
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
@@ -79,12 +79,12 @@ def grow(
     larger: Sequence[Grid],
     specs: Sequence[Spec],
     priority: int = 0,
-) -> bool:
-    """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not. False where its
-    grids are others by now: somebody was faster. Raises NotFound, BadSweep."""
+) -> None:
+    """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not. Raises NotFound,
+    BadSweep, and SweepChanged where its grids are others by now."""
     sweep = _lock(tx, sweep_id)
     if _grids(sweep) != list(grids):
-        return False
+        raise SweepChanged(sweep_id)
     new = missing(tx, sweep_id, specs)
     submit_members(tx, new, priority, sweep_id, sweep.next_position)
     tx.execute(
@@ -92,7 +92,6 @@ def grow(
         .where(sweeps.c.id == sweep_id)
         .values(grids=_json(larger), next_position=sweep.next_position + len(new))
     )
-    return True
 
 
 def missing(tx: Connection, sweep_id: int, specs: Sequence[Spec]) -> list[Spec]:

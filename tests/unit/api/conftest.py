@@ -1,13 +1,10 @@
 """The application over a real store and a real queue folder, and a client that stands on loopback."""
 
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 
 from api.main import create_app
@@ -15,6 +12,7 @@ from core.doorbell import Doorbell
 from core.settings import Settings, load_settings
 from core.store.session import Store
 from tests.unit.api.builders import FILES
+from tests.unit.api.serving import serving
 from tests.unit.api.typed import Ballast
 
 BASE_URL = "http://127.0.0.1:8000"
@@ -62,17 +60,8 @@ def shared_client(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def served(store: Store, doorbell: Doorbell) -> Iterator[str]:
     """The URL of the application under a real uvicorn, on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        create_app(store, doorbell, FILES), log_config=None, lifespan="off", timeout_graceful_shutdown=2
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+    with serving(store, doorbell) as url:
+        yield url
 
 
 @pytest.fixture

@@ -55,6 +55,14 @@ def test_one_experiment_from_submission_to_its_end(ballast: Ballast, store: Stor
     assert ballast("cancel", number) == f"experiment {number} is cancelled\n"
 
 
+def test_a_spec_that_is_there_already_is_said_to_be(ballast: Ballast) -> None:
+    file = ballast.file(json.dumps(spec()))
+    assert ballast("submit", file, "--dedupe").startswith("experiment 1 is queued: ")
+    assert ballast("submit", file).startswith("experiment 2 is queued: ")
+    assert ballast("submit", file, "--dedupe").startswith("experiment 2 was there already and is queued: ")
+    assert ballast.json("submit", file, "--dedupe") == ballast.json("show", "2")
+
+
 def test_json_is_what_the_service_answers(ballast: Ballast) -> None:
     submitted = ballast.json("submit", ballast.file(json.dumps(spec())))
     number = str(submitted["id"])

@@ -1,5 +1,6 @@
 """The Python client against the application under a real uvicorn; and against what is no Ballast at all."""
 
+import re
 import socket
 import threading
 import time
@@ -8,17 +9,25 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import httpx2
 import pytest
+import stamina
+from sqlalchemy import select
 
-from api.client import Client, ClientError, Refused, TooSlow, Unreachable
+from api.client import BrokenOff, Client, ClientError, Refused, TooSlow, Unreachable
+from core.doorbell import Doorbell
 from core.results import EpochResult, Predictions
 from core.spec import Spec
 from core.states import Ask, State
 from core.store import claims, experiments
 from core.store.session import Store
+from core.store.tables import idempotency_keys
 from tests.servers import free_port
 from tests.unit.api.builders import spec
+from tests.unit.api.serving import serving
 from tests.unit.store.builders import a_worker, claimed, result
+
+SAFE = "it may still do what was asked, and the same again under the idempotency key {} makes nothing twice"
 
 
 @pytest.fixture
@@ -173,6 +182,11 @@ def test_a_service_that_hangs_is_given_up_with_a_sentence_of_its_own() -> None:
         with pytest.raises(TooSlow, match=rf"^the service at {url} took longer than 0.2 s to answer: try again later$"):
             client.workers()
         with pytest.raises(TooSlow, match=r"to answer: it may still do what was asked, so look before you ask again$"):
+            client.ask(1, Ask.CANCEL)
+        safe = (
+            r"it may still do what was asked, and the same again under the idempotency key [0-9a-f-]{36} makes nothing"
+        )
+        with pytest.raises(TooSlow, match=rf"to answer: {safe} twice$"):
             client.submit(spec())
         client.close()
 
@@ -245,3 +259,155 @@ def test_a_problem_of_another_form_is_refused_all_the_same(body: bytes) -> None:
             client.ready()
         assert str(caught.value)
         client.close()
+
+
+class Middleman:
+    """Between a client and a service: hands one request on and breaks the connection, as often as it should, before the
+    service has it or after. It remembers the keys that it has seen."""
+
+    def __init__(self, url: str, breaks: int, *, before: bool) -> None:
+        self._service = httpx2.URL(url)
+        self._breaks = breaks
+        self._before = before
+        self.keys: list[str] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                link, _ = self._listener.accept()
+            except OSError:
+                return
+            with link:
+                self._hand_on(link)
+
+    def _hand_on(self, link: socket.socket) -> None:
+        request = received(link)
+        self.keys += re.findall(rb"idempotency-key: (\S+)", request, re.IGNORECASE)
+        self._breaks -= 1
+        if self._breaks >= 0 and self._before:
+            return
+        with socket.create_connection((self._service.host, self._service.port)) as service:
+            service.sendall(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", request))
+            answer = b"".join(iter(lambda: service.recv(65_536), b""))
+        if self._breaks < 0:
+            link.sendall(answer)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+
+def received(link: socket.socket) -> bytes:
+    """One whole request."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += link.recv(65_536)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += link.recv(65_536)
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("breaks", [1, 3])
+def test_what_broke_off_is_sent_again_under_the_same_key_and_makes_one(
+    served: str, store: Store, breaks: int, before: bool
+) -> None:
+    for number, make in enumerate(
+        (
+            lambda client: client.submit(spec()),
+            lambda client: client.submit_sweep({"base": spec(), "axes": {"seed": [1, 2]}}),
+            lambda client: client.grow(1, {"seed": [3]}),
+        )
+    ):
+        between = Middleman(served, breaks, before=before)
+        client = Client(between.url)
+        made = make(client)
+        client.close()
+        between.close()
+        assert (len(between.keys), len(set(between.keys))) == (breaks + 1, 1)
+        with store.reading() as tx:
+            assert len(experiments.list_newest(tx, limit=10)) == [1, 3, 4][number]
+        assert made["links"]
+
+
+def test_a_service_that_starts_anew_meanwhile_is_waited_for(store: Store, doorbell: Doorbell) -> None:
+    port = free_port()
+    broken = threading.Event()
+
+    def break_one() -> None:
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            link, _ = listener.accept()
+            received(link)
+            link.close()
+        broken.set()
+
+    thread = threading.Thread(target=break_one)
+    thread.start()
+    client = Client(f"http://127.0.0.1:{port}")
+    made: list[Any] = []
+    submission = threading.Thread(target=lambda: made.append(client.submit(spec())))
+    submission.start()
+    assert broken.wait(10)
+    thread.join()
+    time.sleep(1)
+    with serving(store, doorbell, port):
+        submission.join(20)
+    client.close()
+    assert made[0]["id"] == 1
+
+
+def test_what_is_never_reached_is_not_sent_again() -> None:
+    client = Client(f"http://127.0.0.1:{free_port()}")
+    since = time.monotonic()
+    with pytest.raises(Unreachable, match="no Ballast service answers"):
+        client.submit(spec())
+    assert time.monotonic() - since < 5
+    client.close()
+
+
+def test_what_stays_broken_is_given_up_with_its_key() -> None:
+    between = Middleman("http://127.0.0.1:1", 10**6, before=True)
+    client = Client(between.url)
+    words = (
+        rf"^the connection to the service at {between.url} broke off \(.+\): it may still do what was asked, and the "
+    )
+    with (
+        stamina.set_testing(True, attempts=3),
+        pytest.raises(BrokenOff, match=words + r"same again under the idempotency key mine makes nothing twice$"),
+    ):
+        client.submit(spec(), key="mine")
+    assert between.keys == [b"mine"] * 4
+    with pytest.raises(BrokenOff, match=r"so look before you ask again$"):
+        client.ask(1, Ask.CANCEL)
+    client.close()
+    between.close()
+
+
+def test_each_call_has_a_key_of_its_own_unless_one_is_given(client: Client, store: Store) -> None:
+    assert client.submit(spec())["id"] != client.submit(spec())["id"]
+    for make in (
+        lambda: client.submit(spec(), key="mine"),
+        lambda: client.submit_sweep({"base": spec()}, key="mine"),
+        lambda: client.grow(1, {"seed": [4]}, key="mine"),
+    ):
+        assert make() == make()
+    with pytest.raises(Refused, match="another body or query"):
+        client.submit(spec(seed=1), key="mine")
+    with pytest.raises(Refused, match=r"^Idempotency-Key is no key"):
+        client.submit(spec(), key="m i n e")
+    with store.reading() as tx:
+        kept = list(tx.execute(select(idempotency_keys.c.key)).scalars())
+    assert (len(kept), len(set(kept)), kept.count("mine")) == (5, 3, 3)
+
+
+def test_the_same_spec_is_found_with_dedupe(client: Client) -> None:
+    first, again, other = (client.submit(spec(seed=seed), dedupe=True) for seed in (0, 0, 1))
+    assert (first["id"], again["id"], other["id"]) == (1, 1, 2)
+    assert (first.there, again.there, other.there) == (False, True, False)

@@ -123,6 +123,34 @@ def test_a_bad_id_is_documented_with_an_example(document: Json) -> None:
     assert parameter["examples"] if "examples" in parameter else parameter["schema"]["examples"] == [417]
 
 
+ONCE = ("/experiments", "/experiments/{id}/extend", "/sweeps", "/sweeps/{id}/members")
+
+
+def test_what_makes_something_once_is_documented_where_it_does(document: Json) -> None:
+    for method, path, operation in operations(document):
+        sent = [each for each in operation.get("parameters", []) if each["in"] == "header"]
+        answered = {status for status, answer in operation["responses"].items() if "headers" in answer}
+        if method == "POST" and path in ONCE:
+            (key,) = sent
+            assert (key["name"], key["required"]) == ("Idempotency-Key", False)
+            assert "24 hours" in key["description"]
+            assert set(operation["responses"]["201"]["headers"]) == {"Location", "Idempotency-Replayed"}
+            assert answered == ({"200", "201"} if path == "/experiments" else {"201"})
+        else:
+            assert sent == []
+            assert answered == set()
+
+
+def test_the_pattern_of_a_key_is_what_is_taken(client: TestClient, document: Json) -> None:
+    (parameter,) = (each for each in document["paths"]["/sweeps"]["post"]["parameters"] if each["in"] == "header")
+    pattern = parameter["schema"]["anyOf"][0]["pattern"]
+    odd = ("a", "~" * 255, '"a"', 'a"', "\\", "", '""', '"', '"a', "a b", "\x7f", "a" * 256, '"\\"')
+    for key in odd:
+        response = client.post("/sweeps", json={"preset": "figure-9"}, headers={"Idempotency-Key": key})
+        pointers = [fault["pointer"] for fault in problem(response, 422)["errors"]]
+        assert ("Idempotency-Key" not in pointers) == bool(re.search(pattern, key))
+
+
 def test_the_document_can_be_read_by_people_without_internet(client: TestClient) -> None:
     page = client.get("/docs")
     assert page.status_code == 200

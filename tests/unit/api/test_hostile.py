@@ -217,6 +217,8 @@ HEADERS = [
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "x")
     ),
     *({"Content-Length": n} for n in ("2000000", "999999999999")),
+    *({"Idempotency-Key": key} for key in ("", " ", '""', '"', "a b", "a, b", "\x7f", "\x01", "a\tb", "x" * 256)),
+    *({"Idempotency-Key": key} for key in ("x" * 1000, '"a', '"a"; b=1', '"\\"', '"' + "x" * 256 + '"')),
 ]
 
 
@@ -274,7 +276,7 @@ def test_headers(shared_client: TestClient, sweep_id: int, headers: dict[str, st
         sent = {"Content-Type": "application/json", **headers}
         response = shared_client.request(method, path, content=json.dumps(body), headers=sent)
         assert 400 <= response.status_code < 500, (method, path, response.text[:300])
-    if not set(headers) & {"Content-Type", "Content-Length"}:
+    if not set(headers) & {"Content-Type", "Content-Length", "Idempotency-Key"}:
         for method, path in (
             ("POST", f"/sweeps/{sweep_id}/cancel"),
             ("DELETE", "/experiments/1"),

@@ -5,31 +5,26 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.cli.printing import sparkline
 from api.cli.watch import _Curve, _most_wanted
 from api.client import Client
-from api.main import create_app
 from core.doorbell import Doorbell
 from core.states import ENDED, State
 from core.store import claims
 from core.store.claims import Claim
 from core.store.session import Store
 from tests.servers import free_port
-from tests.unit.api.builders import FILES
+from tests.unit.api.serving import serving
 from tests.unit.api.typed import COMMAND, Ballast, environment
 from tests.unit.store.builders import a_worker, claimed, result
 
@@ -59,24 +54,6 @@ def trained(store: Store, claim: Claim | None = None) -> None:
         claims.record(tx, claim, result(1))
         claims.record(tx, claim, result(2))
         claims.finish(tx, claim, result(3), State.SUCCEEDED)
-
-
-@contextmanager
-def serving(store: Store, doorbell: Doorbell, port: int) -> Iterator[str]:
-    """As the fixture `served`, but on a port of our choice: to be away and come back."""
-    listener = socket.create_server(("127.0.0.1", port))
-    config = uvicorn.Config(
-        create_app(store, doorbell, FILES), log_config=None, lifespan="off", timeout_graceful_shutdown=2
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
 
 
 class Terminal:

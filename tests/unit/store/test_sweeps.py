@@ -1,6 +1,7 @@
 """Sweeps in SQL: whole or not at all, grown, deleted, counted, with the time left."""
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from core.results import Predictions
 from core.states import ENDED, Ask, State
 from core.store import claims, curves, events, experiments, predictions, sweeps, wishes
 from core.store.clock import now_ms
-from core.store.errors import ClaimLost, NotFound, NotKept
+from core.store.errors import ClaimLost, NotFound, NotKept, SweepChanged
 from core.store.experiments import Experiment
 from core.store.outlook import outlook
 from core.store.session import Store
@@ -34,10 +35,10 @@ def grown(store: Store, sweep_id: int, **axes: list[Any]) -> int:
     while True:
         before = seen(store, sweep_id)
         larger, specs = sweeps_of_specs.grown(before.grids, axes, before.name)
-        with store.writing() as tx:
+        with suppress(SweepChanged), store.writing() as tx:
             n = len(experiments.members(tx, sweep_id, 20_000))
-            if sweeps.grow(tx, sweep_id, before.grids, larger, specs):
-                return len(experiments.members(tx, sweep_id, 20_000)) - n
+            sweeps.grow(tx, sweep_id, before.grids, larger, specs)
+            return len(experiments.members(tx, sweep_id, 20_000)) - n
 
 
 def seen(store: Store, sweep_id: int) -> Sweep:

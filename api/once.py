@@ -1,0 +1,147 @@
+"""Requests that make something, once: under an Idempotency-Key the same request again is answered as the first was.
+
+A route that makes something takes `once: OnceDep`, which opens its transaction, and returns what that returns:
+
+    @router.post("/{id}/copy", status_code=201, response_model=ExperimentOut, responses={201: MADE})
+    def copy(id: Id, once: OnceDep, doorbell: DoorbellDep) -> Response:
+        answer = once(lambda tx: made(shown(tx, [experiments.copy(tx, id)])[0]))
+        doorbell.ring()
+        return answer
+
+Whatever is raised in there undoes everything: the key has never been used. A path that other work precedes looks for
+`once.replay()` first, since that work may be out of date.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from functools import cached_property
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from sqlalchemy import Connection
+
+from api.depends import StoreDep, fault
+from api.schemas import ExperimentOut, SweepOut
+from core.store import idempotency
+from core.store.idempotency import KeyedRequest
+from core.store.session import Store
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+
+_ALLOWED = '1 to 255 visible ASCII characters, as they are or in double quotes, then without " and \\ among them'
+_KEY = r'"([!#-\[\]-~]{1,255})"|([!#-~][!-~]{0,254})'
+
+MADE: dict[str, Any] = {
+    "headers": {
+        "Location": {"schema": {"type": "string"}, "description": "Where it is."},
+        REPLAYED: {
+            "schema": {"type": "string", "enum": ["true"]},
+            "description": "This was answered before, under the same key; nothing was made.",
+        },
+    }
+}
+
+
+def _bare(sent: str) -> str:
+    """The key itself: `"abc"` and `abc` are one. Raises PydanticCustomError."""
+    found = re.fullmatch(_KEY, sent)
+    if found is None:
+        raise PydanticCustomError("idempotency_key", "is no key", {"allowed": _ALLOWED})
+    return found[1] or found[2]
+
+
+Key = Annotated[
+    str,
+    BeforeValidator(_bare),
+    WithJsonSchema({"type": "string", "pattern": f"^({_KEY})$", "examples": ["5f0c1c0e-6d0f-4a57-9d3b-2f6a1f9f1b52"]}),
+]
+
+
+def made(what: ExperimentOut | SweepOut, status: int = 201) -> Response:
+    return Response(what.model_dump_json(), status, {"Location": what.links.self}, "application/json")
+
+
+class Once:
+    """Answers one request, in a transaction of its own. Without a key every request is another."""
+
+    def __init__(self, store: Store, key: str | None, request: Request, body: bytes) -> None:
+        self._store = store
+        self._key = key
+        self._request = request
+        self._body = body
+
+    def __call__(self, make: Callable[[Connection], Response]) -> Response:
+        """What `make` returns, or what was answered to the same request before. Raises KeyReused."""
+        keyed = self._keyed
+        with self._store.writing() as tx:
+            if keyed is None:
+                return make(tx)
+            before = idempotency.begin(tx, keyed)
+            if before is not None:
+                return _replayed(before)
+            answer = make(tx)
+            idempotency.keep(tx, keyed, _text(answer))
+            return answer
+
+    def replay(self) -> Response | None:
+        """What was answered to the same request, if it was. Raises KeyReused."""
+        if self._keyed is None:
+            return None
+        with self._store.reading() as tx:
+            before = idempotency.find(tx, self._keyed)
+        return None if before is None else _replayed(before)
+
+    @cached_property
+    def _keyed(self) -> KeyedRequest | None:
+        if self._key is None:
+            return None
+        return KeyedRequest(self._request.url.path, self._key, _fingerprint(self._request, self._body))
+
+
+async def _once(
+    request: Request,
+    store: StoreDep,
+    key: Annotated[
+        Key | None,
+        Header(
+            alias=HEADER,
+            description="The same request again under the same key, within 24 hours, makes nothing: it is answered as "
+            f"the first was. {_ALLOWED}.",
+        ),
+    ] = None,
+) -> Once:
+    if len(request.headers.getlist(HEADER)) > 1:
+        raise RequestValidationError([fault("repeated", "header", HEADER)])
+    return Once(store, key, request, await request.body())
+
+
+OnceDep = Annotated[Once, Depends(_once)]
+
+
+def _fingerprint(request: Request, body: bytes) -> str:
+    """The same for the same query and the same JSON, however they are written."""
+    said = [sorted(request.query_params.items()), json.loads(body or b"null", parse_float=_number)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _number(text: str) -> float:
+    """1.0 is 1."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _text(answer: Response) -> str:
+    body = bytes(answer.body).decode()
+    return json.dumps({"status": answer.status_code, "location": answer.headers["Location"], "body": body})
+
+
+def _replayed(text: str) -> Response:
+    kept = json.loads(text)
+    headers = {"Location": kept["location"], REPLAYED: "true"}
+    return Response(kept["body"], kept["status"], headers, "application/json")
