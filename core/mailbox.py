@@ -12,9 +12,12 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import structlog
 from filelock import FileLock
 from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
+
+log = structlog.get_logger()
 
 
 class Channel(filesystem.Channel):
@@ -58,16 +61,28 @@ class Channel(filesystem.Channel):
                 (folder / name).rename(taken)
                 text = taken.read_bytes()
                 taken.unlink()
-                message = loads(text)
-            except (OSError, ValueError, TypeError, RecursionError):
-                continue  # another worker took it, or it is no file or no JSON
-            if isinstance(message, dict):
+            except OSError:
+                continue  # another worker took it, or it is no file
+            message = _read(text)
+            if message is not None:
                 return message
         raise Empty
 
 
 class Transport(filesystem.Transport):
     Channel = Channel
+
+
+def _read(text: bytes) -> dict[str, Any] | None:
+    try:
+        message = loads(text)
+        if isinstance(message, dict):
+            return message
+        fault = f"not an object but {type(message).__name__}"
+    except (ValueError, TypeError, RecursionError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    log.warning("dropped a message that is no ring", fault=fault[:200])
+    return None
 
 
 def _exchange_file(channel: Any, exchange: str) -> Path:

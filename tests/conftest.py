@@ -22,8 +22,9 @@ _numbers = count(1)
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the trials of tests/chaos tell. Here, since under xdist the process that prints collects no tests."""
-    reports = [each for some in terminalreporter.stats.values() for each in some if getattr(each, "when", "") == "call"]
-    lines = [line for report in reports for name, line in report.user_properties if name == "chaos"]
+    reports = [each for some in terminalreporter.stats.values() for each in some if isinstance(each, pytest.TestReport)]
+    told = [each for each in reports if each.when == "call" or each.skipped]
+    lines = [line for report in told for name, line in report.user_properties if name == "chaos"]
     if lines:
         terminalreporter.section("chaos")
         for line in lines:

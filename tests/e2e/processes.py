@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import psutil
 
 from api.client import Client, ClientError
 from core.states import ENDED
-from tests.servers import free_port, wait_until
+from tests.data import DATA
+from tests.servers import Postgres, Redis, free_port, wait_until
 
 COMMAND = str(Path(sys.executable).with_name("ballast"))
 
@@ -92,6 +94,32 @@ class Up(Process):
 FAST = {"heartbeat_seconds": 0.5, "lease_seconds": 3}
 
 
+class Distributed:
+    """One API and one host that trains, of the same settings and of different homes."""
+
+    def __init__(self, folder: Path, database_url: str, broker_url: str, workers: str) -> None:
+        self.settings = {"database_url": database_url, "broker_url": broker_url, "data_dir": DATA, **FAST}
+        port = free_port()
+        assert ballast("db", "upgrade", home=folder, **self.settings).returncode == 0
+        self.api = Process("api", log=folder / "api.log", home=folder / "a", port=port, **self.settings)
+        self.worker = Process(
+            "worker", "--processes", workers, log=folder / "w.log", home=folder / "b", **self.settings
+        )
+        self.client = Client(f"http://127.0.0.1:{port}")
+
+
+@contextmanager
+def distributed_over(postgres: Postgres, folder: Path, workers: str) -> Iterator[tuple[Distributed, Redis]]:
+    """With a database of its own, a Redis of its own, and so many workers, ready to be asked."""
+    name = f"e2e_{time.time_ns()}"
+    postgres.execute(f"CREATE DATABASE {name}")
+    with Redis() as redis:
+        system = Distributed(folder, postgres.url_of(name), redis.url, workers)
+        with running(system.api), running(system.worker), closing(system.client):
+            wait_until(lambda: is_ready(system.client, system.worker), 60)
+            yield system, redis
+
+
 @contextmanager
 def running(process: Process) -> Iterator[Any]:
     try:
@@ -124,6 +152,12 @@ def wait_for_state(client: Client, experiment_id: int, state: str, seconds: floa
 
 def wait_for_epoch(client: Client, experiment_id: int, epoch: int, seconds: float = 30) -> None:
     wait_until(lambda: client.experiment(experiment_id)["epochs_done"] >= epoch, seconds)
+
+
+def seconds_until_claimed(client: Client, experiment_id: int) -> float:
+    """From submitted to claimed for the first time."""
+    at = {event["kind"]: datetime.fromisoformat(event["at"]) for event in reversed(client.events(experiment_id))}
+    return (at["claimed"] - at["submitted"]).total_seconds()
 
 
 def measured(curve: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,21 @@ def settings_over(template: Path, folder: Path, **values: Any) -> Settings:
     return settings_of(folder / "home", database_url=f"sqlite:///{file}", **values)
 
 
-class Host:
-    """`python -P -m worker` with its log; the store and the doorbell that it shares with the tests."""
+def launcher(workers: int = 1) -> list[str]:
+    return [sys.executable, "-P", "-m", "worker", "--processes", str(workers)]
 
-    def __init__(self, settings: Settings, workers: int = 1, environment: Mapping[str, str] | None = None) -> None:
+
+class Host:
+    """`python -P -m worker`, or another command, with its log; the store and the doorbell that it shares with the
+    tests."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        workers: int = 1,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.settings = settings
         self.store = Store(settings.database_url)
         self._doorbell = Doorbell(settings)
@@ -49,7 +60,7 @@ class Host:
         self._log = settings.home / "worker.log"
         with self._log.open("ab") as log:
             self.launcher = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker", "--processes", str(workers)],
+                command or launcher(workers),
                 env=settings.child_environment() | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -16,9 +15,9 @@ from tests.servers import Redis, wait_until
 
 HARMS: dict[str, Callable[[Redis], None]] = {
     "restarted empty": lambda server: server.restart(),
-    "flushed": lambda server: _ask(server, "FLUSHALL"),
-    "its clients cut off": lambda server: _ask(server, "CLIENT", "KILL", "TYPE", "normal"),
-    "its listeners cut off": lambda server: _ask(server, "CLIENT", "KILL", "TYPE", "pubsub"),
+    "flushed": lambda server: server.ask("FLUSHALL"),
+    "its clients cut off": lambda server: server.ask("CLIENT", "KILL", "TYPE", "normal"),
+    "its listeners cut off": lambda server: server.ask("CLIENT", "KILL", "TYPE", "pubsub"),
     "away for three seconds": lambda server: _absent(server, 3),
 }
 
@@ -68,11 +67,6 @@ def rings_are_heard(host: Host, server: Redis) -> None:
         ran_once(host, experiment)
         latencies.append(host.latency_ms(experiment))
     assert median(latencies) < 300, latencies
-
-
-def _ask(server: Redis, *command: str) -> None:
-    with redis_py.Redis.from_url(server.url) as client, suppress(redis_py.ConnectionError):  # it may cut itself off
-        client.execute_command(*command)
 
 
 def _absent(server: Redis, seconds: float) -> None:

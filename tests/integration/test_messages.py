@@ -1,10 +1,10 @@
 """Whatever lies in the queue: the worker lives, says a line about it at most, and runs what is submitted next, once."""
 
-import base64
 import json
 import pickle
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +13,8 @@ import redis as redis_py
 
 from core.doorbell import QUEUE, TASK
 from tests.integration.hosts import Host, ran_once, running, settings_over
+from tests.integration.messages import YESTERDAY, message, put, queue_of, without
 from tests.servers import Redis, wait_until
-
-YESTERDAY = "2020-01-01T00:00:00+00:00"
-PLAIN_BODY = b'[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
-
-
-def message(body: bytes = PLAIN_BODY, content_type: str = "application/json", **headers: Any) -> dict[str, Any]:
-    """A ring as kombu writes it, with another body and other headers."""
-    return {
-        "body": base64.b64encode(body).decode(),
-        "content-encoding": "utf-8",
-        "content-type": content_type,
-        "headers": {"lang": "py", "task": TASK, "id": str(uuid.uuid4()), "retries": 0, **headers},
-        "properties": {
-            "body_encoding": "base64",
-            "correlation_id": str(uuid.uuid4()),
-            "delivery_info": {"exchange": "", "routing_key": QUEUE},
-            "delivery_mode": 2,
-            "delivery_tag": str(uuid.uuid4()),
-            "priority": 0,
-        },
-    }
-
-
-def without(key: str, *of: str) -> dict[str, Any]:
-    """A ring that lacks something."""
-    whole = message()
-    part = whole
-    for name in of:
-        part = part[name]
-    del part[key]
-    return whole
-
 
 TWICE = message()
 
@@ -77,7 +46,7 @@ IN_ENVELOPES: dict[str, dict[str, Any]] = {
     "an eta in a century": message(eta="2126-01-01T00:00:00+00:00"),
     "a bad expiry": message(expires=[1]),
     "another bad expiry": message(expires="never"),
-    "a ring of long ago": message(expires=YESTERDAY),
+    "a ring of yesterday": message(expires=YESTERDAY),
     "an encoding that is none": message() | {"content-encoding": "klingon"},
     "a compression that is none": message(compression="klingon"),
     "a bad stamp": message(stamped_headers=42, stamps=[1]),
@@ -107,29 +76,17 @@ Put = Callable[..., None]  # lays messages into the queue and waits until they a
 
 @pytest.fixture(scope="module")
 def on_redis(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[tuple[Host, Put]]:
-    with Redis() as server, redis_py.Redis.from_url(server.url) as client:
-
-        def put(*messages: bytes) -> None:
-            client.lpush(QUEUE, *messages)
-            wait_until(lambda: client.llen(QUEUE) == 0, 20)
-
+    with Redis() as server:
         settings = settings_over(template, tmp_path_factory.mktemp("host"), broker_url=server.url)
-        with running(Host(settings)) as host:
-            yield host, put
+        with closing(queue_of(settings)) as queue, running(Host(settings)) as host:
+            yield host, partial(put, queue)
 
 
 @pytest.fixture(scope="module")
 def in_folder(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[tuple[Host, Put]]:
     settings = settings_over(template, tmp_path_factory.mktemp("host"))
-    folder = settings.queue_dir / "messages"
-
-    def put(*messages: bytes) -> None:
-        for number, each in enumerate(messages):
-            (folder / f"{number:03d}_x.{QUEUE}.msg").write_bytes(each)
-        wait_until(lambda: not list(folder.glob(f"*.{QUEUE}.msg")), 20)
-
-    with running(Host(settings)) as host:
-        yield host, put
+    with closing(queue_of(settings)) as queue, running(Host(settings)) as host:
+        yield host, partial(put, queue)
 
 
 @pytest.fixture(params=["on_redis", "in_folder"])

@@ -17,9 +17,8 @@ from tests.unit.api.builders import FILES
 def serving(store: Store, doorbell: Doorbell, port: int = 0) -> Iterator[str]:
     """Its URL; on a port of our choice, to be away and come back."""
     listener = socket.create_server(("127.0.0.1", port))
-    config = uvicorn.Config(
-        create_app(store, doorbell, FILES), log_config=None, lifespan="off", timeout_graceful_shutdown=2
-    )
+    app = create_app(store, doorbell, FILES)
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

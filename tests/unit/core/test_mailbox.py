@@ -130,14 +130,15 @@ def test_a_queue_gets_only_its_own_messages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"\xff\xfe\x00", b"null", b"[1, 2]", b'"text"', b'{"body": '])
-def test_what_is_no_message_is_dropped_and_the_next_one_comes(tmp_path: Path, garbage: bytes) -> None:
-    with channel_of(tmp_path) as channel:
+def test_what_is_no_message_is_dropped_in_one_line_and_the_next_one_comes(tmp_path: Path, garbage: bytes) -> None:
+    with channel_of(tmp_path) as channel, capture_logs() as logs:
         (tmp_path / "queue" / "messages" / f"0_first.{QUEUE}.msg").write_bytes(garbage)
         channel._put(QUEUE, {"body": "next"})
         assert channel._get(QUEUE) == {"body": "next"}
         with pytest.raises(Empty):
             channel._get(QUEUE)
     assert list((tmp_path / "queue" / "messages").iterdir()) == []
+    assert len(logs) == 1
 
 
 def test_queues_bound_by_many_processes_at_once_are_all_there_and_no_reader_sees_half_a_table(tmp_path: Path) -> None:
