@@ -47,7 +47,7 @@ def workers(_sqlite_template: Path, tmp_path: Path) -> Iterator[list[Host]]:
 
 
 def impatient(settings: Settings, slot: int) -> Host:
-    command = [sys.executable, "-P", "-c", IMPATIENT, "--device", "cpu", "--slot", str(slot)]
+    command = [sys.executable, "-P", "-c", IMPATIENT, "--device", "cpu", "--name", "cpu", "--slot", str(slot)]
     return Host(settings.model_copy(update={"home": settings.home / str(slot)}), command=command)
 
 
