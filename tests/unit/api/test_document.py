@@ -52,6 +52,7 @@ def references(value: Any) -> Iterator[str]:
 def test_the_document_lists_the_routes_of_the_contract_and_no_other(document: Json) -> None:
     assert {(method, path) for method, path, _ in operations(document)} == {
         ("POST", "/experiments"),
+        ("POST", "/experiments/{id}/extend"),
         ("GET", "/experiments"),
         ("GET", "/experiments/{id}"),
         ("GET", "/experiments/{id}/curve"),
