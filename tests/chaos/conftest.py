@@ -16,7 +16,7 @@ from core.results import EpochResult
 from tests.chaos.networks import Network, Refused
 from tests.chaos.trials import trained_alone
 
-EPOCHS = 400  # of a run that something happens to: some seconds
+EPOCHS = 300  # of a run that something happens to: some seconds
 
 Tell = Callable[..., None]
 
