@@ -75,7 +75,7 @@ class Heartbeat:
             return
         now = time.monotonic()
         held.unobeyed_since = held.unobeyed_since or now
-        if now - held.unobeyed_since < self._settings.wish_seconds:
+        if now - held.unobeyed_since < self._settings.wish_seconds or self.held is not held:
             return
         log.critical("training does not stop: the process ends", experiment=held.claim.experiment_id, wish=held.wish)
         with contextlib.suppress(StoreError), self._store.writing() as tx:

@@ -21,13 +21,15 @@ from core.store.session import Store
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
 from worker.drain import Drain
-from worker.heartbeat import Heartbeat
+from worker.heartbeat import Heartbeat, every
 from worker.launch import DEVICE_UNUSABLE
 from worker.leave import Leave
 from worker.reconciler import Reconciler
 from worker.runner import Runner
 
 log = structlog.get_logger()
+
+HUNG_SECONDS = 30  # of a transaction; the largest weights take less to be written
 
 
 def main() -> None:
@@ -58,6 +60,7 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     heartbeat = Heartbeat(store, settings, worker_id, leave)
     heartbeat.start()
     Reconciler(store, settings).start()
+    every(1, "watchdog", lambda: store.cut_if_hung(HUNG_SECONDS))
     runner = Runner(store, Files(settings.checkpoint_url), settings, device, name)
     drain = Drain(store, settings, worker_id, leave, heartbeat, runner)
 

@@ -4,6 +4,7 @@ import json
 import time
 import traceback
 from collections import deque
+from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ class Runner:
             pointer, content = self._newest_checkpoint(claim, writer)
             try:
                 if pointer is not None:
-                    writer.now(lambda tx, to=pointer: claims.resume(tx, claim, to, numerics))  # type: ignore[misc]
+                    writer.now(partial(claims.resume, claim=claim, pointer=pointer, numerics=numerics))
                 return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
             except BadCheckpoint as error:  # before anything was trained
                 assert pointer is not None
@@ -144,7 +145,7 @@ class Runner:
                 self._give_up(claim, writer, pointer, str(error))
             except CheckpointUnreachable as error:
                 told = f"{error}: it starts again"
-                writer.now(lambda tx, why=told: claims.tell(tx, claim, "checkpoint_unreachable", why))  # type: ignore[misc]
+                writer.now(partial(claims.tell, claim=claim, kind="checkpoint_unreachable", detail=told))
                 break
         return None, None
 

@@ -26,6 +26,7 @@ from core.errors import BallastError
 from core.settings import Settings, SettingsError, load_settings
 from core.store import schema
 from core.store.clock import now_ms
+from core.store.files import Files
 from core.store.schema import Standing
 from core.store.session import Store
 
@@ -52,7 +53,7 @@ class Finding(NamedTuple):
 
 @app.command(epilog="Example: ballast doctor")
 def doctor(as_json: AsJson = False) -> None:
-    """Look at versions, database, broker, data, devices and clocks: what is wrong, and what to do."""
+    """Look at versions, database, broker, checkpoints, data, devices and clocks: what is wrong, and what to do."""
     findings = [*_versions(), *_findings()]
     if as_json:
         print_json([finding._asdict() for finding in findings])
@@ -192,6 +193,15 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     yield Finding("broker", "ok", f"{_shown(settings.broker_url)} answers")
 
 
+def _checkpoints(settings: Settings) -> Iterator[Finding]:
+    Files(settings.checkpoint_url).check()
+    if settings.checkpoints_stay_here and not settings.embedded_broker:
+        found = f"{settings.checkpoint_url}: another host cannot go on from there, unless both mount the same folder"
+        yield Finding("checkpoints", "warning", found, "mount one folder on all hosts, or set BALLAST_CHECKPOINT_URL")
+    else:
+        yield Finding("checkpoints", "ok", settings.checkpoint_url)
+
+
 def _data(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
     try:
@@ -278,6 +288,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "home": _home,
     "database": _database,
     "broker": _broker,
+    "checkpoints": _checkpoints,
     "data": _data,
     "devices": _devices,
     "service": _service,
@@ -287,6 +298,7 @@ _TODO = {
     "home": "set BALLAST_HOME to a folder that you may write to",
     "database": "start it, or correct BALLAST_DATABASE_URL",
     "broker": "start Redis, or correct BALLAST_BROKER_URL",
+    "checkpoints": "correct BALLAST_CHECKPOINT_URL, or pip install -e '.[s3]' for s3://",
     "data": "set BALLAST_DATA_DIR to a folder that you may read",
     "devices": _WORKER,
     "service": "start one with `ballast up`, or set BALLAST_URL",

@@ -203,6 +203,7 @@ def _show_experiment(experiment: dict[str, Any], events: list[dict[str, Any]], a
         "waiting_because",
         "worker",
         "sweep_id",
+        "extends",
         "attempt",
         "failures",
         "priority",

@@ -13,6 +13,7 @@ from core.store.clock import now_ms
 from core.store.tables import checkpoints, experiments
 
 KEPT = 2
+RESERVED_MS = 600_000  # for the kind of device that wrote it, since the experiment came back into the queue
 
 
 class Saved(NamedTuple):

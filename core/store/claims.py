@@ -26,8 +26,6 @@ from core.store.workers import NAME
 
 _CLAIMERS = 0xBA11A57  # the advisory lock that claimers take in turn
 
-_RESERVED_MS = 600_000  # for the kind of device that wrote its checkpoint, since it came back into the queue
-
 _OBEYED = {Wish.CANCEL: State.CANCELLED, Wish.PAUSE: State.PAUSED}
 
 
@@ -68,7 +66,7 @@ def _head(tx: Connection, kind: str) -> AnyRow | None:
     """Of the queue; one that its user is just cancelling is passed over. One with a checkpoint waits a while for the
     kind of device that wrote it: a CPU should not go on with what an H200 began."""
     theirs = experiments.c.checkpoint_kind
-    mine = or_(theirs.is_(None), theirs == kind, experiments.c.requeued_ms < now_ms() - _RESERVED_MS)
+    mine = or_(theirs.is_(None), theirs == kind, experiments.c.requeued_ms < now_ms() - checkpoints.RESERVED_MS)
     return tx.execute(
         select(experiments.c.id, experiments.c.attempt, experiments.c.spec, experiments.c.created_ms)
         .where(experiments.c.state == literally(State.QUEUED), mine)

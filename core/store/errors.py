@@ -75,7 +75,8 @@ class CheckpointUnreachable(StoreError):
     """The place where checkpoints lie does not answer, is full, or has no such file."""
 
     def __init__(self, path: str, url: str, reason: str) -> None:
-        super().__init__(f"checkpoint {path} cannot be reached below {url}: {reason}")
+        what = f"checkpoint {path}" if path else "checkpoints"
+        super().__init__(f"{what} cannot be reached below {url}: {reason}")
         self.reason = reason
 
 

@@ -23,6 +23,11 @@ class Files:
         self.url = url
         self._opened: tuple[AbstractFileSystem, str] | None = None
 
+    def check(self) -> None:
+        """Whether the place can be looked into. Changes nothing."""
+        with self._place("") as (system, root):
+            system.exists(root)
+
     def write(self, path: str, content: bytes) -> str:
         """Returns the SHA-256 of what lies there now, safe from a power cut where it is a local disk."""
         with self._place(path) as (system, file):

@@ -6,9 +6,11 @@ from typing import NamedTuple
 from sqlalchemy import Column, Connection, select
 
 from core.states import State
+from core.store.checkpoints import RESERVED_MS
+from core.store.clock import rfc3339
 from core.store.experiments import Experiment
 from core.store.tables import experiments, literally
-from core.store.workers import takers
+from core.store.workers import kinds, takers
 
 NO_WORKER = "no worker is alive: start one with `ballast worker`, unless one is starting"
 PAUSED = "it is paused: resume it to queue it again"
@@ -26,15 +28,16 @@ class Outlook(NamedTuple):
 
 def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     """Of each of `found`, in order."""
-    if any(experiment.state is State.QUEUED for experiment in found):
-        places, workers = places_by(tx, experiments.c.id), takers(tx)
-    else:
-        places, workers = {}, 0
-    return [_outlook(experiment, places, workers) for experiment in found]
+    waiting = [experiment for experiment in found if experiment.state is State.QUEUED]
+    places, workers = (places_by(tx, experiments.c.id), takers(tx)) if waiting else ({}, 0)
+    there = kinds(tx) if any(map(_is_reserved, waiting)) else set()
+    return [_outlook(experiment, places, workers, there) for experiment in found]
 
 
-def _outlook(experiment: Experiment, places: dict[int, int], workers: int) -> Outlook:
+def _outlook(experiment: Experiment, places: dict[int, int], workers: int, there: set[str]) -> Outlook:
     match experiment.state:
+        case State.QUEUED if workers and _is_reserved(experiment) and experiment.checkpoint_kind not in there:
+            return Outlook(waiting_because=_reserved_because(experiment))
         case State.QUEUED:
             return Outlook(waiting_because=queued_because(places.get(experiment.id), workers))
         case State.PAUSED:
@@ -42,6 +45,19 @@ def _outlook(experiment: Experiment, places: dict[int, int], workers: int) -> Ou
         case State.RUNNING:
             return Outlook(eta_seconds=_eta_seconds(experiment), stalled=_stalled(experiment))
     return Outlook()
+
+
+def _is_reserved(experiment: Experiment) -> bool:
+    return experiment.checkpoint_kind is not None and _reserved_until_ms(experiment) > experiment.read_ms
+
+
+def _reserved_until_ms(experiment: Experiment) -> int:
+    return (experiment.requeued_ms or 0) + RESERVED_MS
+
+
+def _reserved_because(experiment: Experiment) -> str:
+    until = rfc3339(_reserved_until_ms(experiment))[11:16]
+    return f"until {until} UTC it waits for the kind of device that wrote its checkpoint, {experiment.checkpoint_kind}"
 
 
 def queued_because(place: int | None, workers: int) -> str:

@@ -2,11 +2,16 @@
 place that needs one; the other rooms of the store only take them. Facts behind the settings: STORE §1 and §7.
 """
 
+import os
+import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -45,6 +50,9 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = engine_for(database_url(url))
         self.dialect = self._engine.dialect.name  # "sqlite" or "postgresql"
+        self._numbers = count()
+        self._open: dict[int, float] = {}  # transactions, and when they were begun
+        self._connections: WeakSet[psycopg.Connection] = WeakSet()
         if self.dialect == "sqlite":
             # SQLite's own queue of writers is unfair and slow; ours, within a process, doubles the writes (STORE §1).
             self._turn: AbstractContextManager[Any] = threading.Lock()
@@ -52,23 +60,41 @@ class Store:
             self._writer = self._engine.execution_options(write=True)
         else:
             self._turn = nullcontext()
+            event.listen(self._engine, "connect", lambda connection, _: self._connections.add(connection))
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
+
+    def cut_if_hung(self, seconds: float) -> None:
+        """Cut every connection if a transaction has been open for so long: a frozen server is noticed by nothing else,
+        and whoever waits for it can then try another. Does no SQL."""
+        begun = min(self._open.copy().values(), default=None)
+        if begun is not None and time.monotonic() - begun > seconds:
+            for connection in list(self._connections):
+                _cut(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent snapshot. Never hold it across a response. Raises DatabaseUnavailable, DatabaseBroken."""
-        with translated(), self._reader.begin() as tx:
+        with translated(), self._timed(), self._reader.begin() as tx:
             yield tx
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Commits at the end, rolls back on an exception. Raises DatabaseUnavailable, DatabaseBroken."""
-        with translated(), self._turn, self._writer.begin() as tx:
+        with translated(), self._turn, self._timed(), self._writer.begin() as tx:
             yield tx
 
     def close(self) -> None:
         self._engine.dispose()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        number = next(self._numbers)
+        self._open[number] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._open[number]
 
 
 def transient(error: BaseException) -> bool:
@@ -132,6 +158,12 @@ def _begin(connection: Connection) -> None:
     # A read that turns into a write fails at once, however long the timeout: so a write says so first.
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _cut(connection: psycopg.Connection) -> None:
+    """Whoever waits for an answer is told that the connection is gone."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as link:
+        link.shutdown(socket.SHUT_RDWR)
 
 
 def _is_broken(error: object) -> bool:

@@ -208,7 +208,7 @@ checkpoints = Table(
     Column("step", Integer, nullable=False),  # and so many steps of the next
     Column("path", Text, nullable=False),  # under the URL
     Column("sha256", Text, nullable=False),
-    Column("numerics", Text, nullable=False),  # SHA-256 of the numerics key that it was trained under
+    Column("numerics", Text, nullable=False),  # JSON: the numerics key that it was trained under
     Column("created_ms", BigInteger, nullable=False),
     Index("ix_checkpoints_experiment_id_id", "experiment_id", "id"),
     Index("ix_checkpoints_path", "path"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Text, case, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, insert, select, update
 
 from core.states import WorkerState
 from core.store.clock import now_ms
@@ -85,12 +85,21 @@ def takers(tx: Connection) -> int:
     return _seen_lately(tx, WorkerState.IDLE, WorkerState.BUSY)
 
 
+def kinds(tx: Connection) -> set[str]:
+    """Of the devices of those that can take an experiment."""
+    taking = _lately(WorkerState.IDLE, WorkerState.BUSY)
+    return set(tx.execute(select(workers.c.kind).where(taking).distinct()).scalars())
+
+
 def at_work(tx: Connection) -> int:
     """How many may be using the database."""
     return _seen_lately(tx, *_ALIVE)
 
 
 def _seen_lately(tx: Connection, *states: WorkerState) -> int:
+    return tx.execute(select(func.count()).select_from(workers).where(_lately(*states))).scalar_one()
+
+
+def _lately(*states: WorkerState) -> ColumnElement[bool]:
     """In the last minute, which is three heartbeats at least."""
-    recent = workers.c.seen_ms > now_ms() - _SILENT_MS
-    return tx.execute(select(func.count()).select_from(workers).where(workers.c.state.in_(states), recent)).scalar_one()
+    return workers.c.state.in_(states) & (workers.c.seen_ms > now_ms() - _SILENT_MS)

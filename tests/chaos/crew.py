@@ -11,18 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from core.results import EpochResult
 from core.settings import Settings
 from core.spec import Spec
-from core.states import State, WorkerState
-from core.store import checkpoints, curves, events, experiments, workers
+from core.states import State
+from core.store import checkpoints, experiments
 from core.store.session import Store
-from core.training import Member, load, train
+from tests.integration.hosts import Books
 from tests.servers import wait_until
 
-# Watches, and changes nothing: after every step, experiment and step are in the page.
+# After every step, experiment and step are in the page; who is called poison kills its worker in its second epoch, and
+# who is called stuck never ends a step of it.
 _WATCHED = """
-import mmap, os, struct, sys
+import mmap, os, struct, sys, time
 from core.training.experiment import Experiment
 from worker import process, runner
 page = mmap.mmap(os.open(sys.argv.pop(), os.O_RDWR), 64)
@@ -30,6 +30,10 @@ step, run = Experiment._take_a_step, runner.Runner.run
 def stepped(self):
     step(self)
     page[8:24] = struct.pack("<qq", self.epoch, self._pass.step)
+    if self.epoch and self.spec.name == "poison":
+        os.kill(os.getpid(), 9)
+    if self.epoch and self.spec.name == "stuck":
+        time.sleep(3600)
 def ran(self, held):
     page[:24] = struct.pack("<qqq", held.claim.experiment_id, 0, 0)
     run(self, held)
@@ -52,12 +56,12 @@ class Hand(NamedTuple):
     page: mmap.mmap
 
 
-class Crew:
+class Crew(Books):
     """So many worker processes, without a launcher: who is killed is replaced at once."""
 
     def __init__(self, settings: Settings, size: int) -> None:
         self.settings = settings
-        self.store = Store(settings.database_url)
+        super().__init__(Store(settings.database_url))
         settings.home.mkdir(parents=True, exist_ok=True)
         self._log = settings.home / "crew.log"
         self._slots = [self._started(slot) for slot in range(size)]
@@ -72,10 +76,6 @@ class Crew:
         with self.store.writing() as tx:
             return [experiments.submit(tx, spec).id for spec in specs]
 
-    def experiment(self, experiment_id: int) -> experiments.Experiment:
-        with self.store.reading() as tx:
-            return experiments.get(tx, experiment_id)
-
     def running(self) -> list[experiments.Experiment]:
         with self.store.reading() as tx:
             return experiments.list_newest(tx, state=State.RUNNING, limit=100)
@@ -83,14 +83,6 @@ class Crew:
     def all_ended(self, ids: list[int]) -> bool:
         with self.store.reading() as tx:
             return all(experiments.get(tx, each).ended_ms is not None for each in ids)
-
-    def curve(self, experiment_id: int) -> list[EpochResult]:
-        with self.store.reading() as tx:
-            return curves.read(tx, experiment_id)[1]
-
-    def events(self, experiment_id: int) -> list[events.Event]:
-        with self.store.reading() as tx:
-            return events.read(tx, experiment_id)
 
     def pointers(self, experiment_id: int) -> list[checkpoints.Pointer]:
         with self.store.reading() as tx:
@@ -113,9 +105,13 @@ class Crew:
     def send(self, experiment: experiments.Experiment, number: signal.Signals) -> None:
         os.kill(self.pid_of(experiment), number)
 
-    def workers(self) -> dict[int, WorkerState]:
-        with self.store.reading() as tx:
-            return {worker.pid: worker.state for worker in workers.all_workers(tx, 500)}
+    def tend(self) -> list[int]:
+        """New processes in the place of those that have ended. Returns their exit statuses."""
+        ended = [(slot, popen) for slot, (popen, _) in enumerate(self._slots) if popen.poll() is not None]
+        for slot, popen in ended:
+            _end(popen)
+            self._slots[slot] = self._started(slot)
+        return [popen.returncode for _, popen in ended]
 
     def replace_all(self) -> list[int]:
         """SIGTERM to all at once, and new ones when they have left. Returns their exit statuses."""
@@ -167,16 +163,3 @@ def at_work(crew: Crew) -> Iterator[Crew]:
         raise
     finally:
         crew.end()
-
-
-def undisturbed(spec: Spec, settings: Settings) -> list[EpochResult]:
-    """The curve as it comes when nothing happens."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        data = load(spec.dataset, settings.data_dir, settings.locks_dir)
-        return [row for _, row in train([Member(spec)], data) if isinstance(row, EpochResult)]
-    finally:
-        torch.set_num_threads(threads)

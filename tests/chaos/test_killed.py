@@ -11,7 +11,8 @@ from core.spec import Spec
 from core.states import State
 from core.store.experiments import Experiment
 from tests.chaos.conftest import Chance, Tell
-from tests.chaos.crew import At, Crew, at_work, undisturbed
+from tests.chaos.crew import At, Crew, at_work
+from tests.chaos.trials import undisturbed
 from tests.integration.hosts import same, settings_of, settings_over
 from tests.servers import Redis, wait_until
 
@@ -109,7 +110,7 @@ def trial(settings: Settings, experiments: int, size: int, kills: int, chance: C
             ended = crew.experiment(experiment_id)
             assert (ended.state, ended.error) == (State.SUCCEEDED, None)
             assert ended.replay_mismatch_from is None
-            lost += not same(crew.curve(experiment_id), undisturbed(spec, settings))
+            lost += not same(crew.curve(experiment_id), undisturbed(spec, settings.data_dir, settings.locks_dir))
             resumed = [event.detail or "" for event in crew.events(experiment_id) if event.kind == "resumed"]
             assert all(re.match(r"after epoch \d+, step \d+, of attempt \d+", each) for each in resumed)
         tell(what, trials=done, seed=chance.number, twice=killer.twice, lost=lost, details=killer.kills)

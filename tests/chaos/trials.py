@@ -10,29 +10,32 @@ from core.results import EpochResult
 from core.spec import Spec
 from core.states import ENDED, State
 from core.training import Member, load, train
-from tests.integration.hosts import DIGITS, Host, same
+from tests.integration.hosts import DIGITS, Books, same
 
 TURNS = {"claimed", "released", "lease_lost", "replay_mismatch", *ENDED}
 
 
 def trained_alone(folder: Path, **fields: Any) -> list[EpochResult]:
     """The rows of a spec that nothing disturbs: trained here, without any service."""
-    spec = Spec.model_validate(DIGITS | fields)
+    return undisturbed(Spec.model_validate(DIGITS | fields), folder / "data", folder / "locks")
+
+
+def undisturbed(spec: Spec, data_dir: Path, locks_dir: Path) -> list[EpochResult]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as workers do
     try:
-        data = load(spec.dataset, folder / "data", folder / "locks")
-        return [row for _, row in train([Member(spec)], data)]
+        data = load(spec.dataset, data_dir, locks_dir)
+        return [row for _, row in train([Member(spec)], data) if isinstance(row, EpochResult)]
     finally:
         torch.set_num_threads(threads)
 
 
-def turns(host: Host, experiment_id: int) -> list[str]:
+def turns(host: Books, experiment_id: int) -> list[str]:
     """Its events, but only those that say who held it and how it ended."""
     return [kind for kind in host.kinds(experiment_id) if kind in TURNS]
 
 
-def twice_until_end(host: Host, experiment_id: int, seconds: float = 60) -> int:
+def twice_until_end(host: Books, experiment_id: int, seconds: float = 60) -> int:
     """Waits for its end. How many epochs were trained twice: at each new claim, those since the checkpoint."""
     deadline = time.monotonic() + seconds
     attempt, twice = 1, 0
@@ -45,7 +48,7 @@ def twice_until_end(host: Host, experiment_id: int, seconds: float = 60) -> int:
     return twice
 
 
-def is_whole(host: Host, experiment_id: int, undisturbed: list[EpochResult]) -> None:
+def is_whole(host: Books, experiment_id: int, undisturbed: list[EpochResult]) -> None:
     """It has succeeded, once, and its curve is the undisturbed one: no gap, no duplicate, no other bit."""
     ended = host.experiment(experiment_id)
     assert ended.state is State.SUCCEEDED, (ended.error, host.kinds(experiment_id))

@@ -42,7 +42,52 @@ def launcher(workers: int = 1) -> list[str]:
     return [sys.executable, "-P", "-m", "worker", "--processes", str(workers)]
 
 
-class Host:
+class Books:
+    """What the store says of experiments and workers."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def experiment(self, experiment_id: int) -> experiments.Experiment:
+        with self.store.reading() as tx:
+            return experiments.get(tx, experiment_id)
+
+    def events(self, experiment_id: int) -> list[events.Event]:
+        with self.store.reading() as tx:
+            return events.read(tx, experiment_id)
+
+    def kinds(self, experiment_id: int) -> list[str]:
+        return [event.kind for event in self.events(experiment_id)]
+
+    def latency_ms(self, experiment_id: int) -> int:
+        """From submitted to claimed."""
+        submitted, claimed, *_ = self.events(experiment_id)
+        return claimed.at_ms - submitted.at_ms
+
+    def curve(self, experiment_id: int) -> list[EpochResult]:
+        with self.store.reading() as tx:
+            return curves.read(tx, experiment_id)[1]
+
+    def workers(self) -> list[workers.Worker]:
+        with self.store.reading() as tx:
+            return workers.all_workers(tx, 50)
+
+    def ask(self, experiment_id: int, what: Ask) -> None:
+        with self.store.writing() as tx:
+            wishes.ask(tx, experiment_id, what)
+
+    def cancel(self, experiment_id: int) -> None:
+        self.ask(experiment_id, Ask.CANCEL)
+
+    def wait_for_end(self, experiment_id: int, seconds: float = 30) -> experiments.Experiment:
+        wait_until(lambda: self.experiment(experiment_id).state in ENDED, seconds)
+        return self.experiment(experiment_id)
+
+    def wait_for_epoch(self, experiment_id: int, epoch: int = 1, seconds: float = 30) -> None:
+        wait_until(lambda: self.experiment(experiment_id).epochs_done >= epoch, seconds)
+
+
+class Host(Books):
     """`python -P -m worker`, or another command, with its log; the store and the doorbell that it shares with the
     tests."""
 
@@ -54,7 +99,7 @@ class Host:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
-        self.store = Store(settings.database_url)
+        super().__init__(Store(settings.database_url))
         self._doorbell = Doorbell(settings)
         settings.home.mkdir(parents=True, exist_ok=True)
         self._log = settings.home / "worker.log"
@@ -99,41 +144,6 @@ class Host:
         if ring:
             self.ring()
         return experiment.id
-
-    def experiment(self, experiment_id: int) -> experiments.Experiment:
-        with self.store.reading() as tx:
-            return experiments.get(tx, experiment_id)
-
-    def events(self, experiment_id: int) -> list[events.Event]:
-        with self.store.reading() as tx:
-            return events.read(tx, experiment_id)
-
-    def kinds(self, experiment_id: int) -> list[str]:
-        return [event.kind for event in self.events(experiment_id)]
-
-    def latency_ms(self, experiment_id: int) -> int:
-        """From submitted to claimed."""
-        submitted, claimed, *_ = self.events(experiment_id)
-        return claimed.at_ms - submitted.at_ms
-
-    def curve(self, experiment_id: int) -> list[EpochResult]:
-        with self.store.reading() as tx:
-            return curves.read(tx, experiment_id)[1]
-
-    def workers(self) -> list[workers.Worker]:
-        with self.store.reading() as tx:
-            return workers.all_workers(tx, 50)
-
-    def cancel(self, experiment_id: int) -> None:
-        with self.store.writing() as tx:
-            wishes.ask(tx, experiment_id, Ask.CANCEL)
-
-    def wait_for_end(self, experiment_id: int, seconds: float = 30) -> experiments.Experiment:
-        wait_until(lambda: self.experiment(experiment_id).state in ENDED, seconds)
-        return self.experiment(experiment_id)
-
-    def wait_for_epoch(self, experiment_id: int, epoch: int = 1, seconds: float = 30) -> None:
-        wait_until(lambda: self.experiment(experiment_id).epochs_done >= epoch, seconds)
 
     def wait_until_idle(self, seconds: float = 30) -> None:
         """Until nothing runs and every worker has said so."""
