@@ -6,14 +6,16 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
 
 from core.settings import Settings
 from core.spec import Spec
-from core.states import State
+from core.states import State, WorkerState
 from core.store import checkpoints, experiments
 from core.store.session import Store
 from tests.integration.hosts import Books
@@ -76,6 +78,19 @@ class Crew(Books):
         with self.store.writing() as tx:
             return [experiments.submit(tx, spec).id for spec in specs]
 
+    def submit_all(self, specs: Sequence[dict[str, Any]]) -> list[int]:
+        return self.submit([Spec.model_validate(spec) for spec in specs])
+
+    def attempts(self, experiment_id: int) -> list[tuple[int, int]]:
+        """Of each row: its epoch, and the attempt that wrote it."""
+        query = "SELECT epoch, attempt FROM curve_rows WHERE experiment_id = :id ORDER BY epoch"
+        with self.store.reading() as tx:
+            return [(row.epoch, row.attempt) for row in tx.execute(text(query), {"id": experiment_id})]
+
+    def is_idle(self, held: experiments.Experiment) -> bool:
+        """Whether who held it waits for work."""
+        return any(each.id == held.worker_id and each.state is WorkerState.IDLE for each in self.workers())
+
     def running(self) -> list[experiments.Experiment]:
         with self.store.reading() as tx:
             return experiments.list_newest(tx, state=State.RUNNING, limit=100)
@@ -92,14 +107,25 @@ class Crew(Books):
         """Of the process that holds it."""
         return int((experiment.worker or ":0").rpartition(":")[2])
 
+    def at(self, experiment: experiments.Experiment) -> At | None:
+        """Where its training is; None before its first step."""
+        for popen, page in self._slots:
+            number, epoch, step = struct.unpack("<qqq", page[:24])
+            if popen.pid == self.pid_of(experiment) and number == experiment.id and (epoch, step) != (0, 0):
+                return At(epoch, step)
+        return None
+
+    def at_of(self, experiment_id: int) -> At | None:
+        return self.at(self.experiment(experiment_id))
+
     def kill(self, experiment: experiments.Experiment) -> At | None:
         """`kill -9` of who holds it, and a new process in its place. None where nobody of the crew does."""
         for slot, (popen, page) in enumerate(self._slots):
             if popen.pid == self.pid_of(experiment) and popen.poll() is None:
                 _end(popen)
-                number, epoch, step = struct.unpack("<qqq", page[:24])
+                _, epoch, step = struct.unpack("<qqq", page[:24])
                 self._slots[slot] = self._started(slot)
-                return At(epoch, step) if number == experiment.id else At(0, 0)
+                return At(epoch, step)
         return None
 
     def send(self, experiment: experiments.Experiment, number: signal.Signals) -> None:
@@ -112,6 +138,15 @@ class Crew(Books):
             _end(popen)
             self._slots[slot] = self._started(slot)
         return [popen.returncode for _, popen in ended]
+
+    def replace_one(self) -> tuple[int, At]:
+        """SIGTERM to the only one, and another when it has left. Returns its exit status, and where it stopped."""
+        popen, page = self._slots[0]
+        popen.send_signal(signal.SIGTERM)
+        status = popen.wait(30)
+        _, epoch, step = struct.unpack("<qqq", page[:24])
+        self.tend()
+        return status, At(epoch, step)
 
     def replace_all(self) -> list[int]:
         """SIGTERM to all at once, and new ones when they have left. Returns their exit statuses."""

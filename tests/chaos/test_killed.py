@@ -22,8 +22,8 @@ FAST = {"heartbeat_seconds": 0.3, "lease_seconds": 1.5, "checkpoint_seconds": 0.
 MODELS: list[dict[str, object]] = [
     {"model": {"name": "cnn", "width": 6, "dropout": 0.5}, "epochs": 30},
     {"model": {"name": "resnet", "width": 2}, "epochs": 24},
-    {"model": {"name": "mlp"}, "epochs": 400, "eval_every": 3},
-    {"model": {"name": "cnn", "width": 4}, "epochs": 30, "eval_every": 4},
+    {"model": {"name": "mlp"}, "epochs": 800, "eval_every": 3},
+    {"model": {"name": "cnn", "width": 4}, "epochs": 60, "eval_every": 4},
     {"model": {"name": "mlp"}, "optimizer": {"lr": 0.01, "momentum": 0.9}, "epochs": 400},
 ]
 
@@ -57,10 +57,10 @@ class Killer:
 
     def _at_random(self) -> Experiment | None:
         time.sleep(self._chance.uniform(0.05, 1.0))
-        return self._one(self._crew.running())
+        return self._one(self._training())
 
     def _after_a_checkpoint(self) -> Experiment | None:
-        victim = self._one(self._crew.running())
+        victim = self._one(self._training())
         if victim is None:
             return None
         before = [pointer.id for pointer in self._crew.pointers(victim.id)]
@@ -79,6 +79,9 @@ class Killer:
                     return each
             time.sleep(0.01)
         return self._at_random()
+
+    def _training(self) -> list[Experiment]:
+        return [each for each in self._crew.running() if self._crew.at(each)]
 
     def _one(self, running: list[Experiment]) -> Experiment | None:
         return self._chance.choice(running) if running else None

@@ -1,0 +1,51 @@
+"""Show 11: five epochs that are extended to ten have, bit for bit, the curve of ten."""
+
+from pathlib import Path
+
+import pytest
+
+from core.spec import Spec
+from core.states import State
+from core.store import experiments, extensions, predictions
+from core.store.files import Files, tidy
+from tests.chaos.conftest import Tell
+from tests.chaos.crew import Crew, at_work
+from tests.chaos.trials import is_whole, undisturbed
+from tests.integration.hosts import settings_over
+
+MODELS = {
+    "cnn with dropout": {"name": "cnn", "width": 4, "dropout": 0.5},
+    "resnet with batch norm": {"name": "resnet", "width": 2},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("orphan", [False, True], ids=["", "its parent deleted"])
+def test_five_epochs_extended_to_ten_are_ten(
+    model: str, orphan: bool, template: Path, tmp_path: Path, tell: Tell
+) -> None:
+    settings = settings_over(template, tmp_path)
+    short = Spec.model_validate(
+        {"dataset": {"name": "digits"}, "model": MODELS[model], "importance_weight": "4:1", "epochs": 5}
+    )
+    long = short.model_copy(update={"epochs": 10})
+    with at_work(Crew(settings, 1)) as crew:
+        parent, whole = crew.submit([short, long])
+        for number in (parent, whole):
+            assert crew.wait_for_end(number, 60).state is State.SUCCEEDED
+        with crew.store.writing() as tx:
+            child = extensions.extend(tx, parent, 10)
+        if orphan:
+            with crew.store.writing() as tx:
+                folders = experiments.remove(tx, parent)
+            tidy(crew.store, Files(settings.checkpoint_url), folders)
+        ended = crew.wait_for_end(child.id, 60)
+        rows = undisturbed(long, settings.data_dir, settings.locks_dir)
+        is_whole(crew, child.id, rows)
+        is_whole(crew, whole, rows)
+        assert (ended.digest, ended.attempt) == (long.digest, 1)
+        assert "resumed" in crew.kinds(child.id)
+        with crew.store.reading() as tx:
+            for epoch in (1, 4, 8, 10):
+                assert predictions.read(tx, child.id, epoch) == predictions.read(tx, whole, epoch)
+    tell(f"5 epochs extended to 10, {model}{', its parent deleted' if orphan else ''}", trials=1)

@@ -1,0 +1,72 @@
+"""Show 2: a worker that was frozen for longer than its lease, and thaws."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.results import EpochResult
+from core.states import Ask, State
+from tests.chaos.conftest import EPOCHS, Tell
+from tests.chaos.crew import Crew, at_work
+from tests.chaos.trials import is_whole
+from tests.integration.hosts import DIGITS, settings_of, settings_over
+from tests.servers import Redis, wait_until
+
+FAST = {"heartbeat_seconds": 0.3, "lease_seconds": 1.5, "checkpoint_seconds": 0.5}
+
+
+@pytest.fixture(params=["PostgreSQL and Redis", pytest.param("embedded", marks=pytest.mark.slow)])
+def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Crew]]:
+    if request.param == "embedded":
+        settings = settings_over(request.getfixturevalue("template"), tmp_path, **FAST)
+    else:
+        url, redis = request.getfixturevalue("database_of_its_own"), request.getfixturevalue("redis_server")
+        assert isinstance(redis, Redis)
+        settings = settings_of(tmp_path / "home", database_url=url, broker_url=redis.url, **FAST)
+    with at_work(Crew(settings, 2)) as crew:
+        yield request.param, crew
+
+
+def test_a_frozen_worker_is_taken_over_and_writes_nothing_when_it_thaws(
+    crew: tuple[str, Crew], undisturbed: list[EpochResult], tell: Tell
+) -> None:
+    where, hands = crew
+    (number,) = hands.submit_all([DIGITS | {"epochs": EPOCHS}])
+    hands.wait_for_epoch(number, 20)
+    held = hands.experiment(number)
+    hands.send(held, signal.SIGSTOP)
+    frozen_at = hands.experiment(number).epochs_done
+    wait_until(lambda: hands.experiment(number).attempt == 2, 30)
+    saved = hands.experiment(number).checkpoint_row
+    hands.wait_for_epoch(number, frozen_at + 5)
+    hands.send(held, signal.SIGCONT)
+    hands.wait_for_end(number, 90)
+    is_whole(hands, number, undisturbed)
+    by_the_frozen = [epoch for epoch, attempt in hands.attempts(number) if attempt == 1]
+    assert by_the_frozen == list(range(1, len(by_the_frozen) + 1))
+    assert len(by_the_frozen) <= frozen_at + 1  # what it had sent off already
+    assert hands.experiment(number).failures <= 1
+    wait_until(lambda: "the claim was lost" in hands.says(), 30)
+    assert hands.tend() == []  # it lives on, and takes new work
+    more = hands.submit_all([DIGITS | {"epochs": 3}] * 4)
+    wait_until(lambda: hands.all_ended(more), 60)
+    tell(f"worker frozen for longer than its lease, {where}", trials=1, twice=frozen_at - saved)
+
+
+def test_one_that_is_cancelled_while_its_worker_is_frozen_is_cancelled(crew: tuple[str, Crew], tell: Tell) -> None:
+    where, hands = crew
+    for what, state in ((Ask.CANCEL, State.CANCELLED), (Ask.PAUSE, State.PAUSED)):
+        (number,) = hands.submit_all([DIGITS | {"epochs": 100_000, "eval_every": 10}])
+        hands.wait_for_epoch(number, 20)
+        held = hands.experiment(number)
+        hands.send(held, signal.SIGSTOP)
+        hands.ask(number, what)
+        wait_until(lambda number=number, state=state: hands.experiment(number).state is state, 30)
+        ended = hands.experiment(number)
+        hands.send(held, signal.SIGCONT)
+        wait_until(lambda held=held: hands.is_idle(held), 30)
+        assert hands.experiment(number) == ended
+        hands.ask(number, Ask.CANCEL)
+    tell(f"frozen, cancelled or paused, expired, {where}", trials=2)

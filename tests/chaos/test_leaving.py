@@ -1,0 +1,117 @@
+"""Show 8: workers that are told to leave, one after the other, all at once, and with the database away."""
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from core.results import EpochResult
+from core.spec import Spec
+from core.states import State
+from core.store import schema
+from tests.chaos.conftest import Chance, Tell
+from tests.chaos.crew import Crew, at_work
+from tests.chaos.test_killed import FAST, specs
+from tests.chaos.trials import is_whole, undisturbed
+from tests.integration.hosts import DIGITS, Host, running, settings_of, settings_over
+from tests.servers import Postgres, Redis, wait_until
+
+SLOW_STEPS = DIGITS | {"model": {"name": "cnn", "width": 32}, "epochs": 4}
+
+
+def test_sigterm_in_mid_epoch_loses_no_step(template: Path, tmp_path: Path, tell: Tell, chance: Chance) -> None:
+    settings = settings_over(template, tmp_path, **FAST | {"checkpoint_seconds": 60})
+    spec = Spec.model_validate(SLOW_STEPS)
+    with at_work(Crew(settings, 1)) as crew:
+        (number,) = crew.submit([spec])
+        stopped = []
+        for _ in range(3):
+            wait_until(lambda: (at := crew.at_of(number)) is not None and at.step > 2, 60)
+            time.sleep(chance.uniform(0, 0.3))
+            attempt = crew.experiment(number).attempt
+            began = time.monotonic()
+            status, at = crew.replace_one()
+            assert time.monotonic() - began < 10
+            assert status == 0
+            stopped.append(f"after epoch {at.epoch}, step {at.step}, of attempt {attempt}")
+        crew.wait_for_end(number, 90)
+        resumed = [event.detail for event in crew.events(number) if event.kind == "resumed"]
+        assert resumed == stopped
+        is_whole(crew, number, undisturbed(spec, settings.data_dir, settings.locks_dir))
+        assert crew.experiment(number).failures == 0
+    tell("SIGTERM in mid-epoch", trials=3, seed=chance.number, details=stopped)
+
+
+def test_with_the_database_away_it_leaves_within_ten_seconds_and_its_lease_ends(tmp_path: Path, tell: Tell) -> None:
+    with Postgres() as server:
+        settings = settings_of(tmp_path / "home", database_url=server.url)
+        schema.upgrade(settings.database_url)
+        with running(Host(settings)) as host:
+            number = host.submit(epochs=1_000_000, eval_every=10)
+            host.wait_for_epoch(number, 20)
+            server.stop()
+            time.sleep(1)
+            began = time.monotonic()
+            host.send(signal.SIGTERM)
+            assert host.launcher.wait(12) == 0
+            assert time.monotonic() - began < 10
+            server.start()
+        with running(Host(settings)) as host:
+            wait_until(lambda: host.experiment(number).attempt == 2, 30)
+            assert "lease_lost" in host.kinds(number)
+            host.cancel(number)
+            assert host.wait_for_end(number).state is State.CANCELLED
+    tell("SIGTERM with the database away", trials=1)
+
+
+def test_a_second_sigterm_ends_it_within_a_second(template: Path, tmp_path: Path, tell: Tell) -> None:
+    with running(Host(settings_over(template, tmp_path))) as host:
+        (child,) = host.processes()
+        child.suspend()  # so that it does not leave at the first
+        host.send(signal.SIGTERM)
+        time.sleep(0.5)
+        assert host.launcher.poll() is None
+        host.send(signal.SIGTERM)
+        assert host.launcher.wait(1) == 0
+    tell("second SIGTERM", trials=1)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("experiments", "restarts"), [(5, 2), pytest.param(15, 10, marks=pytest.mark.slow)])
+def test_rolling_restarts_under_load_fail_nothing(
+    experiments: int,
+    restarts: int,
+    database_of_its_own: str,
+    redis_server: Redis,
+    tmp_path: Path,
+    tell: Tell,
+    chance: Chance,
+) -> None:
+    settings = settings_of(tmp_path / "home", database_url=database_of_its_own, broker_url=redis_server.url, **FAST)
+    wanted = specs(experiments)
+    with at_work(Crew(settings, 2)) as crew:
+        ids = crew.submit(wanted)
+        for _ in range(restarts):
+            wait_until(lambda: any(crew.at(each) for each in crew.running()), 60)
+            time.sleep(chance.uniform(0.5, 2.5))
+            assert not crew.all_ended(ids), "all had ended before: give it more to train"
+            assert crew.replace_all() == [0, 0]
+        wait_until(lambda: crew.all_ended(ids), 400)
+        for number, spec in zip(ids, wanted, strict=True):
+            assert crew.experiment(number).failures == 0
+            assert "lease_lost" not in crew.kinds(number)
+            is_whole(crew, number, rows_of(spec, crew))
+        details = [each for number in ids for each in resumptions(crew, number)]
+    tell("rolling restarts of all workers", trials=restarts, seed=chance.number, details=details)
+
+
+def rows_of(spec: Spec, crew: Crew) -> list[EpochResult]:
+    return undisturbed(spec, crew.settings.data_dir, crew.settings.locks_dir)
+
+
+def resumptions(crew: Crew, number: int) -> list[str]:
+    told = [event.detail or "" for event in crew.events(number) if event.kind == "resumed"]
+    assert all(re.fullmatch(r"after epoch \d+, step \d+, of attempt \d+", each) for each in told)
+    return [f"experiment {number} went on {each}" for each in told]
