@@ -20,7 +20,9 @@ MODELS = {
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("orphan", [False, True], ids=["", "its parent deleted"])
+@pytest.mark.parametrize(
+    "orphan", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["beside its parent", "its parent deleted"]
+)
 def test_five_epochs_extended_to_ten_are_ten(
     model: str, orphan: bool, template: Path, tmp_path: Path, tell: Tell
 ) -> None:

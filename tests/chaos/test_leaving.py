@@ -79,7 +79,7 @@ def test_a_second_sigterm_ends_it_within_a_second(template: Path, tmp_path: Path
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("experiments", "restarts"), [(5, 2), pytest.param(15, 10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("experiments", "restarts"), [(3, 2), pytest.param(15, 10, marks=pytest.mark.slow)])
 def test_rolling_restarts_under_load_fail_nothing(
     experiments: int,
     restarts: int,
