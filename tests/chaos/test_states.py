@@ -1,8 +1,8 @@
 """Show 9: whatever happens to experiments in whatever order, over two connections, what the house promises holds
 (DESIGN §5, CONTRACT §2).
 
-Every claim ever made goes on writing, stale ones too; a transaction may break off before its commit, or be told twice, as
-after a connection that was lost in the commit.
+Every claim ever made goes on writing, stale ones too; a transaction may break off before its commit, or be tried twice,
+as after a connection that was lost in the commit.
 """
 
 from collections.abc import Callable
@@ -14,17 +14,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
     initialize,
     invariant,
-    multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
-from core.states import ENDED, MOVES, Ask, ErrorKind, State
+from core.results import EpochResult
+from core.states import ENDED, MOVES, Ask, ErrorKind, State, Wish
 from core.store import checkpoints, claims, curves, events, experiments, extensions, wishes
 from core.store.checkpoints import Saved
 from core.store.claims import Claim
@@ -42,7 +43,12 @@ KINDS = ("cpu", "H200")
 
 REFUSALS = (ClaimLost, NotAllowed, NotFound, NotLonger)
 
-TABLES = ("events", "checkpoints", "predictions", "weights", "curve_rows", "experiments", "workers")
+TABLES = ("events", "checkpoints", "predictions", "weights", "curve_rows", "experiments")
+
+FATES = st.sampled_from(["commits", "commits", "commits", "breaks off", "is tried twice"])
+HANDS = st.sampled_from([0, 1])  # which connection
+LEASES = st.sampled_from([LEASE_ENDED, MINUTE])
+WHICH = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 5])
 
 
 class BrokenOff(Exception):
@@ -65,25 +71,205 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
     worker_ids = [a_worker(stores[0], pid=pid) for pid in (1, 2)]
 
     class House(RuleBasedStateMachine):
-        made: Bundle[Claim] = Bundle("made")
-        fates = st.sampled_from(["commits", "commits", "commits", "breaks off", "is told twice"])
-        hands = st.sampled_from([0, 1])
-
-        @initialize()
-        def begin(self) -> None:
+        @initialize(every=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+        def begin(self, every: list[int]) -> None:
             count[0] += 1
             with stores[0].writing() as tx:
                 for table in TABLES:
-                    if table != "workers":
-                        tx.execute(text(f"DELETE FROM {table}"))
+                    tx.execute(text(f"DELETE FROM {table}"))
+            self.claims: list[Claim] = []
             self.ids: list[int] = []
             self.seen: dict[int, Seen] = {}
+            self.states: dict[int, State] = {}
+            for each in every:
+                self._submit(0, each)
+
+        @precondition(lambda self: not self._any(State.QUEUED, State.RUNNING))
+        @rule(hand=HANDS, every=st.integers(1, 3))
+        def submit(self, hand: int, every: int) -> None:
+            self._submit(hand, every)
+
+        @precondition(lambda self: self._any(State.QUEUED))
+        @rule(hand=HANDS, lease_ms=LEASES, kind=st.sampled_from(KINDS), breaks_off=st.booleans())
+        def claim(self, hand: int, lease_ms: int, kind: str, breaks_off: bool) -> None:
+            fate = "breaks off" if breaks_off else "commits"
+            claim = self._write(hand, fate, lambda tx: claims.claim(tx, worker_ids[hand], lease_ms, kind))
+            if claim is not None:
+                self.claims.append(claim)
+                now = self._now(claim.experiment_id)
+                assert now is not None
+                assert (now.state, now.attempt) == (State.RUNNING, claim.attempt)
+                assert now.checkpoint_kind in (None, kind)  # nobody's ten minutes are over
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES, lease_ms=LEASES)
+        def renew(self, which: int, hand: int, fate: str, lease_ms: int) -> None:
+            claim = self._claim(which)
+            self._fenced(hand, fate, claim, lambda tx: claims.renew(tx, claim, lease_ms))
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES, back=st.integers(-1, 2), base=st.sampled_from([100, 100, 7]))
+        def record(self, which: int, hand: int, fate: str, back: int, base: int) -> None:
+            """The next row, or one again, by an attempt that has gone on from before it."""
+            claim = self._claim(which)
+            epoch = self._row(claim, -back)
+            if not 0 < epoch < claim.spec.epochs:
+                return
+            row = result(epoch, base_in_domain=base)
+            standing = self._standing(claim.experiment_id, epoch)
+            if self._fenced(hand, fate, claim, lambda tx: claims.record(tx, claim, row, 1.0)):
+                now = self._now(claim.experiment_id)
+                if now and standing and not standing.same_as(row):
+                    assert now.replay_mismatch_from is not None
+                    assert now.replay_mismatch_from <= epoch
+
+        @precondition(lambda self: self._any(State.RUNNING))
+        @rule(which=WHICH, hand=HANDS, rows=st.integers(1, EPOCHS), saves=st.booleans())
+        def train(self, which: int, hand: int, rows: int, saves: bool) -> None:
+            """What a worker does when nothing happens to it."""
+            for _ in range(rows):
+                self.record(which=which, hand=hand, fate="commits", back=-1, base=100)
+                if saves:
+                    self.save(which=which, hand=hand, fate="commits", back=0, step=0)
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES, back=st.integers(0, 1), step=st.integers(0, STEPS - 1))
+        def save(self, which: int, hand: int, fate: str, back: int, step: int) -> None:
+            claim = self._claim(which)
+            epoch = self._row(claim, -back)
+            if epoch == claim.spec.epochs or (epoch, step) == (0, 0):
+                return
+            before, now = self._now(claim.experiment_id), saved(claim, epoch, step)
+            if self._fenced(hand, fate, claim, lambda tx: claims.save(tx, claim, now)):
+                after = self._now(claim.experiment_id)
+                assert before
+                assert after
+                farther = now.iteration > before.checkpoint_step
+                assert after.failures == (0 if farther else before.failures)
+                assert self._pointed(claim.experiment_id)[0].path == now.path
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS)
+        def save_ahead_of_the_rows(self, which: int, hand: int) -> None:
+            claim = self._claim(which)
+            epoch = self._row(claim, 1)
+            if epoch <= claim.spec.epochs and self._now(claim.experiment_id):
+                with pytest.raises((IntegrityError, ClaimLost)), stores[hand].writing() as tx:
+                    claims.save(tx, claim, saved(claim, epoch, 0))
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES, good=st.booleans())
+        def go_on(self, which: int, hand: int, fate: str, good: bool) -> None:
+            """From the newest checkpoint, or, where that is damaged, not."""
+            claim = self._claim(which)
+            pointers = self._pointed(claim.experiment_id)
+            if not pointers:
+                return
+            if good:
+                self._fenced(hand, fate, claim, lambda tx: claims.resume(tx, claim, pointers[0], "{}"))
+            elif self._fenced(hand, fate, claim, lambda tx: claims.give_up(tx, claim, pointers[0], "damaged")):
+                assert self._pointed(claim.experiment_id) == pointers[1:]
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES, with_checkpoint=st.booleans())
+        def succeed(self, which: int, hand: int, fate: str, with_checkpoint: bool) -> None:
+            claim = self._claim(which)
+            if self._row(claim, 1) != claim.spec.epochs:
+                return  # rows are missing: training does not come to its end
+            last = claim.spec.epochs
+            end = saved(claim, last, 0) if with_checkpoint else None
+            row = result(last)
+            self._fenced(hand, fate, claim, lambda tx: claims.finish(tx, claim, row, State.SUCCEEDED, None, 1.0, end))
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES, kind=st.sampled_from([ErrorKind.BAD_DATA, ErrorKind.INTERNAL]))
+        def fail(self, which: int, hand: int, fate: str, kind: ErrorKind) -> None:
+            claim, error = self._claim(which), ExperimentError(kind, "x")
+            self._fenced(hand, fate, claim, lambda tx: claims.finish(tx, claim, None, State.FAILED, error))
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES)
+        def release(self, which: int, hand: int, fate: str) -> None:
+            claim = self._claim(which)
+            before = self._now(claim.experiment_id)
+            if self._fenced(hand, fate, claim, lambda tx: claims.release(tx, claim)):
+                after = self._now(claim.experiment_id)
+                assert before
+                assert after
+                assert after.state is wished(before, State.QUEUED)
+                assert (after.failures, after.rank) == (before.failures, before.rank)
+
+        @precondition(lambda self: self._any(State.RUNNING))
+        @rule(hand=HANDS, fate=FATES)
+        def expire(self, hand: int, fate: str) -> None:
+            before = [now for number in self.ids if (now := self._now(number))]
+            if self._write(hand, fate, lambda tx: claims.expire(tx, MAX_FAILURES)) is None:
+                return
+            for old in before:
+                now = self._now(old.id)
+                assert now
+                if old.state is not State.RUNNING or (old.lease_until_ms or 0) >= old.read_ms:
+                    assert now.state is old.state
+                elif wished(old, None):
+                    assert (now.state, now.failures) == (wished(old, None), old.failures)
+                else:
+                    lost = old.failures + 1 >= MAX_FAILURES
+                    assert now.failures == old.failures + 1
+                    assert now.state is (State.FAILED if lost else State.QUEUED)
+
+        @precondition(lambda self: self.ids)
+        @rule(hand=HANDS, fate=FATES, which=WHICH, what=st.sampled_from(Ask))
+        def wish(self, hand: int, fate: str, which: int, what: Ask) -> None:
+            number = self._id(which)
+            self._write(hand, fate, lambda tx: wishes.ask(tx, number, what))
+
+        @precondition(lambda self: self._any(State.SUCCEEDED))
+        @rule(hand=HANDS, which=WHICH, longer=st.integers(0, 2))
+        def extend(self, hand: int, which: int, longer: int) -> None:
+            parent = self._now(self._id(which))
+            assert parent
+            epochs = parent.epochs_total + longer
+            child = self._write(hand, "commits", lambda tx: extensions.extend(tx, parent.id, epochs))
+            assert child is None or (longer and parent.state is State.SUCCEEDED)
+            if child is not None:
+                self.ids.append(child.id)
+
+        @precondition(lambda self: self._any(*ENDED))
+        @rule(hand=HANDS, which=WHICH, fate=FATES)
+        def delete(self, hand: int, which: int, fate: str) -> None:
+            number = self._id(which)
+            before = self._now(number)
+            assert before
+            if self._write(hand, fate, lambda tx: experiments.remove(tx, number)) is not None:
+                assert before.state in ENDED
+                self.ids.remove(number)
+                self.seen.pop(number, None)
+
+        @invariant()
+        def every_promise_holds(self) -> None:
+            with stores[1].reading() as tx:
+                for number in getattr(self, "ids", ()):
+                    now = experiments.get(tx, number)
+                    _, rows = curves.read(tx, number)
+                    check_state(now)
+                    check_rows(now, rows)
+                    check_checkpoints(tx, now)
+                    check_events(now, events.read(tx, number))
+                    self.seen[number] = self._grown(now, rows)
+                    self.states[number] = now.state
+
+        def _any(self, *states: State) -> bool:
+            return any(self.states.get(number) in states for number in self.ids)
+
+        def _submit(self, hand: int, every: int) -> None:
+            wanted = spec(epochs=EPOCHS, eval_every=every)
+            self.ids.append(self._write(hand, "commits", lambda tx: experiments.submit(tx, wanted)).id)
 
         def _write(self, hand: int, fate: str, write: Callable[[Connection], Any]) -> Any:
             """None where it was refused or broke off."""
             answer = None
             try:
-                for _ in range(2 if fate == "is told twice" else 1):
+                for _ in range(2 if fate == "is tried twice" else 1):
                     with stores[hand].writing() as tx:
                         answer = write(tx)
                         if fate == "breaks off":
@@ -94,126 +280,19 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
                 return answer
             return answer
 
-        @rule(hand=hands, every=st.integers(1, 3))
-        def submit(self, hand: int, every: int) -> None:
-            submitted = spec(epochs=EPOCHS, eval_every=every)
-            self.ids.append(self._write(hand, "commits", lambda tx: experiments.submit(tx, submitted)).id)
+        def _fenced(self, hand: int, fate: str, claim: Claim, write: Callable[[Connection], Any]) -> bool:
+            """Whether it was written: if, and only if, the claim holds the experiment."""
+            before = self._now(claim.experiment_id)
+            holds = before is not None and (before.state, before.attempt) == (State.RUNNING, claim.attempt)
+            written = self._write(hand, fate, lambda tx: (write(tx),)) is not None
+            if fate == "breaks off":
+                assert self._now(claim.experiment_id) == before
+            else:
+                assert written == holds
+                assert holds or self._now(claim.experiment_id) == before
+            return written
 
-        @rule(
-            target=made,
-            hand=hands,
-            lease_ms=st.sampled_from([LEASE_ENDED, MINUTE]),
-            kind=st.sampled_from(KINDS),
-            fate=st.sampled_from(["commits", "commits", "breaks off"]),
-        )
-        def claim(self, hand: int, lease_ms: int, kind: str, fate: str) -> Any:
-            claim = self._write(hand, fate, lambda tx: claims.claim(tx, worker_ids[hand], lease_ms, kind))
-            if claim is None:
-                return multiple()
-            with stores[hand].reading() as tx:
-                now = experiments.get(tx, claim.experiment_id)
-            assert (now.state, now.attempt) == (State.RUNNING, claim.attempt)
-            assert now.checkpoint_kind in (None, kind)  # nobody's ten minutes are over
-            return claim
-
-        @rule(claim=made, hand=hands, fate=fates, lease_ms=st.sampled_from([LEASE_ENDED, MINUTE]))
-        def renew(self, claim: Claim, hand: int, fate: str, lease_ms: int) -> None:
-            self._write(hand, fate, lambda tx: claims.renew(tx, claim, lease_ms))
-
-        @rule(claim=made, hand=hands, fate=fates, epoch=st.integers(1, EPOCHS - 1), base=st.sampled_from([100, 100, 7]))
-        def record(self, claim: Claim, hand: int, fate: str, epoch: int, base: int) -> None:
-            """A worker writes its rows in order; a stale one, or one of an attempt that went on from elsewhere, any."""
-            if claim.spec.evaluated(epoch):
-                row = result(epoch, base_in_domain=base)
-                self._write(hand, fate, lambda tx: claims.record(tx, claim, row, 1.0))
-
-        @rule(claim=made, hand=hands, fate=fates, epoch=st.integers(0, EPOCHS - 1), step=st.integers(0, STEPS - 1))
-        def save(self, claim: Claim, hand: int, fate: str, epoch: int, step: int) -> None:
-            """A worker saves only behind its rows: that is the writer's part of the promise."""
-            if claim.spec.row_before(epoch) <= self._epochs_done(claim):
-                self._write(hand, fate, lambda tx: claims.save(tx, claim, saved(claim, epoch, step)))
-
-        @rule(claim=made, hand=hands, epoch=st.integers(1, EPOCHS))
-        def save_ahead_of_the_rows(self, claim: Claim, hand: int, epoch: int) -> None:
-            if claim.spec.row_before(epoch) > self._epochs_done(claim):
-                with pytest.raises(Exception, match=f"checkpoint_row|{ClaimLost.__name__}|no longer held"):
-                    with stores[hand].writing() as tx:
-                        claims.save(tx, claim, saved(claim, epoch, 0))
-
-        @rule(claim=made, hand=hands, fate=fates)
-        def go_on(self, claim: Claim, hand: int, fate: str) -> None:
-            def write(tx: Connection) -> None:
-                for pointer in checkpoints.newest_first(tx, claim.experiment_id)[:1]:
-                    claims.resume(tx, claim, pointer, "{}")
-
-            self._write(hand, fate, write)
-
-        @rule(claim=made, hand=hands, fate=fates)
-        def give_up_a_checkpoint(self, claim: Claim, hand: int, fate: str) -> None:
-            def write(tx: Connection) -> None:
-                for pointer in checkpoints.newest_first(tx, claim.experiment_id)[:1]:
-                    claims.give_up(tx, claim, pointer, "damaged")
-
-            self._write(hand, fate, write)
-
-        @rule(claim=made, hand=hands, fate=fates, with_checkpoint=st.booleans())
-        def succeed(self, claim: Claim, hand: int, fate: str, with_checkpoint: bool) -> None:
-            end = saved(claim, EPOCHS, 0) if with_checkpoint else None
-            self._write(
-                hand, fate, lambda tx: claims.finish(tx, claim, result(EPOCHS), State.SUCCEEDED, None, 1.0, end)
-            )
-
-        @rule(claim=made, hand=hands, fate=fates, kind=st.sampled_from([ErrorKind.BAD_DATA, ErrorKind.INTERNAL]))
-        def fail(self, claim: Claim, hand: int, fate: str, kind: ErrorKind) -> None:
-            error = ExperimentError(kind, "x")
-            self._write(hand, fate, lambda tx: claims.finish(tx, claim, None, State.FAILED, error))
-
-        @rule(claim=made, hand=hands, fate=fates)
-        def release(self, claim: Claim, hand: int, fate: str) -> None:
-            self._write(hand, fate, lambda tx: claims.release(tx, claim))
-
-        @rule(hand=hands, fate=fates)
-        def expire(self, hand: int, fate: str) -> None:
-            self._write(hand, fate, lambda tx: claims.expire(tx, MAX_FAILURES))
-
-        @rule(hand=hands, fate=fates, which=st.integers(0, 9), what=st.sampled_from(Ask))
-        def wish(self, hand: int, fate: str, which: int, what: Ask) -> None:
-            if self.ids:
-                number = self.ids[which % len(self.ids)]
-                self._write(hand, fate, lambda tx: wishes.ask(tx, number, what))
-
-        @rule(hand=hands, which=st.integers(0, 9), epochs=st.integers(EPOCHS, EPOCHS + 2))
-        def extend(self, hand: int, which: int, epochs: int) -> None:
-            if self.ids:
-                number = self.ids[which % len(self.ids)]
-                child = self._write(hand, "commits", lambda tx: extensions.extend(tx, number, epochs))
-                if child is not None:
-                    self.ids.append(child.id)
-
-        @rule(hand=hands, which=st.integers(0, 9), fate=fates)
-        def delete(self, hand: int, which: int, fate: str) -> None:
-            if self.ids:
-                number = self.ids[which % len(self.ids)]
-                folders = self._write(hand, fate, lambda tx: experiments.remove(tx, number))
-                if folders is not None:
-                    self.ids.remove(number)
-                    self.seen.pop(number, None)
-
-        @invariant()
-        def every_promise_holds(self) -> None:
-            if not hasattr(self, "ids"):
-                return
-            with stores[1].reading() as tx:
-                for number in self.ids:
-                    now = experiments.get(tx, number)
-                    _, rows = curves.read(tx, number)
-                    check_state(now)
-                    check_rows(now, rows)
-                    check_checkpoints(tx, now)
-                    check_events(now, events.read(tx, number))
-                    self.seen[number] = self._grown(now, rows)
-
-        def _grown(self, now: Experiment, rows: list[Any]) -> Seen:
+        def _grown(self, now: Experiment, rows: list[EpochResult]) -> Seen:
             new = Seen(now.revision, now.attempt, now.epochs_done, now.checkpoint_step, list(rows))
             old = self.seen.get(now.id, new)
             for what in ("revision", "attempt", "epochs_done", "checkpoint_step"):
@@ -221,14 +300,45 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
             assert [row for row in rows if row in old.rows] == old.rows  # what stands is never rewritten
             return new
 
-        def _epochs_done(self, claim: Claim) -> int:
+        def _claim(self, which: int) -> Claim:
+            """Mostly one of the latest."""
+            return self.claims[-1 - which % len(self.claims)]
+
+        def _id(self, which: int) -> int:
+            return self.ids[which % len(self.ids)]
+
+        def _now(self, number: int) -> Experiment | None:
             with stores[0].reading() as tx:
                 try:
-                    return experiments.get(tx, claim.experiment_id).epochs_done
+                    return experiments.get(tx, number)
                 except NotFound:
-                    return EPOCHS
+                    return None
+
+        def _row(self, claim: Claim, ahead: int) -> int:
+            """The epoch of the row that is so many ahead of the last that stands; 0 where there is none."""
+            now = self._now(claim.experiment_id)
+            rows = [0, *(epoch for epoch in range(1, claim.spec.epochs + 1) if claim.spec.evaluated(epoch))]
+            last = rows.index(now.epochs_done) if now else 0
+            return rows[min(max(last + ahead, 0), len(rows) - 1)]
+
+        def _standing(self, number: int, epoch: int) -> EpochResult | None:
+            with stores[0].reading() as tx:
+                try:
+                    rows = curves.read(tx, number)[1]
+                except NotFound:
+                    return None
+            return next((row for row in rows if row.epoch == epoch), None)
+
+        def _pointed(self, number: int) -> list[checkpoints.Pointer]:
+            with stores[0].reading() as tx:
+                return checkpoints.newest_first(tx, number)
 
     return House
+
+
+def wished(now: Experiment, otherwise: State | None) -> State | None:
+    obeyed = {Wish.CANCEL: State.CANCELLED, Wish.PAUSE: State.PAUSED}
+    return obeyed[now.requested] if now.requested else otherwise
 
 
 def saved(claim: Claim, epoch: int, step: int) -> Saved:
@@ -281,7 +391,7 @@ def test_no_order_of_steps_breaks_a_promise(examples: int, store: Store, databas
             machine_over((store, other), ran),
             settings=settings(
                 max_examples=examples,
-                stateful_step_count=25,
+                stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
