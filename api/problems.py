@@ -146,7 +146,7 @@ async def _bad_sweep(request: Request, error: Exception) -> Response:
 
 async def _not_longer(request: Request, error: Exception) -> Response:
     assert isinstance(error, NotLonger)
-    fault = Fault("/epochs", "is not longer", None, f"more than {error.epochs}")
+    fault = Fault("/epochs", "is not longer", error.wanted, f"more than {error.epochs}")
     return problem(request.scope, 422, str(error), [fault])
 
 

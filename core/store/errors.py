@@ -43,9 +43,9 @@ class NotAllowed(StoreError):
 
 
 class NotLonger(StoreError):
-    def __init__(self, experiment_id: int, epochs: int) -> None:
+    def __init__(self, experiment_id: int, epochs: int, wanted: int) -> None:
         super().__init__(f"experiment {experiment_id} has {epochs} epochs already: ask for more")
-        self.epochs = epochs
+        self.epochs, self.wanted = epochs, wanted
 
 
 class KeyReused(StoreError):

@@ -24,7 +24,7 @@ def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -
     if parent.state is not State.SUCCEEDED:
         raise NotAllowed(parent.id, parent.state, "only one that has succeeded can be extended")
     if epochs <= parent.epochs_total:
-        raise NotLonger(parent.id, parent.epochs_total)
+        raise NotLonger(parent.id, parent.epochs_total, epochs)
     spec = _longer(parent, epochs)
     pointer = _last_checkpoint(tx, parent)
     child = submit(tx, spec, priority)

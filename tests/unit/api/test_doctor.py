@@ -125,6 +125,16 @@ def test_settings_that_cannot_be_obeyed_stop_work(tmp_path: Path) -> None:
     assert "BALLAST_PORT is not an integer" in found["settings"]["found"]
 
 
+def test_checkpoints_that_other_hosts_cannot_read(redis_server: Redis, tmp_path: Path) -> None:
+    assert doctor(tmp_path)["checkpoints"]["found"] == f"file://{tmp_path}/home/checkpoints"
+    found = doctor(tmp_path, broker_url=redis_server.url)["checkpoints"]
+    assert found["status"] == "warning"
+    assert "another host cannot go on from there" in found["found"]
+    found = doctor(tmp_path, checkpoint_url="s4://bucket")["checkpoints"]
+    assert found["status"] == "warning"
+    assert "checkpoints cannot be reached below s4://bucket" in found["found"]
+
+
 def test_a_broker_that_answers_and_one_that_does_not(redis_server: Redis, tmp_path: Path) -> None:
     assert doctor(tmp_path, broker_url=redis_server.url)["broker"]["found"] == f"{redis_server.url} answers"
     broker = doctor(tmp_path, broker_url=f"redis://:secret@127.0.0.1:{free_port()}/0")["broker"]

@@ -168,3 +168,35 @@ def test_the_users_own_options_of_a_connection_are_kept(postgres: Postgres) -> N
         ]
     assert shown == ["mine", "5s", "10s"]
     store.close()
+
+
+def test_a_server_that_is_frozen_for_good_is_given_up_and_another_may_take_its_place() -> None:
+    with Postgres() as server:
+        store = Store(server.url)
+        with store.reading() as tx:
+            tx.execute(text("SELECT 1"))
+        with server.frozen(), ThreadPoolExecutor(1) as pool:
+            began = time.monotonic()
+            asked = pool.submit(_ask, store)
+            while not asked.done():
+                assert time.monotonic() - began < 20
+                time.sleep(0.05)
+                store.cut_if_hung(1)
+            with pytest.raises(DatabaseUnavailable):
+                asked.result()
+        _ask(store)
+        store.close()
+
+
+def _ask(store: Store) -> None:
+    with store.writing() as tx:
+        tx.execute(text("SELECT 1"))
+
+
+def test_a_transaction_that_is_not_hung_is_not_cut(store: Store) -> None:
+    with store.writing() as tx:
+        store.cut_if_hung(5)
+        tx.execute(text("SELECT 1"))
+    store.cut_if_hung(0)
+    with store.reading() as tx:
+        tx.execute(text("SELECT 1"))

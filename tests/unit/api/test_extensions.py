@@ -1,0 +1,94 @@
+"""`POST /experiments/{id}/extend` and `ballast extend`; and that a deletion takes its checkpoints along."""
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from core.store.session import Store
+from tests.unit.api.builders import FILES, Json, problem, spec
+from tests.unit.api.typed import Ballast
+from tests.unit.store.builders import a_worker, submitted
+from tests.unit.store.test_extensions import succeeded
+
+
+def extended(client: TestClient, number: int, **body: object) -> Json:
+    response = client.post(f"/experiments/{number}/extend", json=body)
+    assert response.status_code == 201, response.text
+    answer: Json = response.json()
+    assert response.headers["location"] == answer["links"]["self"]
+    return answer
+
+
+def test_a_longer_one_begins_with_the_curve_that_there_is(client: TestClient, store: Store) -> None:
+    parent = succeeded(store).experiment_id
+    child = extended(client, parent, epochs=5)
+    assert child["spec"]["epochs"] == child["epochs_total"] == 5
+    assert (child["state"], child["extends"], child["epochs_done"]) == ("queued", parent, 3)
+    assert client.get(child["links"]["curve"]).json()["epoch"] == [1, 2, 3]
+    assert client.get(f"/experiments/{parent}").json()["state"] == "succeeded"
+    kinds = [event["kind"] for event in client.get(child["links"]["events"]).json()["items"]]
+    assert kinds == ["submitted", "extends"]
+
+
+def test_under_one_key_it_is_extended_once(client: TestClient, store: Store) -> None:
+    path, key = f"/experiments/{succeeded(store).experiment_id}/extend", {"Idempotency-Key": "longer"}
+    first, again = (client.post(path, json={"epochs": 5}, headers=key) for _ in range(2))
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    other = client.post(path, json={"epochs": 6}, headers=key)
+    problem(other, 422)
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_what_is_not_longer_is_refused_with_the_field(client: TestClient, store: Store, epochs: int) -> None:
+    parent = succeeded(store, epochs=3).experiment_id
+    body = problem(client.post(f"/experiments/{parent}/extend", json={"epochs": epochs}), 422)
+    assert body["detail"] == f"experiment {parent} has 3 epochs already: ask for more"
+    assert body["errors"] == [
+        {"pointer": "/epochs", "detail": "is not longer", "value": epochs, "allowed": "more than 3"}
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"epochs": "5"}, {"epochs": 1_000_001}, {"epochs": 5, "lr": 1}, []])
+def test_other_bodies_are_refused(client: TestClient, store: Store, body: object) -> None:
+    parent = succeeded(store).experiment_id
+    problem(client.post(f"/experiments/{parent}/extend", json=body), 422)
+
+
+def test_what_has_not_succeeded_or_is_not_there_cannot_be_extended(client: TestClient, store: Store) -> None:
+    number = submitted(store)
+    refused = problem(client.post(f"/experiments/{number}/extend", json={"epochs": 5}), 409)
+    assert "is queued: only one that has succeeded can be extended" in refused["detail"]
+    problem(client.post("/experiments/999/extend", json={"epochs": 5}), 404)
+
+
+def test_the_command_extends_and_says_what_to_do_next(ballast: Ballast, store: Store) -> None:
+    parent = succeeded(store).experiment_id
+    said = ballast("extend", str(parent), "--epochs", "5")
+    assert f"experiment {parent + 1} is queued: `ballast wait {parent + 1}` waits for it" in said
+    assert ballast.json("extend", str(parent), "--epochs", "6")["extends"] == parent
+    assert "/epochs is not longer" in ballast("extend", str(parent), "--epochs", "3", status=2)
+    assert "only one that has succeeded" in ballast("extend", str(parent + 1), "--epochs", "9", status=1)
+
+
+def test_a_deletion_takes_the_bytes_unless_a_child_needs_them(client: TestClient, store: Store) -> None:
+    claim = succeeded(store)
+    path = f"{claim.folder}/1-3-0"
+    FILES.write(path, b"content")
+    child = extended(client, claim.experiment_id, epochs=5)
+    assert client.delete(f"/experiments/{claim.experiment_id}").status_code == 204
+    assert FILES.below(claim.folder) == [path]
+    client.post(f"/experiments/{child['id']}/cancel")
+    assert client.delete(f"/experiments/{child['id']}").status_code == 204
+    assert FILES.below(claim.folder) == []
+
+
+def test_one_that_waits_for_a_kind_of_device_says_so(client: TestClient, store: Store) -> None:
+    child = extended(client, succeeded(store).experiment_id, epochs=5)  # an H200 has trained its parent
+    a_worker(store)
+    because = client.get(child["links"]["self"]).json()["waiting_because"]
+    assert "it waits for the kind of device that wrote its checkpoint, H200" in because
+    with store.writing() as tx:
+        tx.execute(text("UPDATE experiments SET requeued_ms = requeued_ms - 600001"))
+    assert client.get(child["links"]["self"]).json()["waiting_because"] == "it is the next in the queue"
+    assert client.post("/experiments", json=spec()).status_code == 201
