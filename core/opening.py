@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import structlog
+
 from core.errors import BallastError
 from core.settings import Settings
 from core.store import schema
-from core.store.errors import SchemaMissing
+from core.store.errors import CheckpointUnreachable, SchemaMissing
+from core.store.files import Files
 from core.store.session import Store
+
+log = structlog.get_logger()
 
 
 class HomeUnusable(BallastError):
@@ -86,6 +91,23 @@ def checked_store(settings: Settings) -> Store:
     store = Store(settings.database_url)
     schema.require(store)
     return store
+
+
+def look_at_checkpoints(settings: Settings) -> None:
+    """Says what is wrong with the place where checkpoints lie; training goes on without. Raises CheckpointUnreachable
+    where nothing can ever lie: no such kind of place is known, or what it needs is not installed."""
+    try:
+        Files(settings.checkpoint_url).check()
+    except CheckpointUnreachable as error:
+        if isinstance(error.__cause__, ValueError | ImportError):
+            raise
+        log.warning(str(error))
+    if settings.checkpoints_stay_here and not settings.embedded_broker:
+        log.warning(
+            "other hosts cannot go on from this host's checkpoints, unless all mount the same folder as "
+            "BALLAST_CHECKPOINT_URL",
+            checkpoints=settings.checkpoint_url,
+        )
 
 
 def machine_id() -> str:

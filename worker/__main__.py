@@ -11,12 +11,10 @@ _USAGE = 2  # an exit code (CONTRACT §3)
 def main() -> None:
     # Until it serves, Ctrl-C ends it at once and without a traceback.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    import structlog
-
     from core import logs
     from core.doorbell import Doorbell
     from core.errors import BallastError
-    from core.opening import open_store
+    from core.opening import look_at_checkpoints, open_store
     from core.settings import load_settings
     from worker import devices
     from worker.launch import Launcher
@@ -30,12 +28,7 @@ def main() -> None:
         settings = load_settings()
         logs.configure(settings)
         planned = devices.plan(settings.device if arguments.devices is None else arguments.devices, arguments.processes)
-        if settings.checkpoints_stay_here and not settings.embedded_broker:
-            structlog.get_logger().warning(
-                "another host cannot go on from this one's checkpoints, unless both mount the same folder: set "
-                "BALLAST_CHECKPOINT_URL",
-                checkpoints=settings.checkpoint_url,
-            )
+        look_at_checkpoints(settings)
         open_store(settings).close()
         Doorbell(settings).check()
         served = Launcher(settings, planned).run(on_leash=arguments.leash)

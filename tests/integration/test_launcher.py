@@ -128,6 +128,25 @@ def test_the_process_of_a_gpu_is_shown_that_one_alone(in_folder: Settings, tmp_p
     assert done.stderr.count("there is no such device: it is given up") == 2
 
 
+def test_a_place_for_checkpoints_that_there_cannot_be_is_refused_in_a_sentence(in_folder: Settings) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "worker"],
+        env=in_folder.child_environment() | {"BALLAST_CHECKPOINT_URL": "s4://bucket"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("ballast: checkpoints cannot be reached below s4://bucket: Protocol not known: s4")
+    assert done.stderr.count("\n") == 1
+
+
+def test_checkpoints_on_one_of_several_hosts_are_warned_of(on_redis: Settings) -> None:
+    with running(Host(on_redis)) as host:
+        assert "other hosts cannot go on from this host's checkpoints" in host.says()
+
+
 def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:
     with running(Host(in_folder, workers=2)) as host:
         experiment = host.submit(**ENDLESS)
