@@ -8,6 +8,7 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple
 
+import stamina
 import structlog
 import torch
 
@@ -26,6 +27,8 @@ from worker.heartbeat import Held
 from worker.writer import Writer
 
 log = structlog.get_logger()
+
+_BRIEFLY = stamina.RetryingCaller(attempts=None, timeout=10.0, wait_max=2.0)  # hours of training are worth seconds
 
 
 class DeviceBroken(Exception):
@@ -140,7 +143,7 @@ class Runner:
         self._tidy(claim)
         for pointer in pointers:
             try:
-                return pointer, self._files.read(pointer.path, pointer.sha256)
+                return pointer, _BRIEFLY(_may_come_back, self._files.read, pointer.path, pointer.sha256)
             except CheckpointDamaged as error:
                 self._give_up(claim, writer, pointer, str(error))
             except CheckpointUnreachable as error:
@@ -195,6 +198,11 @@ class _Pace:
         self._epoch = row.epoch
         self.epoch_seconds = median(self._seconds)
         return self.epoch_seconds
+
+
+def _may_come_back(error: Exception) -> bool:
+    """Of a checkpoint: not one that is not there, as of another host."""
+    return isinstance(error, CheckpointUnreachable) and not isinstance(error.__cause__, FileNotFoundError)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -73,11 +73,11 @@ class Experiment:
         weights = output_weights(spec.loss, spec.weights, data.base_index, data.class_sizes)
         self._weights = weights.to(data.device, dtype)
         self._dropout = models.dropout(spec.model)
-        self._saved_at: int | None = None
         if checkpoint is None:
             self._pass = self._drawn()
         else:
             self._resume(decode(checkpoint))
+        self._saved_at = self.iteration  # there is nothing new to save yet
 
     @property
     def iteration(self) -> int:

@@ -115,6 +115,11 @@ class Crew(Books):
                 return At(epoch, step)
         return None
 
+    def where(self) -> dict[int, At]:
+        """How far the experiments are that are held: from the pages, without asking the store."""
+        pages = [struct.unpack("<qqq", page[:24]) for _, page in self._slots]
+        return {number: At(epoch, step) for number, epoch, step in pages}
+
     def at_of(self, experiment_id: int) -> At | None:
         return self.at(self.experiment(experiment_id))
 

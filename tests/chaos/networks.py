@@ -30,11 +30,16 @@ class Network:
     _numbers = count(1)
 
     def __init__(self) -> None:
-        self._prefix = f"198.18.{secrets.randbelow(256)}"
+        self._prefix = self._unused()
         self.address = f"{self._prefix}.254"  # where servers listen; on no cable, so that no cut takes it away
         self._cables: list[Cable] = []
         _ip("address", "add", f"{self.address}/32", "dev", "lo")
         atexit.register(self.close)
+
+    def _unused(self) -> str:
+        """Tests that were killed have left theirs behind."""
+        taken = _ip("-oneline", "address", "show")
+        return next(each for number in count(secrets.randbelow(100)) if (each := f"198.18.{number}") not in taken)
 
     def host(self, name: str) -> "Cable":
         """The cable to a new host."""
@@ -151,10 +156,11 @@ class Proxy:
                     other[end].sendall(some)
 
 
-def _ip(*arguments: str) -> None:
+def _ip(*arguments: str) -> str:
     try:
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise Refused("there is no `ip` here, of the package iproute2") from None
     if done.returncode:
         raise Refused(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout

@@ -71,7 +71,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
     worker_ids = [a_worker(stores[0], pid=pid) for pid in (1, 2)]
 
     class House(RuleBasedStateMachine):
-        @initialize(every=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+        @initialize(every=st.lists(st.integers(1, 3), min_size=1, max_size=2))
         def begin(self, every: list[int]) -> None:
             count[0] += 1
             with stores[0].writing() as tx:
@@ -391,7 +391,7 @@ def test_no_order_of_steps_breaks_a_promise(examples: int, store: Store, databas
             machine_over((store, other), ran),
             settings=settings(
                 max_examples=examples,
-                stateful_step_count=40,
+                stateful_step_count=25,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),

@@ -1,6 +1,7 @@
 """What the trials ask of an experiment that went through something, and the curve that it should have."""
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def trained_alone(folder: Path, **fields: Any) -> list[EpochResult]:
     return undisturbed(Spec.model_validate(DIGITS | fields), folder / "data", folder / "locks")
 
 
+@cache
 def undisturbed(spec: Spec, data_dir: Path, locks_dir: Path) -> list[EpochResult]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as workers do
