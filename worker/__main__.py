@@ -28,9 +28,9 @@ def main() -> None:
         settings = load_settings()
         logs.configure(settings)
         planned = devices.plan(settings.device if arguments.devices is None else arguments.devices, arguments.processes)
-        look_at_checkpoints(settings)
         open_store(settings).close()
         Doorbell(settings).check()
+        look_at_checkpoints(settings)
         served = Launcher(settings, planned).run(on_leash=arguments.leash)
     except BallastError as error:
         print(f"ballast: {error}", file=sys.stderr)

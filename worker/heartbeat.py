@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 WISH_NOT_OBEYED = 75  # an exit status: the launcher restarts the process
 
+_TO_WRITE = 10  # times as long as a step may take: a large checkpoint on its way to a slow place
+
 
 class Held:
     """The claim that this process holds, and what its training must know at the next step."""
@@ -29,6 +31,7 @@ class Held:
         self.claim = claim
         self.wish: Wish | None = None  # written by two threads; an older answer over a newer one lasts for one beat
         self.lost = False
+        self.stopped = False  # training is over, and what it gave is being written
         self.unobeyed_since: float | None = None
         self._leave = leave
 
@@ -75,7 +78,8 @@ class Heartbeat:
             return
         now = time.monotonic()
         held.unobeyed_since = held.unobeyed_since or now
-        if now - held.unobeyed_since < self._settings.wish_seconds or self.held is not held:
+        patience = self._settings.wish_seconds * (_TO_WRITE if held.stopped else 1)
+        if now - held.unobeyed_since < patience or self.held is not held:
             return
         log.critical("training does not stop: the process ends", experiment=held.claim.experiment_id, wish=held.wish)
         with contextlib.suppress(StoreError), self._store.writing() as tx:

@@ -29,7 +29,7 @@ from worker.runner import Runner
 
 log = structlog.get_logger()
 
-HUNG_SECONDS = 30  # of a transaction; the largest weights take less to be written
+HUNG_SECONDS = 30  # without an end of any transaction; the heartbeat's are short
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from core.store.errors import CheckpointDamaged, CheckpointUnreachable, ClaimLos
 from core.store.experiments import ExperimentError
 from core.store.files import Files, tidy
 from core.store.session import Store
-from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, train
+from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
 from worker.heartbeat import Held
 from worker.writer import Writer
 
@@ -65,24 +65,31 @@ class Runner:
             says.warning("the claim was lost: nothing more is written")
             return
         finally:
-            devices.release(self._device)
+            self._give_back_memory()
         says.info("ended", state=state.value)
+
+    def _give_back_memory(self) -> None:
+        try:
+            devices.release(self._device)
+        except torch.AcceleratorError as error:
+            raise DeviceBroken(f"{self._name}: {_first_line(error)}") from error
 
     def _train(self, held: Held, writer: Writer) -> State:
         spec = held.claim.spec
         try:
             end = self._trained(held, writer)
+            held.stopped = True
+            if end.row is None:
+                return writer.release()
+            if end.row.diverged:
+                return writer.fail(end.row, ExperimentError(ErrorKind.DIVERGED, end.row.divergence(spec)))
+            return writer.succeed(end.row, end.checkpoint, end.epoch_seconds)
         except BadData as error:
             return writer.fail(None, ExperimentError(ErrorKind.BAD_DATA, str(error)))
         except StoreError:
             raise  # not the experiment's fault
         except Exception as error:
             return writer.fail(None, self._blamed(error, held.claim))
-        if end.row is None:
-            return writer.release()
-        if end.row.diverged:
-            return writer.fail(end.row, ExperimentError(ErrorKind.DIVERGED, end.row.divergence(spec)))
-        return writer.succeed(end.row, end.checkpoint, end.epoch_seconds)
 
     def _blamed(self, error: Exception, claim: Claim) -> ExperimentError:
         """Raises DeviceBroken where it is not the experiment's fault."""
@@ -103,18 +110,11 @@ class Runner:
         claim = held.claim
         data = load(claim.spec.dataset, self._settings.data_dir, self._settings.locks_dir, self._device)
         what = provenance(claim.spec, data, self._device)
-        numerics = json.dumps(what["numerics_key"], sort_keys=True)
-        writer.trains_under(numerics)
-        writer.now(lambda tx: claims.describe(tx, claim, what))
-        while True:
-            pointer, content = self._newest_checkpoint(claim, writer)
-            try:
-                if pointer is not None:
-                    writer.now(partial(claims.resume, claim=claim, pointer=pointer, numerics=numerics))
-                return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
-            except BadCheckpoint as error:  # before anything was trained
-                assert pointer is not None
-                self._give_up(claim, writer, pointer, str(error))
+        _refuse_other_data(claim, what["dataset"]["sha256"])
+        writer.trains_under(json.dumps(what["numerics_key"]))
+        pointer, content = self._farthest_checkpoint(claim, writer)
+        writer.now(lambda tx: claims.begin(tx, claim, what, pointer))
+        return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
 
     def _rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
         spec = held.claim.spec
@@ -136,25 +136,23 @@ class Runner:
                 writer.record(result, pace.measured(result))
         return _End(last, final, pace.epoch_seconds)
 
-    def _newest_checkpoint(self, claim: Claim, writer: Writer) -> tuple[Pointer, bytes] | tuple[None, None]:
-        """The newest that can be read. One that is damaged gives way to an older one; where they cannot be reached, it
-        starts again, and its rows are compared with those that stand."""
-        pointers = writer.now(lambda tx: checkpoints.newest_first(tx, claim.experiment_id))
-        self._tidy(claim)
+    def _farthest_checkpoint(self, claim: Claim, writer: Writer) -> tuple[Pointer, bytes] | tuple[None, None]:
+        """The farthest that can be read. Where none can, it starts again, and its rows are compared with those that
+        stand."""
+        pointers = writer.now(lambda tx: checkpoints.farthest_first(tx, claim.experiment_id))
         for pointer in pointers:
             try:
-                return pointer, _BRIEFLY(_may_come_back, self._files.read, pointer.path, pointer.sha256)
-            except CheckpointDamaged as error:
-                self._give_up(claim, writer, pointer, str(error))
+                content = _BRIEFLY(_may_come_back, self._files.read, pointer.path, pointer.sha256)
+                require_readable(content)
+            except (CheckpointDamaged, BadCheckpoint) as error:
+                writer.now(partial(claims.give_up, claim=claim, pointer=pointer, why=str(error)))
             except CheckpointUnreachable as error:
-                told = f"{error}: it starts again"
-                writer.now(partial(claims.tell, claim=claim, kind="checkpoint_unreachable", detail=told))
-                break
-        return None, None
-
-    def _give_up(self, claim: Claim, writer: Writer, pointer: Pointer, why: str) -> None:
-        writer.now(lambda tx: claims.give_up(tx, claim, pointer, why))
+                writer.now(partial(claims.tell, claim=claim, kind="checkpoint_unreachable", detail=str(error)))
+            else:
+                self._tidy(claim)
+                return pointer, content
         self._tidy(claim)
+        return None, None
 
     def _tidy(self, claim: Claim) -> None:
         """Remove what a killed process has left half done."""
@@ -198,6 +196,16 @@ class _Pace:
         self._epoch = row.epoch
         self.epoch_seconds = median(self._seconds)
         return self.epoch_seconds
+
+
+def _refuse_other_data(claim: Claim, sha256: str) -> None:
+    before = claim.data_sha256
+    if before is not None and before != sha256:
+        raise BadData(
+            f"the images of {claim.spec.dataset.name} here are others than those that it was trained on so far "
+            f"(SHA-256 {sha256[:12]} instead of {before[:12]}): give all hosts the same images, and retry it; "
+            "or submit it again, to be trained on these"
+        )
 
 
 def _may_come_back(error: Exception) -> bool:

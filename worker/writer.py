@@ -4,6 +4,7 @@ So training goes on while the database is away, until a thousand rows wait; then
 it. A checkpoint's bytes lie safe before its pointer is written, and its pointer comes after the rows before it.
 """
 
+import posixpath
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from core.results import Checkpoint, EpochResult
 from core.states import State
 from core.store import claims
 from core.store.checkpoints import Saved
-from core.store.errors import CheckpointUnreachable, DatabaseBroken, DatabaseUnavailable
+from core.store.errors import CheckpointUnreachable, ClaimLost, DatabaseBroken, DatabaseUnavailable
 from core.store.experiments import ExperimentError
 from core.store.files import Files
 from core.store.session import Store
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 MOST_ROWS = 1000  # that wait
+
+_BRIEFLY = stamina.RetryingCaller(attempts=None, timeout=5.0).on(CheckpointUnreachable)  # the last is worth seconds
 
 # Through an outage, and through a full disk until somebody mends it: nothing but the fence ends it.
 _PATIENTLY = stamina.RetryingCaller(attempts=None, timeout=None, wait_max=2.0).on((DatabaseUnavailable, DatabaseBroken))
@@ -45,7 +48,9 @@ class Writer:
         self._numerics = ""
         self._thread = ThreadPoolExecutor(1, "writer")
         self._room = threading.Semaphore(MOST_ROWS)
-        self._newest: Checkpoint | None = None  # not written yet
+        self._asked = 0  # how many checkpoints
+        self._waiting: Checkpoint | None = None  # the newest, which alone is still wanted: an outage may be long
+        self._turn = threading.Lock()
         self._fault: BaseException | None = None
         self._said = ""  # why the last checkpoint could not be written
 
@@ -73,13 +78,26 @@ class Writer:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, soon; an older one that still waits is not wanted any more."""
-        self._newest = checkpoint
+        with self._turn:
+            self._asked += 1
+            self._waiting, number = checkpoint, self._asked
+        self._soon(lambda: self._save(number))
 
-        def write() -> None:
-            if self._newest is checkpoint and (saved := self._saved(checkpoint)):
-                self._remove(self._transaction(lambda tx: claims.save(tx, self._claim, saved)))
-
-        self._soon(write)
+    def _save(self, number: int) -> None:
+        with self._turn:
+            if number < self._asked:
+                return
+            checkpoint, self._waiting = self._waiting, None
+        assert checkpoint is not None
+        saved = self._saved(checkpoint, self._files.write)
+        if saved is None:
+            return
+        try:
+            passed = self._transaction(lambda tx: claims.save(tx, self._claim, saved))
+        except ClaimLost:
+            self._remove([saved.path])
+            raise
+        self._remove(passed)
 
     def now(self, write: Callable[[Connection], T]) -> T:
         """One transaction, after all that waits."""
@@ -89,14 +107,21 @@ class Writer:
         return self.now(lambda tx: claims.release(tx, self._claim))
 
     def fail(self, row: EpochResult | None, error: ExperimentError) -> State:
-        self.now(lambda tx: claims.finish(tx, self._claim, row, State.FAILED, error))
+        """Also after a fault of our own, which ends the experiment as any other does."""
+
+        def write() -> None:
+            if isinstance(self._fault, ClaimLost):
+                raise self._fault
+            self._transaction(lambda tx: claims.finish(tx, self._claim, row, State.FAILED, error))
+
+        self._thread.submit(write).result()
         return State.FAILED
 
     def succeed(self, row: EpochResult, checkpoint: Checkpoint | None, epoch_seconds: float) -> State:
         """With the last row, and the checkpoint after it."""
 
         def write() -> None:
-            saved = checkpoint and self._saved(checkpoint)
+            saved = checkpoint and self._saved(checkpoint, lambda *what: _BRIEFLY(self._files.write, *what))
             self._remove(
                 self._transaction(
                     lambda tx: claims.finish(tx, self._claim, row, State.SUCCEEDED, None, epoch_seconds, saved)
@@ -128,12 +153,12 @@ class Writer:
 
         return _PATIENTLY(transaction)
 
-    def _saved(self, checkpoint: Checkpoint) -> Saved | None:
+    def _saved(self, checkpoint: Checkpoint, write: Callable[[str, bytes], str]) -> Saved | None:
         """None where it cannot be written, which is told once: training is worth more than the checkpoint."""
         epoch, step, iteration, content = checkpoint
         path = f"{self._claim.folder}/{self._claim.attempt}-{epoch}-{step}.safetensors"
         try:
-            sha256 = self._files.write(path, content)
+            sha256 = write(path, content)
         except CheckpointUnreachable as error:
             if self._said != error.reason:
                 why = str(error)
@@ -147,5 +172,7 @@ class Writer:
     def _remove(self, paths: list[str]) -> None:
         try:
             self._files.remove(paths)
+            for folder in {posixpath.dirname(path) for path in paths} - {self._claim.folder}:
+                self._files.remove_empty(folder)
         except CheckpointUnreachable as error:
             log.warning("an old checkpoint is left behind", error=str(error))

@@ -194,12 +194,13 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _checkpoints(settings: Settings) -> Iterator[Finding]:
-    Files(settings.checkpoint_url).check()
+    files = Files(settings.checkpoint_url)
+    files.check()
     if settings.checkpoints_stay_here and not settings.embedded_broker:
-        found = f"{settings.checkpoint_url}: another host cannot go on from there, unless both mount the same folder"
+        found = f"{files.place}: another host cannot go on from there, unless both mount the same folder"
         yield Finding("checkpoints", "warning", found, "mount one folder on all hosts, or set BALLAST_CHECKPOINT_URL")
     else:
-        yield Finding("checkpoints", "ok", settings.checkpoint_url)
+        yield Finding("checkpoints", "ok", files.place)
 
 
 def _data(settings: Settings) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, Exte
 from core.spec import DatasetName, ModelName, Spec, Weight
 from core.states import Ask, State
 from core.store import events, experiments, extensions, wishes
-from core.store.errors import CheckpointUnreachable
+from core.store.errors import StoreError
 from core.store.experiments import Experiment
 from core.store.files import Files, tidy
 from core.store.outlook import outlook
@@ -64,7 +64,7 @@ def tidy_if_reachable(store: Store, files: Files, folders: Collection[str]) -> N
     """What was deleted is deleted, wherever its checkpoints lie; those that this host cannot reach stay there."""
     try:
         tidy(store, files, folders)
-    except CheckpointUnreachable as error:
+    except StoreError as error:
         log.warning("checkpoints of what was deleted are left behind", error=str(error))
 
 

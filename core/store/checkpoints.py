@@ -1,6 +1,7 @@
 """Pointers to checkpoints: which bytes an experiment goes on from. The bytes are the concern of `files`.
 
-An experiment points to its newest two. What nobody points to any more may be removed; a child points to its parent's.
+An experiment points to its newest two, and to farther ones that it could not reach. What nobody points to any more may
+be removed; a child points to its parent's.
 """
 
 import posixpath
@@ -33,6 +34,7 @@ class Pointer(NamedTuple):
     attempt: int  # who wrote it
     epoch: int
     step: int
+    iteration: int
     path: str
     sha256: str
     numerics: str
@@ -43,14 +45,14 @@ def folder(experiment_id: int, created_ms: int) -> str:
     return f"{experiment_id}-{created_ms}"
 
 
-def newest_first(tx: Connection, experiment_id: int) -> list[Pointer]:
+def farthest_first(tx: Connection, experiment_id: int) -> list[Pointer]:
     own = select(*(checkpoints.c[name] for name in Pointer._fields)).where(checkpoints.c.experiment_id == experiment_id)
-    return [Pointer(*row) for row in tx.execute(own.order_by(checkpoints.c.id.desc()))]
+    return [Pointer(*row) for row in tx.execute(own.order_by(checkpoints.c.iteration.desc(), checkpoints.c.id.desc()))]
 
 
 def add(tx: Connection, experiment_id: int, attempt: int, saved: Saved) -> list[str]:
-    """Point to what was saved, and to one before it. Harmless to repeat. Returns the paths that nobody points to any
-    more."""
+    """Point to what was saved, to one before it, and to those that it has not come up to again: they could not be
+    reached, and perhaps they can soon. Harmless to repeat. Returns the paths that nobody points to any more."""
     again = (checkpoints.c.experiment_id == experiment_id) & (checkpoints.c.path == saved.path)
     tx.execute(delete(checkpoints).where(again))
     tx.execute(
@@ -59,13 +61,15 @@ def add(tx: Connection, experiment_id: int, attempt: int, saved: Saved) -> list[
             attempt=attempt,
             epoch=saved.epoch,
             step=saved.step,
+            iteration=saved.iteration,
             path=saved.path,
             sha256=saved.sha256,
             numerics=saved.numerics,
             created_ms=now_ms(),
         )
     )
-    older = [pointer.id for pointer in newest_first(tx, experiment_id)[KEPT:]]
+    passed = [each for each in farthest_first(tx, experiment_id) if each.iteration <= saved.iteration]
+    older = sorted((each.id for each in passed), reverse=True)[KEPT:]
     return drop(tx, checkpoints.c.id.in_(older)) if older else []
 
 

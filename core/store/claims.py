@@ -36,6 +36,7 @@ class Claim:
     worker_id: int
     spec: Spec
     folder: str  # of its checkpoints
+    data_sha256: str | None  # of the images that its rows and checkpoints are of; None: there are none yet
 
 
 def claim(tx: Connection, worker_id: int, lease_ms: int, kind: str = "cpu") -> Claim | None:
@@ -58,7 +59,7 @@ def claim(tx: Connection, worker_id: int, lease_ms: int, kind: str = "cpu") -> C
             _refuse(tx, head.id, head.attempt + 1, worker_id)
         else:
             folder = checkpoints.folder(head.id, head.created_ms)
-            return Claim(head.id, head.attempt + 1, worker_id, spec, folder)
+            return Claim(head.id, head.attempt + 1, worker_id, spec, folder, _data_of(head))
     return None
 
 
@@ -66,9 +67,21 @@ def _head(tx: Connection, kind: str) -> AnyRow | None:
     """Of the queue; one that its user is just cancelling is passed over. One with a checkpoint waits a while for the
     kind of device that wrote it: a CPU should not go on with what an H200 began."""
     theirs = experiments.c.checkpoint_kind
-    mine = or_(theirs.is_(None), theirs == kind, experiments.c.requeued_ms < now_ms() - checkpoints.RESERVED_MS)
+    mine = or_(
+        theirs.is_(None),
+        theirs == kind,
+        func.coalesce(experiments.c.requeued_ms, 0) < now_ms() - checkpoints.RESERVED_MS,
+    )
     return tx.execute(
-        select(experiments.c.id, experiments.c.attempt, experiments.c.spec, experiments.c.created_ms)
+        select(
+            experiments.c.id,
+            experiments.c.attempt,
+            experiments.c.spec,
+            experiments.c.created_ms,
+            experiments.c.provenance,
+            experiments.c.epochs_done,
+            experiments.c.checkpoint_step,
+        )
         .where(experiments.c.state == literally(State.QUEUED), mine)
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(1)
@@ -76,14 +89,34 @@ def _head(tx: Connection, kind: str) -> AnyRow | None:
     ).one_or_none()
 
 
+def _data_of(head: AnyRow) -> str | None:
+    if not head.provenance or not (head.epochs_done or head.checkpoint_step):
+        return None
+    sha256: str | None = json.loads(head.provenance).get("dataset", {}).get("sha256")
+    return sha256
+
+
 def renew(tx: Connection, claim: Claim, lease_ms: int) -> Wish | None:
     """The heartbeat: the lease ends `lease_ms` from now. Returns the pending wish. Raises ClaimLost."""
     return _wish(_fence(tx, claim, lease_until_ms=now_ms() + lease_ms))
 
 
-def describe(tx: Connection, claim: Claim, provenance: dict[str, Any]) -> None:
-    """What this attempt trains with. Raises ClaimLost."""
-    _fence(tx, claim, provenance=json.dumps(provenance), revision=experiments.c.revision + 1)
+def begin(tx: Connection, claim: Claim, provenance: dict[str, Any], pointer: Pointer | None) -> None:
+    """What this attempt trains with, and the checkpoint that it goes on from. Raises ClaimLost."""
+    _fence(
+        tx,
+        claim,
+        provenance=json.dumps(provenance),
+        attempt_epoch=pointer.epoch if pointer else 0,
+        checkpoint_step=pointer.iteration if pointer else 0,
+        revision=experiments.c.revision + 1,
+    )
+    if pointer is None:
+        return
+    _note(tx, claim, "resumed", f"after epoch {pointer.epoch}, step {pointer.step}, of attempt {pointer.attempt}")
+    before, now = json.loads(pointer.numerics), provenance["numerics_key"]
+    if before != now:
+        _note(tx, claim, "numerics_changed", _difference(before, now))
 
 
 def tell(tx: Connection, claim: Claim, kind: str, detail: str) -> None:
@@ -92,23 +125,15 @@ def tell(tx: Connection, claim: Claim, kind: str, detail: str) -> None:
     _note(tx, claim, kind, detail)
 
 
-def resume(tx: Connection, claim: Claim, pointer: Pointer, numerics: str) -> None:
-    """This attempt goes on from a checkpoint, under a numerics key that may be another. Raises ClaimLost."""
-    _fence(tx, claim, attempt_epoch=pointer.epoch, revision=experiments.c.revision + 1)
-    _note(tx, claim, "resumed", f"after epoch {pointer.epoch}, step {pointer.step}, of attempt {pointer.attempt}")
-    if pointer.numerics != numerics:
-        _note(tx, claim, "numerics_changed", _difference(json.loads(pointer.numerics), json.loads(numerics)))
-
-
-def give_up(tx: Connection, claim: Claim, pointer: Pointer, why: str) -> list[str]:
-    """Never go on from this checkpoint again. Returns the paths that nobody points to any more. Raises ClaimLost."""
+def give_up(tx: Connection, claim: Claim, pointer: Pointer, why: str) -> None:
+    """Never go on from this checkpoint again. Raises ClaimLost."""
     tell(tx, claim, "checkpoint_damaged", why)
-    return checkpoints.drop(tx, checkpoints_table.c.id == pointer.id)
+    checkpoints.drop(tx, checkpoints_table.c.id == pointer.id)
 
 
 def save(tx: Connection, claim: Claim, saved: Saved) -> list[str]:
-    """Point to a checkpoint, behind the rows that it stands behind; one that is farther than all before forgives the
-    failures. Returns the paths that nobody points to any more. Raises ClaimLost."""
+    """Point to a checkpoint, behind the rows that it stands behind; one that is farther than where it went on forgives
+    the failures. Returns the paths that nobody points to any more. Raises ClaimLost."""
     farther = experiments.c.checkpoint_step < saved.iteration
     forgiven = farther & (experiments.c.failures > 0)
     _fence(
@@ -237,7 +262,9 @@ def _take_back(tx: Connection, row: AnyRow, max_failures: int) -> None:
 def _history(tx: Connection, row: AnyRow, failures: int) -> str:
     """The failures that nothing has forgiven, in the words of the events."""
     lost = select(events_table.c.attempt, events_table.c.worker_id).where(
-        events_table.c.experiment_id == row.id, events_table.c.kind == "lease_lost"
+        events_table.c.experiment_id == row.id,
+        events_table.c.kind == "lease_lost",
+        events_table.c.to_state == State.QUEUED,
     )
     before = tx.execute(lost.order_by(events_table.c.id.desc()).limit(failures - 1)).all()
     attempts = [*reversed(before), row]
@@ -311,7 +338,8 @@ def _at_least(column: Column[int], value: int) -> ColumnElement[int]:
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    changed = [f"{key} {now.get(key)} instead of {before.get(key)}" for key in before if before[key] != now.get(key)]
+    keys = [*before, *(key for key in now if key not in before)]
+    changed = [f"{key} {now.get(key)} instead of {before.get(key)}" for key in keys if before.get(key) != now.get(key)]
     return f"its bits may differ from here on: {', '.join(changed)}"
 
 

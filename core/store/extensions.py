@@ -1,6 +1,7 @@
 """Was it long enough? A succeeded experiment goes on for longer as a new one, which begins with the old one's rows and
 goes on from its last checkpoint."""
 
+import json
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,6 +41,7 @@ def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -
             checkpoint_row=parent.epochs_done,
             checkpoint_step=parent.checkpoint_step,
             checkpoint_kind=parent.checkpoint_kind,
+            provenance=parent.provenance and json.dumps(parent.provenance),
         )
     )
     events.record(tx, child.id, "extends", detail=f"experiment {parent.id}, after epoch {parent.epochs_total}")
@@ -62,7 +64,7 @@ def _longer(parent: Experiment, epochs: int) -> Spec:
 
 
 def _last_checkpoint(tx: Connection, parent: Experiment) -> Pointer:
-    for pointer in checkpoints.newest_first(tx, parent.id):
+    for pointer in checkpoints.farthest_first(tx, parent.id):
         if (pointer.epoch, pointer.step) == (parent.epochs_total, 0):
             return pointer
     raise NotAllowed(parent.id, parent.state, "its last checkpoint was not kept: submit the longer spec")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ class Files:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.place = re.sub("//[^/@]*@", "//", url)  # for people: without a password
         self._opened: tuple[AbstractFileSystem, str] | None = None
 
     def check(self) -> None:
@@ -73,7 +75,7 @@ class Files:
             yield system, f"{root.rstrip('/')}/{path}"
         except Exception as error:  # whatever a file system raises; s3fs has errors of its own
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-            raise CheckpointUnreachable(path, self.url, reason) from error
+            raise CheckpointUnreachable(path, self.place, reason) from error
 
 
 def tidy(store: Store, files: Files, folders: Iterable[str]) -> None:

@@ -52,6 +52,7 @@ class Store:
         self.dialect = self._engine.dialect.name  # "sqlite" or "postgresql"
         self._numbers = count()
         self._open: dict[int, float] = {}  # transactions, and when they were begun
+        self._ended = 0.0  # when one came to its end
         self._connections: WeakSet[psycopg.Connection] = WeakSet()
         if self.dialect == "sqlite":
             # SQLite's own queue of writers is unfair and slow; ours, within a process, doubles the writes (STORE §1).
@@ -65,10 +66,11 @@ class Store:
             self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
 
     def cut_if_hung(self, seconds: float) -> None:
-        """Cut every connection if a transaction has been open for so long: a frozen server is noticed by nothing else,
-        and whoever waits for it can then try another. Does no SQL."""
+        """Cut every connection if a transaction has been open for so long, and none has ended meanwhile: a frozen
+        server is noticed by nothing else, and whoever waits for it can then try another. Does no SQL."""
         begun = min(self._open.copy().values(), default=None)
-        if begun is not None and time.monotonic() - begun > seconds:
+        if begun is not None and time.monotonic() - max(begun, self._ended) > seconds:
+            self._ended = time.monotonic()
             for connection in list(self._connections):
                 _cut(connection)
 
@@ -93,6 +95,7 @@ class Store:
         self._open[number] = time.monotonic()
         try:
             yield
+            self._ended = time.monotonic()
         finally:
             del self._open[number]
 

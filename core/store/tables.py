@@ -96,8 +96,8 @@ experiments = Table(
     Column("epochs_done", Integer, nullable=False),  # rows stand up to here; it never falls
     Column("attempt_epoch", Integer, server_default="0", nullable=False),  # of this attempt; 0 between two
     Column("epochs_total", Integer, nullable=False),
-    Column("checkpoint_row", Integer, server_default="0", nullable=False),  # the last row before the farthest,
-    Column("checkpoint_step", BigInteger, server_default="0", nullable=False),  # and its steps, through epochs
+    Column("checkpoint_row", Integer, server_default="0", nullable=False),  # the last row before the farthest;
+    Column("checkpoint_step", BigInteger, server_default="0", nullable=False),  # what a farther one is farther than
     Column("checkpoint_kind", Text),  # the kind of device that wrote the newest
     Column("requested", Text),  # a wish that its worker has not obeyed yet
     Column("worker_id", BigInteger, ForeignKey("workers.id")),  # who holds it
@@ -206,6 +206,7 @@ checkpoints = Table(
     Column("attempt", BigInteger, nullable=False),  # who wrote it
     Column("epoch", Integer, nullable=False),  # after so many whole epochs
     Column("step", Integer, nullable=False),  # and so many steps of the next
+    Column("iteration", BigInteger, nullable=False),  # steps, through epochs
     Column("path", Text, nullable=False),  # under the URL
     Column("sha256", Text, nullable=False),
     Column("numerics", Text, nullable=False),  # JSON: the numerics key that it was trained under

@@ -10,6 +10,7 @@ It goes on from a checkpoint, Member(spec, checkpoint), and gives one where its 
 And again from the weights that were kept: predict(model_with(spec, data.channels, weights), data.in_domain_images)
 """
 
+from core.training.checkpoint import require_readable
 from core.training.datasets import Data, load
 from core.training.engine import Member, train
 from core.training.errors import BadCheckpoint, BadData, DeviceUnusable, TrainingError
@@ -29,5 +30,6 @@ __all__ = [
     "model_with",
     "predict",
     "provenance",
+    "require_readable",
     "train",
 ]

@@ -69,5 +69,10 @@ def decode(content: bytes) -> Standing:
         raise BadCheckpoint(f"it cannot be read as a checkpoint ({reason})") from error
 
 
+def require_readable(content: bytes) -> None:
+    """Raises BadCheckpoint."""
+    decode(content)
+
+
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

@@ -51,7 +51,7 @@ class _Pass:
         right, labels = predicted(self.logits[met]) == self.labels[met], self.labels[met]
         first, second = labels == 0, labels == 1
         counts = torch.stack([first.sum(), second.sum(), (right & first).sum(), (right & second).sum()])
-        return tuple((self._counts + counts.cpu()).tolist())  # host sync: the one of an epoch's training
+        return tuple((self._counts + counts.cpu()).tolist())  # host sync: one an epoch, and one a checkpoint
 
 
 class Experiment:
@@ -143,6 +143,8 @@ class Experiment:
         self.loss_tail = list(standing.loss_tail)
         self.loss_points = list(standing.loss_points)
         self._pass = self._drawn()
+        if standing.step > len(self._pass.order):
+            raise BadCheckpoint("it is the checkpoint of another experiment: its epochs have more steps")
         self._pass.resume(standing.step, standing.losses, standing.counts)
 
     def _momentum(self) -> dict[str, Tensor]:

@@ -101,7 +101,7 @@ class Crew(Books):
 
     def pointers(self, experiment_id: int) -> list[checkpoints.Pointer]:
         with self.store.reading() as tx:
-            return checkpoints.newest_first(tx, experiment_id)
+            return checkpoints.farthest_first(tx, experiment_id)
 
     def pid_of(self, experiment: experiments.Experiment) -> int:
         """Of the process that holds it."""

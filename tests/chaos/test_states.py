@@ -41,6 +41,8 @@ EPOCHS = 4
 STEPS = 10  # an epoch
 KINDS = ("cpu", "H200")
 
+PROVENANCE = {"dataset": {"sha256": "5a"}, "numerics_key": {}}
+
 REFUSALS = (ClaimLost, NotAllowed, NotFound, NotLonger)
 
 TABLES = ("events", "checkpoints", "predictions", "weights", "curve_rows", "experiments")
@@ -62,7 +64,6 @@ class Seen:
     revision: int
     attempt: int
     epochs_done: int
-    checkpoint_step: int
     rows: list[Any]
 
 
@@ -146,7 +147,9 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
                 assert after
                 farther = now.iteration > before.checkpoint_step
                 assert after.failures == (0 if farther else before.failures)
-                assert self._pointed(claim.experiment_id)[0].path == now.path
+                passed = [each for each in self._pointed(claim.experiment_id) if each.iteration <= now.iteration]
+                assert now.path in [each.path for each in passed]
+                assert len(passed) <= checkpoints.KEPT
 
         @precondition(lambda self: self.claims)
         @rule(which=WHICH, hand=HANDS)
@@ -158,16 +161,26 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
                     claims.save(tx, claim, saved(claim, epoch, 0))
 
         @precondition(lambda self: self.claims)
-        @rule(which=WHICH, hand=HANDS, fate=FATES, good=st.booleans())
-        def go_on(self, which: int, hand: int, fate: str, good: bool) -> None:
-            """From the newest checkpoint, or, where that is damaged, not."""
+        @rule(which=WHICH, hand=HANDS, fate=FATES, found=st.sampled_from(["the farthest", "an older", "none"]))
+        def begin_to_train(self, which: int, hand: int, fate: str, found: str) -> None:
+            """From the farthest checkpoint; or from another, or from none, where it cannot be reached."""
             claim = self._claim(which)
             pointers = self._pointed(claim.experiment_id)
-            if not pointers:
-                return
-            if good:
-                self._fenced(hand, fate, claim, lambda tx: claims.resume(tx, claim, pointers[0], "{}"))
-            elif self._fenced(hand, fate, claim, lambda tx: claims.give_up(tx, claim, pointers[0], "damaged")):
+            reached = {"the farthest": pointers, "an older": pointers[1:], "none": []}[found]
+            pointer = reached[0] if reached else None
+            if self._fenced(hand, fate, claim, lambda tx: claims.begin(tx, claim, PROVENANCE, pointer)):
+                now = self._now(claim.experiment_id)
+                assert now
+                assert now.checkpoint_step == (pointer.iteration if pointer else 0)
+                assert self._pointed(claim.experiment_id) == pointers
+
+        @precondition(lambda self: self.claims)
+        @rule(which=WHICH, hand=HANDS, fate=FATES)
+        def give_up(self, which: int, hand: int, fate: str) -> None:
+            """A checkpoint that is damaged."""
+            claim = self._claim(which)
+            pointers = self._pointed(claim.experiment_id)
+            if pointers and self._fenced(hand, fate, claim, lambda tx: claims.give_up(tx, claim, pointers[0], "x")):
                 assert self._pointed(claim.experiment_id) == pointers[1:]
 
         @precondition(lambda self: self.claims)
@@ -293,9 +306,9 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
             return written
 
         def _grown(self, now: Experiment, rows: list[EpochResult]) -> Seen:
-            new = Seen(now.revision, now.attempt, now.epochs_done, now.checkpoint_step, list(rows))
+            new = Seen(now.revision, now.attempt, now.epochs_done, list(rows))
             old = self.seen.get(now.id, new)
-            for what in ("revision", "attempt", "epochs_done", "checkpoint_step"):
+            for what in ("revision", "attempt", "epochs_done"):
                 assert getattr(new, what) >= getattr(old, what), what
             assert [row for row in rows if row in old.rows] == old.rows  # what stands is never rewritten
             return new
@@ -331,7 +344,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
 
         def _pointed(self, number: int) -> list[checkpoints.Pointer]:
             with stores[0].reading() as tx:
-                return checkpoints.newest_first(tx, number)
+                return checkpoints.farthest_first(tx, number)
 
     return House
 
@@ -363,11 +376,10 @@ def check_rows(now: Experiment, rows: list[Any]) -> None:
 
 
 def check_checkpoints(tx: Connection, now: Experiment) -> None:
-    pointers = checkpoints.newest_first(tx, now.id)
-    assert len(pointers) <= checkpoints.KEPT
+    pointers = checkpoints.farthest_first(tx, now.id)
     assert len({pointer.path for pointer in pointers}) == len(pointers)
     assert now.checkpoint_row <= now.epochs_done
-    assert all(pointer.epoch * STEPS + pointer.step <= now.checkpoint_step for pointer in pointers)
+    assert all(pointer.epoch <= now.epochs_done or not now.spec.evaluated(pointer.epoch) for pointer in pointers)
 
 
 def check_events(now: Experiment, told: list[events.Event]) -> None:

@@ -385,8 +385,8 @@ def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: 
         "dataset": {"name": "digits", "sha256": None},
     }
     with store.writing() as tx:
+        claims.begin(tx, claim, provenance, None)
         claims.record(tx, claim, result(1), epoch_seconds=40.0)
-        claims.describe(tx, claim, provenance)
     assert "it is the next in the queue" in ballast("show", "2")
     shown = ballast("show", "1")
     assert "time left\t0:01:20" in shown

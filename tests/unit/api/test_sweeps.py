@@ -278,8 +278,8 @@ def test_an_experiment_says_why_it_waits_and_how_long_it_takes(client: TestClien
     assert client.get(f"/experiments/{second['id']}").json()["waiting_because"] == "1 before it in the queue"
     claim = claimed(store)
     with store.writing() as tx:
+        claims.begin(tx, claim, {"threads": 1}, None)
         claims.record(tx, claim, result(1), epoch_seconds=5.0)
-        claims.describe(tx, claim, {"threads": 1})
     now = client.get(f"/experiments/{first['id']}").json()
     assert (now["waiting_because"], now["eta_seconds"], now["stalled"]) == (None, 10.0, False)
     assert now["provenance"] == {"threads": 1}

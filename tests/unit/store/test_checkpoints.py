@@ -17,6 +17,7 @@ from core.store.session import Store
 from tests.unit.store.builders import ENDED, MINUTE, a_worker, claimed, expired, result, seen_now, submitted
 
 NUMERICS = json.dumps({"device": "cpu", "threads": 1})
+HERE = {"numerics_key": json.loads(NUMERICS), "dataset": {"sha256": "5a"}}
 
 
 def saved_at(iteration: int, claim: Claim, *, epoch: int = 0, step: int = 5, kind: str = "cpu") -> Saved:
@@ -36,7 +37,7 @@ def recorded(store: Store, claim: Claim, epoch: int) -> None:
 
 def pointers(store: Store, experiment_id: int) -> list[Pointer]:
     with store.reading() as tx:
-        return checkpoints.newest_first(tx, experiment_id)
+        return checkpoints.farthest_first(tx, experiment_id)
 
 
 def kinds(store: Store, experiment_id: int) -> list[str]:
@@ -84,8 +85,9 @@ def test_who_has_lost_the_claim_points_to_nothing(store: Store) -> None:
     for act in (
         lambda tx: claims.save(tx, old, saved_at(1, old)),
         lambda tx: claims.tell(tx, old, "checkpoint_failed", "x"),
-        lambda tx: claims.resume(tx, old, Pointer(1, 1, 0, 5, "p", "s", NUMERICS), NUMERICS),
-        lambda tx: claims.give_up(tx, old, Pointer(1, 1, 0, 5, "p", "s", NUMERICS), "x"),
+        lambda tx: claims.begin(tx, old, HERE, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS)),
+        lambda tx: claims.begin(tx, old, HERE, None),
+        lambda tx: claims.give_up(tx, old, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS), "x"),
     ):
         with pytest.raises(ClaimLost), store.writing() as tx:
             act(tx)
@@ -117,6 +119,51 @@ def test_only_a_farther_checkpoint_forgives_the_failures(store: Store) -> None:
     assert seen == [(0, 0), (1, 1), (2, 2), (3, 0)]
 
 
+def test_one_that_had_to_start_again_is_forgiven_for_what_is_farther_than_that(store: Store) -> None:
+    """Its checkpoints may stay out of reach for days."""
+    experiment_id = submitted(store)
+    claim = claimed(store, lease_ms=ENDED)
+    save(store, claim, saved_at(500, claim))
+    expired(store)
+    claim = claimed(store)
+    with store.writing() as tx:
+        claims.begin(tx, claim, HERE, None)
+    assert seen_now(store, experiment_id).failures == 1
+    save(store, claim, saved_at(10, claim))
+    assert seen_now(store, experiment_id).failures == 0
+
+
+def test_farther_ones_that_were_out_of_reach_are_kept_until_it_has_passed_them(store: Store) -> None:
+    experiment_id = submitted(store)
+    first = claimed(store, lease_ms=ENDED)
+    for n in (50, 60):
+        save(store, first, saved_at(n, first, step=n))
+    expired(store)
+    again = claimed(store)
+    with store.writing() as tx:
+        claims.begin(tx, again, HERE, None)
+    kept = []
+    for n in (10, 20, 30, 55, 70, 80):
+        save(store, again, saved_at(n, again, step=n))
+        kept.append([each.iteration for each in pointers(store, experiment_id)])
+    assert kept == [[60, 50, 10], [60, 50, 20, 10], [60, 50, 30, 20], [60, 55, 30], [70, 55], [80, 70]]
+
+
+def test_a_claim_tells_of_which_images_its_rows_and_checkpoints_are(store: Store) -> None:
+    experiment_id = submitted(store)
+    told = []
+    for write in ("nothing", "a row", "nothing"):
+        claim = claimed(store, lease_ms=ENDED)
+        told.append(claim.data_sha256)
+        with store.writing() as tx:
+            claims.begin(tx, claim, HERE, None)
+        if write == "a row":
+            recorded(store, claim, 1)
+        expired(store)
+    assert told == [None, None, "5a"]
+    assert seen_now(store, experiment_id).epochs_done == 1
+
+
 def test_an_experiment_that_is_lost_says_where(store: Store) -> None:
     experiment_id = submitted(store)
     for pid in (1, 2, 3):
@@ -135,16 +182,17 @@ def test_going_on_is_an_event_and_under_other_numerics_another(store: Store) -> 
     claim = claimed(store)
     save(store, claim, saved_at(5, claim))
     (pointer,) = pointers(store, claim.experiment_id)
-    now = json.dumps({"device": "H200", "threads": 1})
+    elsewhere = {"numerics_key": {"device": "H200", "threads": 1, "tf32": True}}
     with store.writing() as tx:
-        claims.resume(tx, claim, pointer, NUMERICS)
-        claims.resume(tx, claim, pointer, now)
+        claims.begin(tx, claim, HERE, pointer)
+        claims.begin(tx, claim, elsewhere, pointer)
+        claims.begin(tx, claim, elsewhere, None)
     with store.reading() as tx:
         told = [(event.kind, event.detail) for event in events.read(tx, claim.experiment_id)][2:]
     assert told == [
         ("resumed", "after epoch 0, step 5, of attempt 1"),
         ("resumed", "after epoch 0, step 5, of attempt 1"),
-        ("numerics_changed", "its bits may differ from here on: device H200 instead of cpu"),
+        ("numerics_changed", "its bits may differ from here on: device H200 instead of cpu, tf32 True instead of None"),
     ]
 
 
@@ -155,7 +203,7 @@ def test_one_that_is_given_up_is_pointed_to_no_more(store: Store) -> None:
         save(store, claim, saved_at(n, claim, step=n))
     newest, older = pointers(store, claim.experiment_id)
     with store.writing() as tx:
-        assert claims.give_up(tx, claim, newest, "it is damaged") == [newest.path]
+        claims.give_up(tx, claim, newest, "it is damaged")
     assert pointers(store, claim.experiment_id) == [older]
 
 

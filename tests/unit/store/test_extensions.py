@@ -44,7 +44,7 @@ def test_the_child_begins_with_the_parents_rows_and_its_last_checkpoint(store: S
     assert (child.epochs_done, child.epochs_total, child.attempt) == (3, 5, 0)
     with store.reading() as tx:
         assert curves.read(tx, child.id)[1] == curves.read(tx, parent.experiment_id)[1]
-        (pointer,) = checkpoints.newest_first(tx, child.id)
+        (pointer,) = checkpoints.farthest_first(tx, child.id)
         assert (pointer.epoch, pointer.path) == (3, f"{parent.folder}/1-3-0")
         assert [event.kind for event in events.read(tx, child.id)] == ["submitted", "extends"]
     assert seen_now(store, parent.experiment_id).state is State.SUCCEEDED
@@ -71,7 +71,7 @@ def test_deleting_the_parent_takes_nothing_from_the_child(store: Store) -> None:
     with store.writing() as tx:
         experiments.remove(tx, parent.experiment_id)
     with store.reading() as tx:
-        (pointer,) = checkpoints.newest_first(tx, child.id)
+        (pointer,) = checkpoints.farthest_first(tx, child.id)
         assert checkpoints.unpointed(tx, [pointer.path]) == []
         assert len(curves.read(tx, child.id)[1]) == 3
         assert checkpoints.folders_of(tx, [child.id]) == {parent.folder, f"{child.id}-{child.created_ms}"}

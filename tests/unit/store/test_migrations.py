@@ -40,7 +40,7 @@ def fill(store: Store) -> None:
         claims.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
         tx.execute(text("INSERT INTO idempotency_keys VALUES ('/experiments', 'k', 'f', '{}', 1)"))
-        pointer = f"1, {claim.experiment_id}, 1, 1, 0, 'path', 'sha256', 'numerics', 1"
+        pointer = f"1, {claim.experiment_id}, 1, 1, 0, 10, 'path', 'sha256', 'numerics', 1"
         tx.execute(text(f"INSERT INTO checkpoints VALUES ({pointer})"))
 
 

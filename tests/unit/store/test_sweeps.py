@@ -365,9 +365,9 @@ def test_provenance_is_written_under_the_fence(store: Store) -> None:
     experiment_id = submitted(store)
     claim = claimed(store)
     with store.writing() as tx:
-        claims.describe(tx, claim, {"threads": 1})
+        claims.begin(tx, claim, {"threads": 1}, None)
         claims.release(tx, claim)
     assert seen_now(store, experiment_id).provenance == {"threads": 1}
     with pytest.raises(ClaimLost), store.writing() as tx:
-        claims.describe(tx, claim, {"threads": 2})
+        claims.begin(tx, claim, {"threads": 2}, None)
     assert seen_now(store, experiment_id).provenance == {"threads": 1}
