@@ -56,9 +56,11 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def restarted_twice(fleet: Fleet) -> str:
-    fleet.server.restart()
+    fleet.server.stop()
+    time.sleep(fleet.outage_seconds)
+    fleet.server.start()
     fleet.server.restart(signal.SIGQUIT)  # as after a crash
-    return "restarted, in order and as after a crash"
+    return f"stopped for {fleet.outage_seconds} s, and restarted as after a crash"
 
 
 def frozen(fleet: Fleet) -> str:
@@ -78,6 +80,24 @@ def cut_off(fleet: Fleet) -> str:
 @pytest.mark.parametrize("fleet", ["6 s"], indirect=True)
 def test_a_run_survives_restarts_of_its_database(fleet: Fleet, undisturbed: list[EpochResult], tell: Tell) -> None:
     survives(restarted_twice, fleet, undisturbed, tell)
+
+
+@pytest.mark.parametrize("fleet", ["6 s"], indirect=True)
+def test_tables_that_are_gone_for_a_while_end_no_worker(fleet: Fleet, undisturbed: list[EpochResult]) -> None:
+    """Not an outage but something that nobody has foreseen."""
+    host = fleet.host
+    pids = host.pids()
+    experiment = host.submit(epochs=EPOCHS)
+    host.wait_for_epoch(experiment, 20)
+    fleet.server.execute("ALTER TABLE experiments RENAME TO hidden")
+    time.sleep(1)
+    fleet.server.execute("ALTER TABLE hidden RENAME TO experiments")
+    twice_until_end(host, experiment)
+    is_whole(host, experiment, undisturbed)
+    assert host.experiment(experiment).failures == 1
+    assert host.pids() == pids
+    for thread in ("heartbeat", "drain"):
+        assert thread in host.says()  # its traceback
 
 
 @pytest.mark.parametrize("outage", [frozen, cut_off])

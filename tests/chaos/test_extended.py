@@ -1,6 +1,7 @@
 """Show 11: five epochs that are extended to ten have, bit for bit, the curve of ten."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,41 +14,40 @@ from tests.chaos.crew import Crew, at_work
 from tests.chaos.trials import is_whole, undisturbed
 from tests.integration.hosts import settings_over
 
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "cnn with dropout": {"name": "cnn", "width": 4, "dropout": 0.5},
     "resnet with batch norm": {"name": "resnet", "width": 2},
 }
 
 
-@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "orphan", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["beside its parent", "its parent deleted"]
 )
-def test_five_epochs_extended_to_ten_are_ten(
-    model: str, orphan: bool, template: Path, tmp_path: Path, tell: Tell
-) -> None:
-    settings = settings_over(template, tmp_path)
-    short = Spec.model_validate(
-        {"dataset": {"name": "digits"}, "model": MODELS[model], "importance_weight": "4:1", "epochs": 5}
-    )
-    long = short.model_copy(update={"epochs": 10})
-    with at_work(Crew(settings, 1)) as crew:
-        parent, whole = crew.submit([short, long])
-        for number in (parent, whole):
-            assert crew.wait_for_end(number, 60).state is State.SUCCEEDED
+def test_five_epochs_extended_to_ten_are_ten(orphan: bool, template: Path, tmp_path: Path, tell: Tell) -> None:
+    with at_work(Crew(settings_over(template, tmp_path), 1)) as crew:
+        for name, model in MODELS.items():
+            trial(crew, model, orphan)
+            tell(f"5 epochs extended to 10, {name}{', its parent deleted' if orphan else ''}", trials=1)
+
+
+def trial(crew: Crew, model: dict[str, Any], orphan: bool) -> None:
+    fields = {"dataset": {"name": "digits"}, "model": model, "importance_weight": "4:1"}
+    short, long = (Spec.model_validate(fields | {"epochs": epochs}) for epochs in (5, 10))
+    parent, whole = crew.submit([short, long])
+    for number in (parent, whole):
+        assert crew.wait_for_end(number, 60).state is State.SUCCEEDED
+    with crew.store.writing() as tx:
+        child = extensions.extend(tx, parent, 10)
+    if orphan:
         with crew.store.writing() as tx:
-            child = extensions.extend(tx, parent, 10)
-        if orphan:
-            with crew.store.writing() as tx:
-                folders = experiments.remove(tx, parent)
-            tidy(crew.store, Files(settings.checkpoint_url), folders)
-        ended = crew.wait_for_end(child.id, 60)
-        rows = undisturbed(long, settings.data_dir, settings.locks_dir)
-        is_whole(crew, child.id, rows)
-        is_whole(crew, whole, rows)
-        assert (ended.digest, ended.attempt) == (long.digest, 1)
-        assert "resumed" in crew.kinds(child.id)
-        with crew.store.reading() as tx:
-            for epoch in (1, 4, 8, 10):
-                assert predictions.read(tx, child.id, epoch) == predictions.read(tx, whole, epoch)
-    tell(f"5 epochs extended to 10, {model}{', its parent deleted' if orphan else ''}", trials=1)
+            folders = experiments.remove(tx, parent)
+        tidy(crew.store, Files(crew.settings.checkpoint_url), folders)
+    ended = crew.wait_for_end(child.id, 60)
+    rows = undisturbed(long, crew.settings.data_dir, crew.settings.locks_dir)
+    is_whole(crew, child.id, rows)
+    is_whole(crew, whole, rows)
+    assert (ended.digest, ended.attempt) == (long.digest, 1)
+    assert "resumed" in crew.kinds(child.id)
+    with crew.store.reading() as tx:
+        for epoch in (1, 4, 8, 10):
+            assert predictions.read(tx, child.id, epoch) == predictions.read(tx, whole, epoch)

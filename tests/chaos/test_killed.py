@@ -127,7 +127,7 @@ def trial(settings: Settings, experiments: int, size: int, kills: int, chance: C
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("experiments", "size", "kills"), [(5, 2, 5), pytest.param(20, 3, 30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("experiments", "size", "kills"), [(3, 2, 3), pytest.param(20, 3, 30, marks=pytest.mark.slow)])
 def test_kills_on_postgresql_and_redis(
     database_of_its_own: str,
     redis_server: Redis,

@@ -21,13 +21,16 @@ from tests.servers import Postgres, Redis, wait_until
 SLOW_STEPS = DIGITS | {"model": {"name": "cnn", "width": 32}, "epochs": 4}
 
 
-def test_sigterm_in_mid_epoch_loses_no_step(template: Path, tmp_path: Path, tell: Tell, chance: Chance) -> None:
+@pytest.mark.parametrize("stops", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_sigterm_in_mid_epoch_loses_no_step(
+    stops: int, template: Path, tmp_path: Path, tell: Tell, chance: Chance
+) -> None:
     settings = settings_over(template, tmp_path, **FAST | {"checkpoint_seconds": 60})
     spec = Spec.model_validate(SLOW_STEPS)
     with at_work(Crew(settings, 1)) as crew:
         (number,) = crew.submit([spec])
         stopped = []
-        for _ in range(3):
+        for _ in range(stops):
             wait_until(lambda: (at := crew.at_of(number)) is not None and at.step > 2, 60)
             time.sleep(chance.uniform(0, 0.3))
             attempt = crew.experiment(number).attempt
@@ -41,7 +44,7 @@ def test_sigterm_in_mid_epoch_loses_no_step(template: Path, tmp_path: Path, tell
         assert resumed == stopped
         is_whole(crew, number, undisturbed(spec, settings.data_dir, settings.locks_dir))
         assert crew.experiment(number).failures == 0
-    tell("SIGTERM in mid-epoch", trials=3, seed=chance.number, details=stopped)
+    tell("SIGTERM in mid-epoch", trials=stops, seed=chance.number, details=stopped)
 
 
 def test_with_the_database_away_it_leaves_within_ten_seconds_and_its_lease_ends(tmp_path: Path, tell: Tell) -> None:
@@ -79,7 +82,7 @@ def test_a_second_sigterm_ends_it_within_a_second(template: Path, tmp_path: Path
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("experiments", "restarts"), [(3, 2), pytest.param(8, 10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("experiments", "restarts"), [(2, 1), pytest.param(8, 10, marks=pytest.mark.slow)])
 def test_rolling_restarts_under_load_fail_nothing(
     experiments: int,
     restarts: int,

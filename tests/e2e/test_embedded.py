@@ -1,7 +1,6 @@
 """`ballast up` on one host: experiments that succeed, fail with a sentence, are cancelled, or kill their worker."""
 
 import json
-import signal
 import struct
 import time
 import zlib
@@ -9,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-import psutil
 import pytest
 
 from core.states import Ask
@@ -181,28 +179,6 @@ def test_bad_data_ends_the_experiment_with_a_sentence_and_the_next_one_runs(up: 
 
 def _idle(up: Up) -> list[int]:
     return [each["pid"] for each in up.client.workers() if each["state"] == "idle"]
-
-
-def test_an_experiment_that_kills_its_worker_every_time_is_given_up_and_blocks_nobody(up: Up) -> None:
-    poison = up.client.submit(ENDLESS)
-    harmless = up.client.submit(DIGITS)
-    killed: set[int] = set()
-    deadline = time.monotonic() + 60
-    while up.client.experiment(poison["id"])["state"] in ("queued", "running"):
-        assert time.monotonic() < deadline
-        for worker in up.client.workers():
-            if worker["experiment_id"] == poison["id"] and worker["state"] == "busy" and worker["pid"] not in killed:
-                psutil.Process(worker["pid"]).send_signal(signal.SIGKILL)
-                killed.add(worker["pid"])
-        time.sleep(0.05)
-
-    ended = up.client.experiment(poison["id"])
-    assert (ended["state"], ended["error"]["kind"], ended["failures"], ended["attempt"]) == ("failed", "lost", 2, 2)
-    assert wait_for_end(up.client, harmless["id"])["state"] == "succeeded"
-    kinds = [event["kind"] for event in up.client.events(poison["id"])]
-    assert kinds[0] == "submitted"
-    assert kinds.count("claimed") == 2
-    assert len(killed) == 2
 
 
 def _seconds(at: str) -> float:

@@ -1,0 +1,241 @@
+"""One claim to its end, in this process: what it goes on from, what it refuses, and whose fault it was."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from core.results import EpochResult
+from core.settings import Settings
+from core.spec import Spec
+from core.states import ErrorKind, State
+from core.store import checkpoints, claims, curves, events, experiments
+from core.store.checkpoints import Pointer
+from core.store.errors import CheckpointUnreachable
+from core.store.experiments import Experiment
+from core.store.files import Files
+from core.store.session import Store
+from core.training import Member, load, train
+from tests.integration.hosts import same
+from tests.servers import wait_until
+from tests.unit.store.builders import MINUTE, claimed, expired, result
+from worker import runner
+from worker.heartbeat import Held
+from worker.leave import Leave
+from worker.runner import DeviceBroken, Runner
+
+SPEC = Spec.model_validate(
+    {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "4:1", "epochs": 4}
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class LeaveAfter(Leave):
+    """Leaves when it has been asked so often: at every step, and between the batches of an evaluation."""
+
+    def __init__(self, asks: int) -> None:
+        super().__init__()
+        self.left = asks
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+class Bench:
+    """A worker without its process."""
+
+    def __init__(self, store: Store, home: Path) -> None:
+        self.store = store
+        self.settings = Settings(home=home, device="cpu", checkpoint_seconds=1e-6)  # one after every step
+        self.files = Files(self.settings.checkpoint_url)
+        with store.writing() as tx:
+            self.number = experiments.submit(tx, SPEC).id
+
+    def run(self, leave: Leave | None = None, lease_ms: int = MINUTE) -> Held:
+        held = Held(claimed(self.store, lease_ms=lease_ms), leave or Leave())
+        Runner(self.store, self.files, self.settings, "cpu", "cpu").run(held)
+        return held
+
+    def now(self) -> Experiment:
+        with self.store.reading() as tx:
+            return experiments.get(tx, self.number)
+
+    def told(self) -> list[tuple[str, str | None]]:
+        """What it did, since the last claim."""
+        with self.store.reading() as tx:
+            told = [(event.kind, event.detail) for event in events.read(tx, self.number)]
+        last = max(number for number, (kind, _) in enumerate(told) if kind == "claimed")
+        return told[last + 1 :]
+
+    def pointers(self) -> list[Pointer]:
+        with self.store.reading() as tx:
+            return checkpoints.farthest_first(tx, self.number)
+
+    def file(self, pointer: Pointer) -> Path:
+        return Path(self.settings.checkpoint_url.removeprefix("file://")) / pointer.path
+
+    def is_whole(self) -> bool:
+        data = load(SPEC.dataset, self.settings.data_dir, self.settings.locks_dir)
+        undisturbed = [row for _, row in train([Member(SPEC)], data) if isinstance(row, EpochResult)]
+        with self.store.reading() as tx:
+            return self.now().state is State.SUCCEEDED and same(curves.read(tx, self.number)[1], undisturbed)
+
+
+@pytest.fixture
+def bench(store: Store, tmp_path: Path) -> Bench:
+    return Bench(store, tmp_path)
+
+
+def went_on_after(pointer: Pointer) -> tuple[str, str]:
+    return "resumed", f"after epoch {pointer.epoch}, step {pointer.step}, of attempt {pointer.attempt}"
+
+
+# --- from where it goes on
+
+
+def test_who_leaves_is_gone_on_with_from_that_step(bench: Bench) -> None:
+    bench.run(LeaveAfter(25))
+    farthest, before = bench.pointers()
+    assert farthest.iteration > before.iteration > 0
+    bench.run()
+    assert bench.told() == [went_on_after(farthest), ("succeeded", None)]
+    assert bench.is_whole()
+
+
+def test_where_the_farthest_checkpoint_is_not_there_an_older_one_will_do(bench: Bench) -> None:
+    bench.run(LeaveAfter(25))
+    farthest, before = bench.pointers()
+    bench.file(farthest).unlink()
+    bench.run()
+    (kind, why), *more = bench.told()
+    assert (kind, more) == ("checkpoint_unreachable", [went_on_after(before), ("succeeded", None)])
+    assert re.search("cannot be reached .* No such file", why or "")
+    assert bench.is_whole()
+
+
+def test_a_checkpoint_that_was_out_of_reach_once_serves_the_next_attempt(bench: Bench) -> None:
+    bench.run(LeaveAfter(45))
+    farthest = bench.pointers()[0]
+    folder = bench.file(farthest).parent
+    folder.rename(folder.with_name("away"))
+    bench.run(LeaveAfter(10))
+    assert [kind for kind, _ in bench.told()] == ["checkpoint_unreachable"] * 2 + ["released"]
+    for file in folder.with_name("away").iterdir():
+        file.rename(folder / file.name)
+    bench.run()
+    assert bench.told() == [went_on_after(farthest), ("succeeded", None)]
+    assert bench.is_whole()
+
+
+@pytest.mark.parametrize("damage", ["a bit", "its end", "written by a stranger"])
+def test_a_damaged_one_gives_way_to_the_one_before(bench: Bench, damage: str) -> None:
+    bench.run(LeaveAfter(25))
+    farthest, before = bench.pointers()
+    content = bytearray(bench.file(farthest).read_bytes())
+    content[len(content) // 2] ^= 1
+    bench.file(farthest).write_bytes({"a bit": content, "its end": content[:-9]}.get(damage, b"PK"))
+    bench.run()
+    (kind, _), *more = bench.told()
+    assert (kind, more) == ("checkpoint_damaged", [went_on_after(before), ("succeeded", None)])
+    assert bench.is_whole()
+
+
+def test_rows_of_other_images_are_not_gone_on_with(bench: Bench) -> None:
+    """As on a host with another MNIST, or another JPEG decoder."""
+    claim = claimed(bench.store, lease_ms=-1)
+    elsewhere = {"dataset": {"sha256": "0123456789abcdef"}, "numerics_key": {}}
+    with bench.store.writing() as tx:
+        claims.begin(tx, claim, elsewhere, None)
+        claims.record(tx, claim, result(1))
+    expired(bench.store)
+    bench.run()
+    error = bench.now().error
+    assert error is not None
+    assert error.kind is ErrorKind.BAD_DATA
+    assert re.search(r"others than those .* \(SHA-256 [0-9a-f]{12} instead of 0123456789ab\): give", error.message)
+    assert bench.now().epochs_done == 1
+
+
+# --- whose fault it was
+
+
+def test_our_own_fault_in_a_write_ends_the_experiment_and_not_the_worker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "record", mock.Mock(side_effect=TypeError("ours")))
+    bench.run()
+    error = bench.now().error
+    assert error is not None
+    assert (error.kind, error.message) == (ErrorKind.INTERNAL, "TypeError: ours")
+    assert "Traceback" in (error.traceback or "")
+
+
+def test_a_device_that_breaks_as_memory_is_given_back_ends_the_process(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = mock.Mock(side_effect=torch.AcceleratorError("CUDA error: unspecified launch failure\nmore"))
+    monkeypatch.setattr(runner.devices, "release", broken)
+    with pytest.raises(DeviceBroken, match=r"^cpu: CUDA error: unspecified launch failure$"):
+        bench.run()
+    assert bench.now().state is State.SUCCEEDED
+
+
+# --- what is left behind
+
+
+def test_who_has_lost_the_claim_leaves_no_checkpoint_behind(bench: Bench) -> None:
+    class Lost(LeaveAfter):
+        def is_set(self) -> bool:
+            if self.left == 20:
+                wait_until(lambda: expired(bench.store) == 1)  # not while the row is being written
+            return super().is_set()
+
+    held = bench.run(Lost(40), lease_ms=-1)
+    assert held.lost
+    assert bench.now().state is State.QUEUED
+    assert sorted(bench.files.below(held.claim.folder)) == sorted(pointer.path for pointer in bench.pointers())
+
+
+def test_the_last_checkpoint_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, refused = Files.write, [True, True]
+
+    def now_and_then(files: Files, path: str, content: bytes) -> Any:
+        if "/1-4-0" in path and refused:
+            refused.pop()
+            raise CheckpointUnreachable(path, files.place, "busy")
+        return write(files, path, content)
+
+    monkeypatch.setattr(Files, "write", now_and_then)
+    bench.run()
+    assert bench.told() == [("succeeded", None)]
+    assert (bench.pointers()[0].epoch, bench.pointers()[0].step) == (4, 0)
+
+
+def test_of_checkpoints_that_wait_only_the_newest_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, saved = claims.save, list[int]()
+    slow = LeaveAfter(40)
+
+    def waits(tx: Any, claim: Any, at: Any) -> list[str]:
+        while slow.left > 2:  # until training is far ahead
+            time.sleep(0.001)
+        saved.append(at.iteration)
+        return save(tx, claim, at)
+
+    monkeypatch.setattr(claims, "save", waits)
+    bench.run(slow)
+    assert saved == sorted(saved)
+    assert saved[-1] == bench.pointers()[0].iteration > 10
+    assert len(saved) < 6
