@@ -267,10 +267,9 @@ def _may_pass(error: Exception) -> bool:
 def _hint(method: str, options: Json) -> str:
     if method == "GET":
         return "try again later"
+    look = "it may still do what was asked, so look before you ask again"
     key = options.get("headers", {}).get(_KEY)
-    if key is None:
-        return "it may still do what was asked, so look before you ask again"
-    return f"it may still do what was asked, and the same again under the idempotency key {key} makes nothing twice"
+    return look if key is None else f"{look}; in Python, the same again under key={key!r} makes nothing twice"
 
 
 def _object(response: httpx2.Response) -> Json | None:
