@@ -11,6 +11,7 @@ _USAGE = 2  # an exit code (CONTRACT §3)
 def main() -> None:
     # Until it serves, Ctrl-C ends it at once and without a traceback.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     from core import logs
     from core.doorbell import Doorbell
     from core.errors import BallastError

@@ -1,6 +1,7 @@
 """Commands that touch the machine. Whatever needs torch is a subprocess of its own."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from core.store import schema
 _QUIETLY = """
 import os, runpy, signal, sys
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
@@ -137,5 +139,7 @@ def become_training(module: str, arguments: Sequence[str], as_json: bool, settin
 
 
 def become(command: list[str], settings: Settings) -> NoReturn:
-    """Put `command` in our place: signals, standard input and exit status are its own."""
+    """Put `command` in our place: signals, standard input and exit status are its own. It must unblock SIGINT."""
+    # In its first moments Python takes a Ctrl-C for a fatal error.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.execve(command[0], command, settings.child_environment())
