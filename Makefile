@@ -14,13 +14,13 @@ demo: .venv/worker  ## five weights on real digits, a figure in a minute
 	$(BIN)/ballast demo
 
 test: .venv/dev  ## every test but the slow ones, under ten minutes
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: .venv/dev  ## the slow tests
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 chaos: .venv/dev  ## whatever may happen to workers, hosts, Redis and databases: what it cost, a line each
-	$(BIN)/python -m pytest -n 2 tests/chaos
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/chaos
 
 lint: .venv/dev  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -13,7 +13,6 @@ from typing import IO
 
 import uvicorn
 
-from api.main import create_app
 from core.doorbell import Doorbell, empty_folder
 from core.errors import BallastError
 from core.opening import open_store, sole_service
@@ -69,6 +68,8 @@ def free_port() -> int:
 def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """Serve the API from a thread while the context lasts: signals belong to the main thread, which decides in what
     order things stop. Raises BallastError where the database or the broker cannot be used."""
+    from api.main import create_app  # FastAPI: half a second, which only those who serve should wait for
+
     with ExitStack() as stack:
         doorbell = Doorbell(settings)
         stack.callback(doorbell.close)

@@ -21,10 +21,10 @@ from tests.e2e.processes import (
 )
 from tests.servers import wait_until
 
-LONG = DIGITS | {"epochs": 400}  # some seconds
+LONG = DIGITS | {"epochs": 250}  # some seconds
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_up_leaves_in_order_and_the_next_up_gives_the_same_curve(tmp_path: Path, number: signal.Signals) -> None:
     home = tmp_path / "home"
     with running(Up(home, "--workers", "1")) as first:
