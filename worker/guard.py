@@ -59,7 +59,7 @@ def main(seconds: float) -> None:
 def _opened(pid: int) -> list[int]:
     try:
         return [os.pidfd_open(pid)]
-    except OSError:  # it has just ended, or this kernel lends no such descriptors
+    except (OSError, AttributeError):  # it has just ended, or this system lends no such descriptors
         return []
 
 

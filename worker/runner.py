@@ -11,6 +11,7 @@ from typing import NamedTuple
 import stamina
 import structlog
 import torch
+from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 from core.results import Checkpoint, EpochResult, Next
 from core.settings import Settings
@@ -29,6 +30,10 @@ from worker.writer import Writer
 log = structlog.get_logger()
 
 _BRIEFLY = stamina.RetryingCaller(attempts=None, timeout=10.0, wait_max=2.0)  # hours of training are worth seconds
+
+
+# What nobody has foreseen, such as tables that are gone: the claim runs out, and another attempt may find them again.
+_OF_THE_DATABASE = (OperationalError, InternalError, ProgrammingError)
 
 
 class DeviceBroken(Exception):
@@ -86,7 +91,7 @@ class Runner:
             return writer.succeed(end.row, end.checkpoint, end.epoch_seconds)
         except BadData as error:
             return writer.fail(None, ExperimentError(ErrorKind.BAD_DATA, str(error)))
-        except StoreError:
+        except (StoreError, *_OF_THE_DATABASE):
             raise  # not the experiment's fault
         except Exception as error:
             return writer.fail(None, self._blamed(error, held.claim))
@@ -112,7 +117,9 @@ class Runner:
         what = provenance(claim.spec, data, self._device)
         _refuse_other_data(claim, what["dataset"]["sha256"])
         writer.trains_under(json.dumps(what["numerics_key"]))
-        pointer, content = self._farthest_checkpoint(claim, writer)
+        pointer, content = self._farthest_checkpoint(held, writer)
+        if held.must_stop():
+            return _End(None, None, 0.0)
         writer.now(lambda tx: claims.begin(tx, claim, what, pointer))
         return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
 
@@ -136,13 +143,22 @@ class Runner:
                 writer.record(result, pace.measured(result))
         return _End(last, final, pace.epoch_seconds)
 
-    def _farthest_checkpoint(self, claim: Claim, writer: Writer) -> tuple[Pointer, bytes] | tuple[None, None]:
+    def _farthest_checkpoint(self, held: Held, writer: Writer) -> tuple[Pointer, bytes] | tuple[None, None]:
         """The farthest that can be read. Where none can, it starts again, and its rows are compared with those that
         stand."""
+        claim = held.claim
+
+        def is_waited_for(error: Exception) -> bool:
+            """Not one that is not there, as of another host."""
+            away = isinstance(error, CheckpointUnreachable) and not isinstance(error.__cause__, FileNotFoundError)
+            return away and not held.must_stop()
+
         pointers = writer.now(lambda tx: checkpoints.farthest_first(tx, claim.experiment_id))
         for pointer in pointers:
+            if held.must_stop():
+                break
             try:
-                content = _BRIEFLY(_may_come_back, self._files.read, pointer.path, pointer.sha256)
+                content = _BRIEFLY(is_waited_for, self._files.read, pointer.path, pointer.sha256)
                 require_readable(content)
             except (CheckpointDamaged, BadCheckpoint) as error:
                 writer.now(partial(claims.give_up, claim=claim, pointer=pointer, why=str(error)))
@@ -206,11 +222,6 @@ def _refuse_other_data(claim: Claim, sha256: str) -> None:
             f"(SHA-256 {sha256[:12]} instead of {before[:12]}): give all hosts the same images, and retry it; "
             "or submit it again, to be trained on these"
         )
-
-
-def _may_come_back(error: Exception) -> bool:
-    """Of a checkpoint: not one that is not there, as of another host."""
-    return isinstance(error, CheckpointUnreachable) and not isinstance(error.__cause__, FileNotFoundError)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

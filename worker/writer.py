@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from core.results import Checkpoint, EpochResult
 from core.states import State
-from core.store import claims
+from core.store import checkpoints, claims
 from core.store.checkpoints import Saved
-from core.store.errors import CheckpointUnreachable, ClaimLost, DatabaseBroken, DatabaseUnavailable
+from core.store.errors import CheckpointUnreachable, ClaimLost, DatabaseBroken, DatabaseUnavailable, StoreError
 from core.store.experiments import ExperimentError
 from core.store.files import Files
 from core.store.session import Store
@@ -89,15 +89,8 @@ class Writer:
                 return
             checkpoint, self._waiting = self._waiting, None
         assert checkpoint is not None
-        saved = self._saved(checkpoint, self._files.write)
-        if saved is None:
-            return
-        try:
-            passed = self._transaction(lambda tx: claims.save(tx, self._claim, saved))
-        except ClaimLost:
-            self._remove([saved.path])
-            raise
-        self._remove(passed)
+        if saved := self._saved(checkpoint, self._files.write):
+            self._point_to(saved, lambda tx: claims.save(tx, self._claim, saved))
 
     def now(self, write: Callable[[Connection], T]) -> T:
         """One transaction, after all that waits."""
@@ -122,10 +115,8 @@ class Writer:
 
         def write() -> None:
             saved = checkpoint and self._saved(checkpoint, lambda *what: _BRIEFLY(self._files.write, *what))
-            self._remove(
-                self._transaction(
-                    lambda tx: claims.finish(tx, self._claim, row, State.SUCCEEDED, None, epoch_seconds, saved)
-                )
+            self._point_to(
+                saved, lambda tx: claims.finish(tx, self._claim, row, State.SUCCEEDED, None, epoch_seconds, saved)
             )
 
         self._soon(write).result()
@@ -169,10 +160,30 @@ class Writer:
         self._said = ""
         return Saved(epoch, step, iteration, path, sha256, self._numerics, self._kind)
 
+    def _point_to(self, saved: Saved | None, write: Callable[[Connection], list[str]]) -> None:
+        try:
+            passed = self._transaction(write)
+        except ClaimLost:
+            if saved is not None:
+                self._take_away(saved)
+            raise
+        self._remove(passed)
+
+    def _take_away(self, saved: Saved) -> None:
+        """What a lost claim has written, unless it is pointed to: the answer to a commit may have been lost."""
+        try:
+            with self._store.reading() as tx:
+                left_over = checkpoints.unpointed(tx, [saved.path])
+        except StoreError as error:
+            log.warning("a checkpoint is left behind", error=str(error))
+        else:
+            self._remove(left_over)
+
     def _remove(self, paths: list[str]) -> None:
+        """With folders that are empty then: of what was deleted, or of what this one has extended."""
         try:
             self._files.remove(paths)
-            for folder in {posixpath.dirname(path) for path in paths} - {self._claim.folder}:
+            for folder in {posixpath.dirname(path) for path in paths}:
                 self._files.remove_empty(folder)
         except CheckpointUnreachable as error:
             log.warning("an old checkpoint is left behind", error=str(error))

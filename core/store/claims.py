@@ -26,6 +26,8 @@ from core.store.workers import NAME
 
 _CLAIMERS = 0xBA11A57  # the advisory lock that claimers take in turn
 
+_AT_A_TIME = 100  # a pass must take less than a heartbeat, or it looks like an outage (worker/reconciler.py)
+
 _OBEYED = {Wish.CANCEL: State.CANCELLED, Wish.PAUSE: State.PAUSED}
 
 
@@ -108,7 +110,6 @@ def begin(tx: Connection, claim: Claim, provenance: dict[str, Any], pointer: Poi
         claim,
         provenance=json.dumps(provenance),
         attempt_epoch=pointer.epoch if pointer else 0,
-        checkpoint_step=pointer.iteration if pointer else 0,
         revision=experiments.c.revision + 1,
     )
     if pointer is None:
@@ -132,8 +133,8 @@ def give_up(tx: Connection, claim: Claim, pointer: Pointer, why: str) -> None:
 
 
 def save(tx: Connection, claim: Claim, saved: Saved) -> list[str]:
-    """Point to a checkpoint, behind the rows that it stands behind; one that is farther than where it went on forgives
-    the failures. Returns the paths that nobody points to any more. Raises ClaimLost."""
+    """Point to a checkpoint, behind the rows that it stands behind; one that is farther than all before forgives the
+    failures. Returns the paths that nobody points to any more. Raises ClaimLost."""
     farther = experiments.c.checkpoint_step < saved.iteration
     forgiven = farther & (experiments.c.failures > 0)
     _fence(
@@ -211,7 +212,7 @@ def release(tx: Connection, claim: Claim) -> State:
 
 
 def expire(tx: Connection, max_failures: int) -> int:
-    """Take back every running experiment whose lease has ended. Returns how many.
+    """Take back the running experiments whose leases have ended, a hundred at a time. Returns how many.
 
     Each goes where a pending wish wants it; else to the back of the queue, so that one which kills its workers blocks
     nobody; or ends as lost at `max_failures` failures.
@@ -228,6 +229,7 @@ def expire(tx: Connection, max_failures: int) -> int:
         )
         .where(experiments.c.state == literally(State.RUNNING), experiments.c.lease_until_ms < now_ms())
         .order_by(experiments.c.id)
+        .limit(_AT_A_TIME)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
     for row in lost:

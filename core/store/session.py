@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -31,6 +32,7 @@ _POSTGRESQL = {
 _TIMEOUTS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s"  # no frozen client holds up the others
 
 _LOCK_TIMEOUT = "55P03"
+_READ_ONLY = "25006"
 _RETRIED = {"40001", "40P01", _LOCK_TIMEOUT, "53300"}  # serialization failure, deadlock, …, too many connections
 _POSTGRESQL_BROKEN = ("53", "58", "42501")  # out of disk or memory, I/O errors, no right to do it
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -62,6 +64,7 @@ class Store:
         else:
             self._turn = nullcontext()
             event.listen(self._engine, "connect", lambda connection, _: self._connections.add(connection))
+            event.listen(self._engine, "handle_error", _leave_a_standby)
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
 
@@ -161,6 +164,13 @@ def _begin(connection: Connection) -> None:
     # A read that turns into a write fails at once, however long the timeout: so a write says so first.
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _leave_a_standby(context: ExceptionContext) -> None:
+    """In a failover the same name leads to a server that only reads, for a while: a new connection may find another."""
+    reads = context.connection is not None and context.connection.get_execution_options().get("postgresql_readonly")
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY and not reads:
+        context.is_disconnect = True
 
 
 def _cut(connection: psycopg.Connection) -> None:

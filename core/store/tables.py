@@ -96,8 +96,8 @@ experiments = Table(
     Column("epochs_done", Integer, nullable=False),  # rows stand up to here; it never falls
     Column("attempt_epoch", Integer, server_default="0", nullable=False),  # of this attempt; 0 between two
     Column("epochs_total", Integer, nullable=False),
-    Column("checkpoint_row", Integer, server_default="0", nullable=False),  # the last row before the farthest;
-    Column("checkpoint_step", BigInteger, server_default="0", nullable=False),  # what a farther one is farther than
+    Column("checkpoint_row", Integer, server_default="0", nullable=False),  # the last row before the farthest,
+    Column("checkpoint_step", BigInteger, server_default="0", nullable=False),  # and its steps, through epochs
     Column("checkpoint_kind", Text),  # the kind of device that wrote the newest
     Column("requested", Text),  # a wish that its worker has not obeyed yet
     Column("worker_id", BigInteger, ForeignKey("workers.id")),  # who holds it

@@ -3,11 +3,13 @@
 import mmap
 import os
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +137,25 @@ class Crew(Books):
 
     def send(self, experiment: experiments.Experiment, number: signal.Signals) -> None:
         os.kill(self.pid_of(experiment), number)
+
+    def freeze(self, experiment: experiments.Experiment) -> None:
+        """SIGSTOP, but not in the middle of a transaction on SQLite: that would keep everybody from writing, until it
+        thaws. PostgreSQL ends such a one after ten seconds."""
+        self.send(experiment, signal.SIGSTOP)
+        while not self._others_can_write():
+            self.send(experiment, signal.SIGCONT)
+            time.sleep(0.01)
+            self.send(experiment, signal.SIGSTOP)
+
+    def _others_can_write(self) -> bool:
+        if self.store.dialect != "sqlite":
+            return True
+        with closing(sqlite3.connect(self.settings.database_url.removeprefix("sqlite:///"), timeout=0.2)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+        return True
 
     def tend(self) -> list[int]:
         """New processes in the place of those that have ended. Returns their exit statuses."""

@@ -36,7 +36,7 @@ def test_a_frozen_worker_is_taken_over_and_writes_nothing_when_it_thaws(
     (number,) = hands.submit_all([DIGITS | {"epochs": EPOCHS}])
     hands.wait_for_epoch(number, 20)
     held = hands.experiment(number)
-    hands.send(held, signal.SIGSTOP)
+    hands.freeze(held)
     frozen_at = hands.experiment(number).epochs_done
     wait_until(lambda: hands.experiment(number).attempt == 2, 30)
     saved = hands.experiment(number).checkpoint_row
@@ -61,7 +61,7 @@ def test_one_that_is_cancelled_while_its_worker_is_frozen_is_cancelled(crew: tup
         (number,) = hands.submit_all([DIGITS | {"epochs": 100_000, "eval_every": 10}])
         hands.wait_for_epoch(number, 20)
         held = hands.experiment(number)
-        hands.send(held, signal.SIGSTOP)
+        hands.freeze(held)
         hands.ask(number, what)
         wait_until(lambda number=number, state=state: hands.experiment(number).state is state, 30)
         ended = hands.experiment(number)

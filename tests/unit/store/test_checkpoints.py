@@ -119,20 +119,6 @@ def test_only_a_farther_checkpoint_forgives_the_failures(store: Store) -> None:
     assert seen == [(0, 0), (1, 1), (2, 2), (3, 0)]
 
 
-def test_one_that_had_to_start_again_is_forgiven_for_what_is_farther_than_that(store: Store) -> None:
-    """Its checkpoints may stay out of reach for days."""
-    experiment_id = submitted(store)
-    claim = claimed(store, lease_ms=ENDED)
-    save(store, claim, saved_at(500, claim))
-    expired(store)
-    claim = claimed(store)
-    with store.writing() as tx:
-        claims.begin(tx, claim, HERE, None)
-    assert seen_now(store, experiment_id).failures == 1
-    save(store, claim, saved_at(10, claim))
-    assert seen_now(store, experiment_id).failures == 0
-
-
 def test_farther_ones_that_were_out_of_reach_are_kept_until_it_has_passed_them(store: Store) -> None:
     experiment_id = submitted(store)
     first = claimed(store, lease_ms=ENDED)

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import make_url, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 
 from core.states import Ask
 from core.store import clock, experiments, wishes, workers
@@ -194,9 +194,40 @@ def _ask(store: Store) -> None:
 
 
 def test_a_transaction_that_is_not_hung_is_not_cut(store: Store) -> None:
-    with store.writing() as tx:
+    """Neither is a long one, beside which others come to their end."""
+    with store.reading() as tx:
+        tx.execute(text("SELECT 1"))
         store.cut_if_hung(5)
+        time.sleep(0.3)
+        with store.reading() as other:
+            other.execute(text("SELECT 1"))
+        store.cut_if_hung(0.2)
         tx.execute(text("SELECT 1"))
     store.cut_if_hung(0)
     with store.reading() as tx:
         tx.execute(text("SELECT 1"))
+
+
+def test_a_server_that_only_reads_for_a_while_is_away(store: Store, database_url: str) -> None:
+    """As after a failover, when the name still leads to the standby."""
+    if store.dialect == "sqlite":
+        return
+    name = make_url(database_url).database
+    _ask(store)
+    with store.writing() as tx:
+        tx.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    again = Store(database_url)  # new connections read only
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable, match=r"does not answer \(cannot execute CREATE TABLE in a read-only"):
+            _create(again)
+    with store.writing() as tx:
+        tx.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = off"))
+    _create(again)  # over a connection that is new
+    again.close()
+    with pytest.raises(InternalError, match="read-only"), store.reading() as tx:  # our own fault
+        tx.execute(text("CREATE TABLE another (id int)"))
+
+
+def _create(store: Store) -> None:
+    with store.writing() as tx:
+        tx.execute(text("CREATE TABLE there_is_none (id int)"))

@@ -1,14 +1,18 @@
 """One claim to its end, in this process: what it goes on from, what it refuses, and whose fault it was."""
 
+import contextlib
+import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
 from core.results import EpochResult
 from core.settings import Settings
@@ -16,7 +20,7 @@ from core.spec import Spec
 from core.states import ErrorKind, State
 from core.store import checkpoints, claims, curves, events, experiments
 from core.store.checkpoints import Pointer
-from core.store.errors import CheckpointUnreachable
+from core.store.errors import CheckpointUnreachable, DatabaseUnavailable
 from core.store.experiments import Experiment
 from core.store.files import Files
 from core.store.session import Store
@@ -42,14 +46,22 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-class LeaveAfter(Leave):
-    """Leaves when it has been asked so often: at every step, and between the batches of an evaluation."""
+class NotCommitted(Exception):
+    """A transaction that breaks off at its end."""
 
-    def __init__(self, asks: int) -> None:
+
+class LeaveAfter(Leave):
+    """Leaves when it has been asked so often: at every step, and between the batches of an evaluation. At the fifth
+    something may be waited for."""
+
+    def __init__(self, asks: int, until: Callable[[], bool] = lambda: True) -> None:
         super().__init__()
-        self.left = asks
+        self.left, self._fifth = asks, asks - 5
+        self._until = until
 
     def is_set(self) -> bool:
+        if self.left == self._fifth:
+            wait_until(self._until)
         self.left -= 1
         return self.left < 0
 
@@ -69,6 +81,11 @@ class Bench:
         Runner(self.store, self.files, self.settings, "cpu", "cpu").run(held)
         return held
 
+    def leave(self, asks: int) -> list[Pointer]:
+        """In mid-training, with two checkpoints: the farthest, and one before it."""
+        self.run(LeaveAfter(asks, lambda: bool(self.pointers())))
+        return self.pointers()
+
     def now(self) -> Experiment:
         with self.store.reading() as tx:
             return experiments.get(tx, self.number)
@@ -85,7 +102,10 @@ class Bench:
             return checkpoints.farthest_first(tx, self.number)
 
     def file(self, pointer: Pointer) -> Path:
-        return Path(self.settings.checkpoint_url.removeprefix("file://")) / pointer.path
+        return self.file_of(pointer.path)
+
+    def file_of(self, path: str) -> Path:
+        return Path(self.settings.checkpoint_url.removeprefix("file://")) / path
 
     def is_whole(self) -> bool:
         data = load(SPEC.dataset, self.settings.data_dir, self.settings.locks_dir)
@@ -107,8 +127,7 @@ def went_on_after(pointer: Pointer) -> tuple[str, str]:
 
 
 def test_who_leaves_is_gone_on_with_from_that_step(bench: Bench) -> None:
-    bench.run(LeaveAfter(25))
-    farthest, before = bench.pointers()
+    farthest, before = bench.leave(25)
     assert farthest.iteration > before.iteration > 0
     bench.run()
     assert bench.told() == [went_on_after(farthest), ("succeeded", None)]
@@ -116,8 +135,7 @@ def test_who_leaves_is_gone_on_with_from_that_step(bench: Bench) -> None:
 
 
 def test_where_the_farthest_checkpoint_is_not_there_an_older_one_will_do(bench: Bench) -> None:
-    bench.run(LeaveAfter(25))
-    farthest, before = bench.pointers()
+    farthest, before = bench.leave(25)
     bench.file(farthest).unlink()
     bench.run()
     (kind, why), *more = bench.told()
@@ -127,8 +145,7 @@ def test_where_the_farthest_checkpoint_is_not_there_an_older_one_will_do(bench: 
 
 
 def test_a_checkpoint_that_was_out_of_reach_once_serves_the_next_attempt(bench: Bench) -> None:
-    bench.run(LeaveAfter(45))
-    farthest = bench.pointers()[0]
+    farthest, _ = bench.leave(45)
     folder = bench.file(farthest).parent
     folder.rename(folder.with_name("away"))
     bench.run(LeaveAfter(10))
@@ -140,13 +157,16 @@ def test_a_checkpoint_that_was_out_of_reach_once_serves_the_next_attempt(bench: 
     assert bench.is_whole()
 
 
-@pytest.mark.parametrize("damage", ["a bit", "its end", "written by a stranger"])
+@pytest.mark.parametrize("damage", ["a bit", "its end", "by its writer"])
 def test_a_damaged_one_gives_way_to_the_one_before(bench: Bench, damage: str) -> None:
-    bench.run(LeaveAfter(25))
-    farthest, before = bench.pointers()
+    farthest, before = bench.leave(25)
     content = bytearray(bench.file(farthest).read_bytes())
     content[len(content) // 2] ^= 1
     bench.file(farthest).write_bytes({"a bit": content, "its end": content[:-9]}.get(damage, b"PK"))
+    if damage == "by its writer":  # its checksum is right
+        with bench.store.writing() as tx:
+            right = {"sha256": hashlib.sha256(b"PK").hexdigest(), "id": farthest.id}
+            tx.execute(text("UPDATE checkpoints SET sha256 = :sha256 WHERE id = :id"), right)
     bench.run()
     (kind, _), *more = bench.told()
     assert (kind, more) == ("checkpoint_damaged", [went_on_after(before), ("succeeded", None)])
@@ -193,6 +213,32 @@ def test_a_device_that_breaks_as_memory_is_given_back_ends_the_process(
     assert bench.now().state is State.SUCCEEDED
 
 
+def test_a_fault_of_the_database_that_nobody_foresaw_is_left_to_the_lease(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = ProgrammingError("UPDATE experiments", {}, Exception("relation does not exist"))
+    monkeypatch.setattr(claims, "record", mock.Mock(side_effect=gone))
+    with pytest.raises(ProgrammingError):
+        bench.run()
+    assert bench.now().state is State.RUNNING
+
+
+def test_who_must_stop_does_not_wait_for_checkpoints_out_of_reach(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointers = bench.leave(25)
+
+    def unreachable(files: Files, path: str, _: str) -> bytes:
+        raise CheckpointUnreachable(path, files.place, "it does not answer")
+
+    monkeypatch.setattr(Files, "read", unreachable)
+    began = time.monotonic()
+    bench.run(LeaveAfter(3))  # it is asked before each try
+    assert time.monotonic() - began < 5
+    assert bench.now().state is State.QUEUED
+    assert bench.pointers() == pointers
+
+
 # --- what is left behind
 
 
@@ -207,6 +253,31 @@ def test_who_has_lost_the_claim_leaves_no_checkpoint_behind(bench: Bench) -> Non
     assert held.lost
     assert bench.now().state is State.QUEUED
     assert sorted(bench.files.below(held.claim.folder)) == sorted(pointer.path for pointer in bench.pointers())
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_checkpoint_is_kept_if_its_pointer_was_written_and_only_the_answer_was_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    def loses_its_claim_and_the_answer(store: Store) -> Iterator[Connection]:
+        with contextlib.suppress(NotCommitted), writing(store) as tx:
+            yield tx
+            saves = tx.execute(text("SELECT count(*) FROM checkpoints")).scalar()
+            if saves and not committed:
+                raise NotCommitted
+        if saves:
+            monkeypatch.undo()
+            wait_until(lambda: expired(bench.store) == 1)
+            raise DatabaseUnavailable("the link is cut")
+
+    writing = Store.writing
+    monkeypatch.setattr(Store, "writing", contextlib.contextmanager(loses_its_claim_and_the_answer))
+    held = bench.run(lease_ms=-1)
+    assert held.lost
+    there = bench.files.below(held.claim.folder)
+    assert there == [pointer.path for pointer in bench.pointers()]
+    assert len(there) == committed
+    assert bench.file_of(held.claim.folder).exists() == committed
 
 
 def test_the_last_checkpoint_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
