@@ -13,7 +13,7 @@ help:  ## list the commands
 demo: .venv/worker  ## five weights on real digits, a figure in a minute
 	$(BIN)/ballast demo
 
-test: .venv/dev  ## every test but the slow ones, under ten minutes
+test: .venv/dev  ## every test but the slow ones, some ten minutes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: .venv/dev  ## the slow tests

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import Column, Connection, Select, select
 
 from core.states import State
 from core.store.checkpoints import RESERVED_MS
 from core.store.clock import rfc3339
-from core.store.experiments import Experiment
+from core.store.experiments import Experiment, get
 from core.store.tables import experiments, literally
 from core.store.workers import kinds, takers
 
@@ -69,18 +69,23 @@ def queued_because(place: int | None, workers: int) -> str:
     return "it is the next in the queue" if place == 0 else f"{place} before it in the queue"
 
 
+def head_because(tx: Connection) -> str | None:
+    """Why the head of the queue waits."""
+    found = tx.execute(_queue(experiments.c.id).limit(1)).scalar()
+    return None if found is None else outlook(tx, [get(tx, found)])[0].waiting_because
+
+
 def places_by(tx: Connection, column: Column[int]) -> dict[int, int]:
     """How many are before the first of each value of `column`, at the head of the queue."""
-    head = tx.execute(
-        select(column)
-        .where(experiments.c.state == literally(State.QUEUED))
-        .order_by(experiments.c.rank, experiments.c.id)
-        .limit(_PLACES + 1)
-    ).scalars()
     places: dict[int, int] = {}
-    for place, value in enumerate(head):
+    for place, value in enumerate(tx.execute(_queue(column).limit(_PLACES + 1)).scalars()):
         places.setdefault(value, place)
     return places
+
+
+def _queue(column: Column[int]) -> Select[int]:
+    queued = select(column).where(experiments.c.state == literally(State.QUEUED))
+    return queued.order_by(experiments.c.rank, experiments.c.id)
 
 
 def _eta_seconds(experiment: Experiment) -> float | None:

@@ -16,7 +16,7 @@ from core.store import checkpoints, wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound, SweepChanged
 from core.store.experiments import lock_all, submit_members
-from core.store.outlook import PAUSED, places_by, queued_because
+from core.store.outlook import PAUSED, head_because, places_by, queued_because
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import takers
 from core.sweeps import Grid, refuse_too_many
@@ -155,7 +155,12 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
     counts = {sweep_id: _counts(members) for sweep_id, members in groups.items()}
     places = places_by(tx, experiments.c.sweep_id) if any(map(_waits, counts.values())) else {}
     workers = takers(tx)
-    return [_sweep(row, groups[row.id], counts[row.id], places.get(row.id), workers) for row in rows]
+    because = {
+        sweep_id: head_because(tx) if places.get(sweep_id) == 0 else queued_because(places.get(sweep_id), workers)
+        for sweep_id, of_states in counts.items()
+        if _waits(of_states)
+    }
+    return [_sweep(row, groups[row.id], counts[row.id], because.get(row.id), workers) for row in rows]
 
 
 def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
@@ -169,7 +174,9 @@ def _waits(counts: Mapping[State, int]) -> bool:
     return bool(counts[State.QUEUED]) and not counts[State.RUNNING]
 
 
-def _sweep(row: AnyRow, members: Sequence[AnyRow], counts: dict[State, int], place: int | None, workers: int) -> Sweep:
+def _sweep(
+    row: AnyRow, members: Sequence[AnyRow], counts: dict[State, int], because: str | None, workers: int
+) -> Sweep:
     return Sweep(
         id=row.id,
         name=row.name,
@@ -180,14 +187,8 @@ def _sweep(row: AnyRow, members: Sequence[AnyRow], counts: dict[State, int], pla
         epochs_done=sum(int(group.epochs_done) for group in members),
         epochs_total=sum(int(group.epochs_total) for group in members),
         eta_seconds=_eta_seconds(members, workers),
-        waiting_because=_waiting_because(counts, place, workers),
+        waiting_because=because or (PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None),
     )
-
-
-def _waiting_because(counts: Mapping[State, int], place: int | None, workers: int) -> str | None:
-    if _waits(counts):
-        return queued_because(place, workers)
-    return PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None
 
 
 def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:

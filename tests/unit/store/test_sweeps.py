@@ -12,6 +12,7 @@ from core import sweeps as sweeps_of_specs
 from core.results import Predictions
 from core.states import ENDED, Ask, State
 from core.store import claims, curves, events, experiments, predictions, sweeps, wishes
+from core.store.checkpoints import Saved
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost, NotFound, NotKept, SweepChanged
 from core.store.experiments import Experiment
@@ -298,6 +299,18 @@ def test_why_a_sweep_waits(store: Store) -> None:
     assert because() == "it is paused: resume it to queue it again"
     asked(store, sweep_id, Ask.CANCEL)
     assert because() is None
+
+
+def test_a_sweep_waits_for_what_its_first_member_waits_for(store: Store) -> None:
+    sweep_id, worker_id = made(store, seed=[0]), a_worker(store)
+    with store.writing() as tx:
+        claim = claims.claim(tx, worker_id, 60_000, "H200")
+        assert claim is not None
+        claims.save(tx, claim, Saved(0, 5, 5, "path", "sha256", "{}", "H200"))
+        claims.release(tx, claim)
+    because = seen(store, sweep_id).waiting_because
+    assert because is not None
+    assert because.endswith("UTC it waits for the kind of device that wrote its checkpoint, H200")
 
 
 def test_grids_in_another_writing_are_the_same(store: Store) -> None:
