@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import typer.main
 
 from api.cli.main import app
+from api.client import Refused
 from core.states import ENDED, Ask
 from tests.data import DATA
 from tests.e2e.processes import COMMAND, DIGITS, Process, Up, running, wait_for_end
@@ -101,7 +103,8 @@ def nothing_left(up: Up) -> Iterator[None]:
     yield
     for state in ("queued", "paused", "running"):
         for experiment in up.client.experiments(500, state=state):
-            up.client.ask(experiment["id"], Ask.CANCEL)
+            with suppress(Refused):  # it has just ended by itself
+                up.client.ask(experiment["id"], Ask.CANCEL)
 
 
 @pytest.fixture
