@@ -278,6 +278,13 @@ def test_a_place_that_cannot_be_used_is_unreachable(url: str) -> None:
         Files(url).write("7-1/a", b"content")
 
 
+def test_no_sentence_holds_the_password_of_the_place() -> None:
+    with pytest.raises(CheckpointUnreachable) as told:
+        Files("s3x://key:secret@bucket/below").write("7-1/a", b"content")
+    assert "cannot be reached below s3x://bucket/below" in str(told.value)
+    assert "secret" not in str(told.value)
+
+
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Files(str(tmp_path))
     files.write("7-1/a", b"old")

@@ -334,6 +334,15 @@ def test_a_pending_wish_comes_true_however_the_worker_goes(store: Store, wish: s
 # --- leases
 
 
+def test_leases_of_many_are_taken_back_by_the_hundred(store: Store) -> None:
+    """A pass that took as long as an outage would be taken for one, and rolled back for ever."""
+    worker_id = a_worker(store)
+    for seed in range(101):
+        submitted(store, seed=seed)
+        claimed(store, worker_id=worker_id, lease_ms=ENDED)
+    assert [expired(store), expired(store), expired(store)] == [100, 1, 0]
+
+
 def test_a_lease_that_lasts_is_left_alone(store: Store) -> None:
     submitted(store)
     claimed(store)
