@@ -11,7 +11,6 @@ from typing import NamedTuple
 import stamina
 import structlog
 import torch
-from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 from core.results import Checkpoint, EpochResult, Next
 from core.settings import Settings
@@ -22,7 +21,7 @@ from core.store.claims import Claim
 from core.store.errors import CheckpointDamaged, CheckpointUnreachable, ClaimLost, StoreError
 from core.store.experiments import ExperimentError
 from core.store.files import Files, tidy
-from core.store.session import Store
+from core.store.session import UNFORESEEN, Store
 from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
 from worker.heartbeat import Held
 from worker.writer import Writer
@@ -30,10 +29,6 @@ from worker.writer import Writer
 log = structlog.get_logger()
 
 _BRIEFLY = stamina.RetryingCaller(attempts=None, timeout=10.0, wait_max=2.0)  # hours of training are worth seconds
-
-
-# What nobody has foreseen, such as tables that are gone: the claim runs out, and another attempt may find them again.
-_OF_THE_DATABASE = (OperationalError, InternalError, ProgrammingError)
 
 
 class DeviceBroken(Exception):
@@ -91,8 +86,8 @@ class Runner:
             return writer.succeed(end.row, end.checkpoint, end.epoch_seconds)
         except BadData as error:
             return writer.fail(None, ExperimentError(ErrorKind.BAD_DATA, str(error)))
-        except (StoreError, *_OF_THE_DATABASE):
-            raise  # not the experiment's fault
+        except (StoreError, *UNFORESEEN):
+            raise  # not the experiment's fault: another attempt may fare better
         except Exception as error:
             return writer.fail(None, self._blamed(error, held.claim))
 
@@ -120,6 +115,7 @@ class Runner:
         pointer, content = self._farthest_checkpoint(held, writer)
         if held.must_stop():
             return _End(None, None, 0.0)
+        self._tidy(claim)
         writer.now(lambda tx: claims.begin(tx, claim, what, pointer))
         return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
 
@@ -165,9 +161,7 @@ class Runner:
             except CheckpointUnreachable as error:
                 writer.now(partial(claims.tell, claim=claim, kind="checkpoint_unreachable", detail=str(error)))
             else:
-                self._tidy(claim)
                 return pointer, content
-        self._tidy(claim)
         return None, None
 
     def _tidy(self, claim: Claim) -> None:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.store.errors import DatabaseBroken, DatabaseUnavailable
@@ -30,6 +30,9 @@ _POSTGRESQL = {
     "keepalives_count": 3,
 }
 _TIMEOUTS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s"  # no frozen client holds up the others
+
+# Errors of the database that get no name below, such as that tables are gone. Others of its driver's are our own fault.
+UNFORESEEN = (OperationalError, InternalError, ProgrammingError)
 
 _LOCK_TIMEOUT = "55P03"
 _READ_ONLY = "25006"
