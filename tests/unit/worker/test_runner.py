@@ -12,7 +12,6 @@ from unittest import mock
 import pytest
 import torch
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
 
 from core.results import EpochResult
 from core.settings import Settings
@@ -23,7 +22,7 @@ from core.store.checkpoints import Pointer
 from core.store.errors import CheckpointUnreachable, DatabaseUnavailable
 from core.store.experiments import Experiment
 from core.store.files import Files
-from core.store.session import Store
+from core.store.session import UNFORESEEN, Store
 from core.training import Member, load, train
 from tests.integration.hosts import same
 from tests.servers import wait_until
@@ -192,14 +191,20 @@ def test_rows_of_other_images_are_not_gone_on_with(bench: Bench) -> None:
 # --- whose fault it was
 
 
-def test_our_own_fault_in_a_write_ends_the_experiment_and_not_the_worker(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(claims, "record", mock.Mock(side_effect=TypeError("ours")))
+REFUSES_ROWS = {
+    "sqlite": "CREATE TRIGGER ours BEFORE INSERT ON curve_rows BEGIN SELECT RAISE(ABORT, 'ours'); END",
+    "postgresql": "ALTER TABLE curve_rows ADD CONSTRAINT ours CHECK (epoch < 0)",
+}
+
+
+def test_our_own_fault_in_a_write_ends_the_experiment_and_not_the_worker(bench: Bench) -> None:
+    with bench.store.writing() as tx:
+        tx.execute(text(REFUSES_ROWS[bench.store.dialect]))
     bench.run()
     error = bench.now().error
     assert error is not None
-    assert (error.kind, error.message) == (ErrorKind.INTERNAL, "TypeError: ours")
+    assert error.kind is ErrorKind.INTERNAL
+    assert re.match("IntegrityError: .*ours", error.message)
     assert "Traceback" in (error.traceback or "")
 
 
@@ -213,25 +218,19 @@ def test_a_device_that_breaks_as_memory_is_given_back_ends_the_process(
     assert bench.now().state is State.SUCCEEDED
 
 
-def test_a_fault_of_the_database_that_nobody_foresaw_is_left_to_the_lease(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = ProgrammingError("UPDATE experiments", {}, Exception("relation does not exist"))
-    monkeypatch.setattr(claims, "record", mock.Mock(side_effect=gone))
-    with pytest.raises(ProgrammingError):
+def test_a_fault_of_the_database_that_nobody_foresaw_is_left_to_the_lease(bench: Bench) -> None:
+    with bench.store.writing() as tx:
+        tx.execute(text("ALTER TABLE curve_rows RENAME TO hidden"))
+    with pytest.raises(UNFORESEEN, match="curve_rows"):
         bench.run()
     assert bench.now().state is State.RUNNING
 
 
-def test_who_must_stop_does_not_wait_for_checkpoints_out_of_reach(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_must_stop_does_not_wait_for_checkpoints_out_of_reach(bench: Bench) -> None:
     pointers = bench.leave(25)
-
-    def unreachable(files: Files, path: str, _: str) -> bytes:
-        raise CheckpointUnreachable(path, files.place, "it does not answer")
-
-    monkeypatch.setattr(Files, "read", unreachable)
+    folder = bench.file(pointers[0]).parent
+    folder.rename(folder.with_name("away"))
+    folder.write_text("not a folder")
     began = time.monotonic()
     bench.run(LeaveAfter(3))  # it is asked before each try
     assert time.monotonic() - began < 5
