@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException
 
 from core.doorbell import Doorbell
-from core.faults import without_repeats
+from core.reading import without_repeats
 from core.store.files import Files
 from core.store.session import Store
 

@@ -4,13 +4,14 @@ BallastError                 a sentence for a person: what is wrong, and what to
 ├── core.settings            SettingsError
 ├── core.opening             HomeUnusable
 ├── core.doorbell            BrokerUnreachable
-├── core.faults              UnreadableSpec
+├── core.reading             UnreadableSpec
 ├── core.store.errors        StoreError …
 ├── core.training.errors     TrainingError …
 ├── worker.devices           DevicesMistyped, NoGpu
-├── api.client               ClientError …
 ├── api.service              CannotServe, CannotTrain
-└── api.cli                  DemoFailed …
+└── api.cli.errors           NotSucceeded …
+
+`api.client`, which stands alone as the package `ballast`, has a tree of its own.
 """
 
 

@@ -4,18 +4,13 @@ allowed is read from the JSON schema, so that a refusal and the OpenAPI document
 
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-
-from core.errors import BallastError
-from core.spec import Spec
 
 MAX_VALUE = 100  # characters of an offending value that are echoed
 
@@ -44,6 +39,8 @@ def faults_of(error: ValidationError, sent: Any, schema: Schema | None = None) -
 
 @cache
 def spec_schema() -> Schema:
+    from core.spec import Spec  # its models take a while to build, and not every fault is a spec's
+
     return Spec.model_json_schema()
 
 
@@ -95,35 +92,6 @@ def _beginning_of(value: Any) -> str:
         if len(text) > MAX_VALUE:
             break
     return text
-
-
-class UnreadableSpec(BallastError):
-    """The file is not there, or holds no JSON."""
-
-
-def read_json(file: Path) -> Any:
-    """The JSON value in `file`, or in standard input for `-`. Raises UnreadableSpec."""
-    name = "standard input" if file == Path("-") else str(file)
-    try:
-        text = sys.stdin.read() if file == Path("-") else file.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=without_repeats)
-    except OSError as error:
-        raise UnreadableSpec(f"cannot read {name}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UnreadableSpec(f"{name} is not JSON: {error}") from None
-
-
-def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """`object_pairs_hook` of `json.loads`: of two values for one name the first would be ignored without a word.
-
-    Raises ValueError.
-    """
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{json.dumps(name)} is there more than once")
-        found[name] = value
-    return found
 
 
 class _Place(NamedTuple):

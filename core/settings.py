@@ -5,12 +5,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.address import HOST, LOOPBACK, PORT, address_of, is_address
 from core.errors import BallastError
 from core.faults import Fault, faults_of
 
@@ -41,8 +42,8 @@ class Settings(BaseSettings):
     broker_url: str = ""
     data_dir: Path = Path()
     checkpoint_url: str = ""
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    host: str = HOST
+    port: Annotated[int, Field(ge=1, le=65_535)] = PORT
     url: str = ""
     device: str = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -57,7 +58,7 @@ class Settings(BaseSettings):
     @field_validator("host")
     @classmethod
     def _loopback(cls, host: str) -> str:
-        if host not in ("127.0.0.1", "localhost", "::1"):
+        if host not in LOOPBACK:
             raise ValueError(
                 f"is {host} and must be 127.0.0.1, localhost or ::1: until Ballast has tokens, it serves this host only"
             )
@@ -80,14 +81,14 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _known_broker(cls, url: str) -> str:
-        if url and not (url.startswith("filesystem://") or _is_address(url, "redis", "rediss")):
+        if url and not (url.startswith("filesystem://") or is_address(url, "redis", "rediss")):
             raise ValueError("is neither redis://HOST:PORT/0 nor empty, for a queue folder")
         return url
 
     @field_validator("url")
     @classmethod
     def _known_address(cls, url: str) -> str:
-        if url and not _is_address(url, "http", "https"):
+        if url and not is_address(url, "http", "https"):
             raise ValueError("is not http://HOST:PORT")
         return url
 
@@ -121,7 +122,7 @@ class Settings(BaseSettings):
     @property
     def address(self) -> str:
         """Where the API listens; `url` is where the command line looks for it."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        return address_of(self.host, self.port)
 
     @property
     def embedded_database(self) -> bool:
@@ -175,14 +176,6 @@ def _sentence(fault: Fault) -> str:
 def _address_of(place: str) -> str:
     """A URL as it is; a path made absolute, as file://."""
     return place if "://" in place else f"file://{Path(place).expanduser().absolute()}"
-
-
-def _is_address(url: str, *schemes: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no such port, half an IPv6 address
-        return False
 
 
 def _from_files() -> dict[str, Any]:

@@ -7,7 +7,6 @@ import typer
 
 from api.cli.printing import AsJson
 from api.cli.run import become_training
-from core.settings import load_settings
 
 data = typer.Typer(no_args_is_help=True, help="Data sets and folders of images.")
 app = typer.Typer()
@@ -20,6 +19,8 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Download a data set into BALLAST_DATA_DIR, unless it is there."""
+    from core.settings import load_settings
+
     become_training("core.training.data", ["fetch", "--", name], as_json, load_settings())
 
 
@@ -31,4 +32,6 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Count the images of each class and list every file that cannot be read. Downloads nothing."""
+    from core.settings import load_settings
+
     become_training("core.training.data", ["check", "--", name], as_json, load_settings())

@@ -11,25 +11,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from api.cli.errors import DemoFailed, NotSucceeded
 from api.cli.printing import print_json, print_table
 from api.client import Client
 from api.service import Stop, free_port, service
 from core import logs
 from core.analysis.figures import Group, draw, line_of
-from core.errors import BallastError
 from core.settings import load_settings
 from core.states import ENDED, State
 
 WEIGHTS = ("256:1", "16:1", "1:1", "1:16", "1:256")  # the paper's, on MNIST
 EPOCHS = 100
-
-
-class DemoFailed(BallastError):
-    """The demo could not be played to its end."""
-
-
-class NotSucceeded(DemoFailed):
-    """One of its experiments failed."""
 
 
 def spec(importance_weight: str) -> dict[str, Any]:

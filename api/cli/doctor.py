@@ -16,11 +16,9 @@ from threading import Thread
 from typing import Literal, NamedTuple
 
 import httpx2
-import typer
 from sqlalchemy import make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.cli.printing import AsJson, print_json, print_table
 from core.doorbell import BrokerUnreachable, Doorbell
 from core.errors import BallastError
 from core.settings import Settings, SettingsError, load_settings
@@ -29,8 +27,6 @@ from core.store.clock import now_ms
 from core.store.files import Files
 from core.store.schema import Standing
 from core.store.session import Store
-
-app = typer.Typer()
 
 _PACKAGES = ("sqlalchemy", "celery", "fastapi", "torch", "torchvision")
 _CLOCKS_APART = 2.0  # seconds: a lease is 20
@@ -51,19 +47,9 @@ class Finding(NamedTuple):
     todo: str = ""
 
 
-@app.command(epilog="Example: ballast doctor")
-def doctor(as_json: AsJson = False) -> None:
-    """Look at versions, database, broker, checkpoints, data, devices and clocks: what is wrong, and what to do."""
-    findings = [*_versions(), *_findings()]
-    if as_json:
-        print_json([finding._asdict() for finding in findings])
-    else:
-        print_table(Finding._fields, findings)
-    if any(finding.status == "wrong" for finding in findings):
-        raise typer.Exit(1)
-
-
-def _findings() -> Iterator[Finding]:
+def examine() -> Iterator[Finding]:
+    """Versions, database, broker, checkpoints, data, devices and clocks, within some five seconds."""
+    yield from _versions()
     try:
         settings = load_settings()
     except SettingsError as error:

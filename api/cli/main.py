@@ -5,18 +5,43 @@
 
 import os
 import sys
-from importlib import metadata
-from typing import Annotated, NoReturn
+from importlib import import_module, metadata
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from api.cli import data, demo, doctor, run, show, sweeps, watch, wishes
-from api.client import Refused, Unreachable
+from api.cli.errors import NotSucceeded
+from api.client import ClientError, Refused, Unreachable
 from core.errors import BallastError
-from core.faults import UnreadableSpec
+from core.reading import UnreadableSpec
+
+# In the order of `--help`. A module is imported when one of its commands is asked for: nobody waits for the others'.
+COMMANDS = {
+    "api.cli.run": ("up", "demo", "api", "worker", "doctor", "run", "db"),
+    "api.cli.data": ("data",),
+    "api.cli.show": ("submit", "extend", "list", "show", "curve", "workers"),
+    "api.cli.sweeps": ("sweep", "figure", "presets"),
+    "api.cli.watch": ("watch",),
+    "api.cli.wishes": ("cancel", "pause", "resume", "retry", "delete", "wait"),
+}
+
+
+class _Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
+        return [name for names in COMMANDS.values() for name in names]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        for module, names in COMMANDS.items():
+            if cmd_name in names:
+                return get_group(import_module(module).app).get_command(ctx, cmd_name)
+        return None
+
 
 app = typer.Typer(
     name="ballast",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,22 +63,18 @@ def options(
     """Importance-weighting experiments on neural networks, as a service."""
 
 
-for module in (run, data, doctor, show, sweeps, watch, wishes):
-    app.add_typer(module.app)
-
-
 def main() -> None:
     try:
         app()
     except Unreachable as error:
         _end(error, 3)
-    except (demo.NotSucceeded, wishes.NotSucceeded) as error:
+    except NotSucceeded as error:
         _end(error, 4)
     except UnreadableSpec as error:
         _end(error, 2)
     except Refused as error:
         _end(error, 2 if error.status == 422 else 1)
-    except BallastError as error:
+    except (BallastError, ClientError) as error:
         _end(error, 1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -63,6 +84,6 @@ def main() -> None:
         os._exit(1)  # at once: what could not be printed would be tried again, with a traceback
 
 
-def _end(error: BallastError, status: int) -> NoReturn:
+def _end(error: BallastError | ClientError, status: int) -> NoReturn:
     print(f"ballast: {error}", file=sys.stderr)
     sys.exit(status)

@@ -7,9 +7,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -36,6 +33,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         for row in (columns, *rows):
             print("\t".join(cell(value) for value in row))
         return
+    from rich.console import Console  # not in a pipe, which needs none of it
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column)
@@ -76,4 +77,7 @@ def cell(value: Any) -> str:
 
 def note(sentence: str) -> None:
     """To standard error: for a person, never for a pipe."""
+    from rich.console import Console
+    from rich.text import Text
+
     Console(stderr=True, soft_wrap=True).print(Text(sentence))

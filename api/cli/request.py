@@ -7,9 +7,8 @@ from typing import Any, get_args
 
 import typer
 
-from core.faults import read_json
 from core.presets import PresetName
-from core.spec import holds_text
+from core.reading import read_json
 
 PRESETS: tuple[str, ...] = get_args(PresetName)
 
@@ -92,6 +91,8 @@ def _with(value: Any, keys: list[str], leaf: Any) -> Json:
 
 def _values(path: str, text: str) -> list[Any]:
     """A JSON list, or values between commas."""
+    from core.spec import holds_text  # its models take a while to build
+
     values = _json(f"[{text}]")
     if isinstance(values, list) and len(values) == 1 and isinstance(values[0], list):
         text, values = text.strip()[1:-1], values[0]
@@ -102,6 +103,8 @@ def _values(path: str, text: str) -> list[Any]:
 
 def _value(path: str, text: str) -> Any:
     """JSON, or else text: 16:1 needs no quotes. Of a field that holds text, 3 is text too."""
+    from core.spec import holds_text
+
     value = _json(text)
     return text if holds_text(path) and not isinstance(value, str) else value
 

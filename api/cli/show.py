@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from api.cli.patience import say_when_trying
 from api.cli.printing import AsJson, duration, in_words, note, on_terminal, print_json, print_table, sparkline
 from api.client import Client
-from core.faults import UnreadableSpec, read_json
-from core.settings import load_settings
-from core.spec import Spec
+from core.address import service_url
+from core.reading import UnreadableSpec, read_json
 from core.states import State
 
 app = typer.Typer()
@@ -37,7 +35,7 @@ def one_of(id: int | None, sweep: int | None) -> int:  # noqa: A002
 
 @contextmanager
 def connected() -> Iterator[Client]:
-    client = Client(load_settings().url)
+    client = Client(service_url())
     say_when_trying("for 20 seconds")
     try:
         yield client
@@ -287,6 +285,10 @@ def read_spec(file: Path) -> dict[str, Any]:
 
 
 def warnings(spec: dict[str, Any]) -> list[str]:
+    from pydantic import ValidationError
+
+    from core.spec import Spec  # its models take a while to build
+
     try:
         return Spec.model_validate(spec).warnings()
     except ValidationError:

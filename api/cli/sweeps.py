@@ -7,20 +7,15 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from api.cli.errors import CannotWrite
 from api.cli.printing import AsJson, counted, on_terminal, print_json, print_table
 from api.cli.request import PRESETS, sweep_axes, sweep_request
 from api.cli.show import connected
 from api.cli.watch import follow
-from core.analysis.groups import differences, shared
-from core.errors import BallastError
 
 app = typer.Typer()
 
 Json = dict[str, Any]
-
-
-class CannotWrite(BallastError):
-    """A file that was asked for cannot be written."""
 
 
 def _presets() -> list[str]:
@@ -143,6 +138,8 @@ def _say_what_would_be(found: Json, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    from core.analysis.groups import differences, shared  # the spec's models take a while to build
+
     specs = found["specs"]
     if not specs:
         print("nothing that is not there already")

@@ -16,7 +16,6 @@ from api.cli.printing import STATE_STYLES, AsJson, duration, in_words, note, on_
 from api.cli.show import connected
 from api.cli.wishes import Reasons, has_ended, refuse_failures
 from api.client import Client, Refused, Unreachable
-from core.analysis.groups import differences
 from core.states import State
 
 app = typer.Typer()
@@ -149,6 +148,8 @@ def _picture(sweep: Json, shown: list[Json], curves: dict[int, _Curve], hidden: 
 
 def _columns(shown: list[Json], curves: dict[int, _Curve], width: int, between: int) -> dict[str, list[Text]]:
     """Those that there is room for: what tells members apart comes before how they go on."""
+    from core.analysis.groups import differences  # the spec's models take a while to build
+
     own = [curves[member["id"]] for member in shown]
     columns = {
         "id": [Text(str(member["id"])) for member in shown],

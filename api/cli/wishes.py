@@ -6,12 +6,12 @@ from typing import Any
 
 import typer
 
+from api.cli.errors import NotDeleted, NotSucceeded
 from api.cli.patience import again_and_again
 from api.cli.printing import AsJson, in_words, note, print_json
 from api.cli.show import AnId, SweepOption, connected, one_of
-from api.client import Client
-from core.errors import BallastError
-from core.states import ENDED, Ask, State
+from api.client import Ask, Client
+from core.states import ENDED, State
 
 app = typer.Typer()
 
@@ -20,36 +20,28 @@ Json = dict[str, Any]
 _LOOK_EVERY = 2.0  # seconds
 
 
-class NotDeleted(BallastError):
-    """Nothing has ended."""
-
-
-class NotSucceeded(BallastError):
-    """What was waited for failed or was cancelled."""
-
-
 @app.command(epilog="Example: ballast cancel 417")
 def cancel(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002 - the contract's name
     """Cancel an experiment or a sweep: at once what waits, within seconds what is running."""
-    _ask(Ask.CANCEL, id, sweep, as_json)
+    _ask("cancel", id, sweep, as_json)
 
 
 @app.command(epilog="Example: ballast pause --sweep 12")
 def pause(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
     """Let an experiment or a sweep wait until it is resumed."""
-    _ask(Ask.PAUSE, id, sweep, as_json)
+    _ask("pause", id, sweep, as_json)
 
 
 @app.command(epilog="Example: ballast resume --sweep 12")
 def resume(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
     """Queue again what was paused, at its old place."""
-    _ask(Ask.RESUME, id, sweep, as_json)
+    _ask("resume", id, sweep, as_json)
 
 
 @app.command(epilog="Example: ballast retry --sweep 12")
 def retry(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
     """Queue again what failed or was cancelled; not what diverged."""
-    _ask(Ask.RETRY, id, sweep, as_json)
+    _ask("retry", id, sweep, as_json)
 
 
 @app.command(epilog="Example: ballast delete --sweep 12")
@@ -161,8 +153,8 @@ def _say_of_experiment(found: Json) -> None:
 def _say_of_sweep(found: Json, what: Ask, before: dict[str, int]) -> None:
     counts, running = found["counts"], found["counts"][State.RUNNING]
     nothing = f"there is nothing to {what}: " if counts == before and not running else ""
-    later = "; what is running stops within seconds" if running and what in (Ask.CANCEL, Ask.PAUSE) else ""
-    if what is Ask.RETRY and counts[State.FAILED]:
+    later = "; what is running stops within seconds" if running and what in ("cancel", "pause") else ""
+    if what == "retry" and counts[State.FAILED]:
         later = "; what diverged would diverge again: submit it with a smaller lr"
     print(f"{nothing}sweep {found['id']} has {in_words(counts)}{later}")
 

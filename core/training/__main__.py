@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from core.faults import UnreadableSpec, faults_of, read_json
+from core.faults import faults_of
+from core.reading import UnreadableSpec, read_json
 from core.results import CurveHead, EpochResult, curve
 from core.spec import Spec
 from core.states import State

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from core.errors import BallastError
-from core.faults import UnreadableSpec
+from core.reading import UnreadableSpec
 
 DONE, FAILED, USAGE, EXPERIMENT_FAILED, INTERRUPTED = 0, 1, 2, 4, 130
 

@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from tests.benchmarks import curves, imports, latency, lists, start, training
+from tests.benchmarks import commands, curves, imports, latency, lists, start, training
 from tests.benchmarks.harness import report
 
 SUBJECTS = {
     "imports": imports.measure,
+    "commands": commands.measure,
     "latency": latency.measure,
     "start": start.measure,
     "training": training.measure,

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.core import TyperGroup
 
 from api.cli.main import app
 from api.client import Refused
@@ -47,10 +48,12 @@ def of_the_readme() -> list[str]:
 
 def examples(command: Any, path: str = "ballast") -> Iterator[tuple[str, str]]:
     """The example of every command, beside its name."""
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from examples(inner, f"{path} {name}")
-    if not hasattr(command, "commands"):
+    if not isinstance(command, TyperGroup):
         yield path, (command.epilog or "").removeprefix("Example: ")
+        return
+    context = command.make_context(path, [], resilient_parsing=True)
+    for name in command.list_commands(context):
+        yield from examples(command.get_command(context, name), f"{path} {name}")
 
 
 EXAMPLES = dict(examples(typer.main.get_command(app)))

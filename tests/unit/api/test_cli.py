@@ -4,11 +4,14 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from api.cli.main import COMMANDS
 from core.store import claims
 from core.store.session import Store
 from tests.servers import free_port, wait_until
@@ -210,3 +213,38 @@ def test_a_weight_that_is_seldom_meant_is_warned_of_beside_the_answer(ballast: B
 def test_the_help_of_each_command_has_an_example(ballast: Ballast) -> None:
     for command in ("submit", "list", "show", "curve", "cancel", "workers"):
         assert f"Example: ballast {command}" in ballast(command, "--help")
+
+
+def test_every_command_is_in_the_table_from_which_it_is_found() -> None:
+    for module, names in COMMANDS.items():
+        app = import_module(module).app
+        here = [each.name or each.callback.__name__.replace("_", "-") for each in app.registered_commands]
+        assert sorted([*here, *(each.name for each in app.registered_groups)]) == sorted(names), module
+
+
+def test_what_speaks_http_waits_for_none_of_the_services_libraries(tmp_path: Path, served: str) -> None:
+    heavy = (
+        "sqlalchemy",
+        "psycopg",
+        "celery",
+        "kombu",
+        "redis",
+        "fastapi",
+        "uvicorn",
+        "pydantic_settings",
+        "core.spec",
+    )
+    for words in (["list"], ["show", "--sweep", "1"], ["--help"], ["up", "--help"], ["doctor", "--help"]):
+        program = (
+            f"import sys\nsys.argv = {['ballast', *words]}\nfrom api.cli import ballast\n"
+            f"try:\n    ballast()\nfinally:\n    print([name for name in {heavy} if name in sys.modules])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program],
+            cwd=tmp_path,
+            env=environment(served),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.splitlines()[-1:] == ["[]"], (words, done.stdout, done.stderr)

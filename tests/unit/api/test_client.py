@@ -2,11 +2,14 @@
 
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -44,6 +47,24 @@ def rows(store: Store, claim: claims.Claim, *rows: EpochResult) -> None:
     for row in rows:
         with store.writing() as tx:
             claims.record(tx, claim, row)
+
+
+def test_it_is_the_package_ballast_in_a_project_that_has_such_folders_of_its_own(served: str, tmp_path: Path) -> None:
+    for name in ("api", "core", "worker", "migrations"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this one is the project's own')")
+    program = f"""
+import sys
+from ballast import Client, Refused
+client = Client({served!r})
+try:
+    client.experiment(7)
+except Refused as refused:
+    print(refused)
+theirs = {{"api", "core", "worker", "migrations", "pydantic", "sqlalchemy", "fastapi", "typer"}}
+print(sorted(theirs & {{name.partition(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "there is no experiment 7\n[]\n", done.stderr
 
 
 def test_one_experiment_from_submission_to_its_curve(client: Client, store: Store) -> None:

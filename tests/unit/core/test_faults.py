@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.faults import Fault, faults_of, shown, without_repeats
+from core.faults import Fault, faults_of, shown
+from core.reading import without_repeats
 from core.spec import Spec
 from tests.unit.core.builders import Json, sent
 

@@ -1,11 +1,4 @@
-"""The Python client: HTTP and nothing else. The command line stands on it.
-
-ClientError            a BallastError
-├── Unreachable        nobody answers at the address
-│   ├── BrokenOff      somebody did, until the connection broke in the middle
-│   └── TooSlow        somebody does, but not in time
-└── Refused            an answer of 400 or more, with its problem
-"""
+"""One service, as a Python object: a method a route, and what comes back is its JSON."""
 
 import json
 from collections.abc import Iterator
@@ -16,11 +9,10 @@ from uuid import uuid4
 import httpx2
 import stamina
 
-from core.errors import BallastError
-from core.faults import Fault
-from core.states import Ask
+from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
 
 Json = dict[str, Any]
+Ask = Literal["cancel", "pause", "resume", "retry"]
 
 _PATIENCE = 300  # seconds, where ten thousand experiments are written, or a figure is drawn
 
@@ -28,31 +20,6 @@ _KEY = "Idempotency-Key"
 _BREAKS = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
 
 _patiently = stamina.RetryingCaller(attempts=None, timeout=20.0, wait_max=2.0)
-
-
-class ClientError(BallastError):
-    """The service did not do what was asked."""
-
-
-class Unreachable(ClientError):
-    """Nobody answers."""
-
-
-class BrokenOff(Unreachable):
-    """The connection broke in the middle. What was asked for may have been done all the same."""
-
-
-class TooSlow(Unreachable):
-    """No answer in time. What was asked for may have been done all the same."""
-
-
-class Refused(ClientError):
-    """The service answered with a problem."""
-
-    def __init__(self, status: int, problem: Json) -> None:
-        self.status = status
-        self.problem = problem
-        super().__init__(_faults(problem) or str(problem.get("detail") or f"HTTP {status}"))
 
 
 class Made(Json):
@@ -63,7 +30,7 @@ class Made(Json):
 
 class Client:
     """Talks to one Ballast service. Every method raises Unreachable, BrokenOff, TooSlow or Refused, and returns the
-    JSON of CONTRACT §1.
+    JSON that `/docs` documents.
 
     What makes something sends an idempotency key, by default a new one each time. The same again under the same key
     makes nothing twice, so that what broke off is sent again, for some 20 seconds."""
@@ -72,7 +39,8 @@ class Client:
         self.url = url
         self._timeout_seconds = timeout_seconds
         # Only what never reached the service is sent again. It is on loopback: no proxy comes between.
-        transport = httpx2.HTTPTransport(retries=2)
+        # Certificates are read only where there are any to check: that takes longer than many a request.
+        transport = httpx2.HTTPTransport(retries=2, verify=url.lower().startswith("https:"))
         try:
             self._http = httpx2.Client(base_url=url, timeout=timeout_seconds, transport=transport, trust_env=False)
         except (httpx2.InvalidURL, UnicodeError) as error:
@@ -278,11 +246,3 @@ def _object(response: httpx2.Response) -> Json | None:
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None
-
-
-def _faults(problem: Json) -> str:
-    try:
-        faults = [Fault(each["pointer"], each["detail"], each["value"], each["allowed"]) for each in problem["errors"]]
-    except (KeyError, TypeError):  # none, or another service's
-        return ""
-    return "; ".join(map(str, faults))

@@ -1,0 +1,26 @@
+"""How a command fails that could be typed, sent and obeyed. Each is one sentence.
+
+BallastError
+├── CannotWrite       a file that was asked for
+├── NotDeleted        nothing has ended
+├── NotSucceeded      what was waited for failed or was cancelled
+└── DemoFailed        the demo could not be played to its end
+"""
+
+from core.errors import BallastError
+
+
+class CannotWrite(BallastError):
+    """A file that was asked for cannot be written."""
+
+
+class NotDeleted(BallastError):
+    """Nothing has ended."""
+
+
+class NotSucceeded(BallastError):
+    """What was waited for failed or was cancelled."""
+
+
+class DemoFailed(BallastError):
+    """The demo could not be played to its end."""

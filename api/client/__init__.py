@@ -1,0 +1,10 @@
+"""The Python client: `from ballast import Client`. HTTP and nothing else; the command line stands on it.
+
+Installed under the name `ballast`, it imports nothing else of ours: a project that has an `api/` or a `core/` of its
+own can use it too.
+"""
+
+from .client import Ask, Client, Made
+from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
+
+__all__ = ["Ask", "BrokenOff", "Client", "ClientError", "Made", "Refused", "TooSlow", "Unreachable"]
