@@ -1,4 +1,4 @@
-"""JSON as people send it: in a file, in standard input, in a request. Without pydantic: every command waits for this."""
+"""JSON as people send it: in a file, in standard input, in a request. Needs no pydantic: every command waits for it."""
 
 import json
 import sys
