@@ -1,16 +1,18 @@
 """The JSON of CONTRACT §1: what the API answers, key by key. Keys that nothing fills yet are `null` or `false`."""
 
+import math
 from base64 import b64encode
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.presets import PresetName
+from core.results import tested
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish, WorkerState
 from core.store.clock import rfc3339
 from core.store.events import Event
-from core.store.experiments import Experiment
+from core.store.experiments import Experiment, LastRow
 from core.store.outlook import Outlook
 from core.store.predictions import Kept
 from core.store.sweeps import Sweep
@@ -35,6 +37,24 @@ class Links(_Answer):
     events: str
 
 
+class LastRowOut(_Answer):
+    """`null` where nothing finite was measured, and of a test set without images."""
+
+    epoch: int
+    base_fraction_in_domain: float | None
+    base_fraction_out_of_domain: float | None
+
+    @classmethod
+    def of(cls, row: LastRow) -> Self:
+        return cls(
+            epoch=row.epoch,
+            base_fraction_in_domain=_finite(tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain)),
+            base_fraction_out_of_domain=_finite(
+                tested(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain)
+            ),
+        )
+
+
 class ExperimentOut(_Answer):
     id: int = Field(examples=[417])
     revision: int = Field(description="Grows with every visible change.")
@@ -52,6 +72,7 @@ class ExperimentOut(_Answer):
     epochs_done: int
     epochs_total: int
     eta_seconds: float | None
+    last_row: LastRowOut | None = Field(description="Of its curve, as far as it has come.")
     error: ErrorOut | None
     requested: Wish | None = Field(description="A wish that its worker has not obeyed yet.")
     worker: str | None
@@ -83,6 +104,7 @@ class ExperimentOut(_Answer):
             epochs_done=experiment.epochs_done,
             epochs_total=experiment.epochs_total,
             eta_seconds=outlook.eta_seconds,
+            last_row=LastRowOut.of(experiment.last_row) if experiment.last_row else None,
             error=ErrorOut(kind=error.kind, message=error.message, traceback=error.traceback) if error else None,
             requested=experiment.requested,
             worker=experiment.worker,
@@ -348,6 +370,10 @@ def _filled(stored: dict[str, Any]) -> Spec | dict[str, Any]:
 
 def _base64(bits: bytes) -> str:
     return b64encode(bits).decode()
+
+
+def _finite(share: float | None) -> float | None:
+    return share if share is not None and math.isfinite(share) else None
 
 
 def _time(ms: int | None) -> str | None:

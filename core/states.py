@@ -47,6 +47,13 @@ class WorkerState(StrEnum):
 
 
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+WAITING = frozenset({State.QUEUED, State.PAUSED})  # these have a place in the queue
+
+
+def clause(state: str) -> str:
+    """For a sentence: experiment 22 "has succeeded", "is running"."""
+    return f"has {state}" if state in (State.SUCCEEDED, State.FAILED) else f"is {state}"
+
 
 MOVES: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED}),

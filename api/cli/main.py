@@ -21,10 +21,11 @@ from core.reading import UnreadableSpec
 COMMANDS = {
     "api.cli.run": ("up", "demo", "api", "worker", "doctor", "run", "db"),
     "api.cli.data": ("data",),
-    "api.cli.show": ("submit", "extend", "list", "show", "curve", "workers"),
+    "api.cli.submit": ("submit", "extend"),
+    "api.cli.show": ("list", "show", "curve", "predictions", "weights", "workers"),
     "api.cli.sweeps": ("sweep", "figure", "presets"),
     "api.cli.watch": ("watch",),
-    "api.cli.wishes": ("cancel", "pause", "resume", "retry", "delete", "wait"),
+    "api.cli.wishes": ("cancel", "pause", "resume", "retry", "priority", "delete", "wait"),
 }
 
 

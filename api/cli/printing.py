@@ -4,9 +4,12 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from api.cli.errors import CannotWrite
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -38,10 +41,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(Text(cell(value), style=STATE_STYLES.get(cell(value), "")) for value in row))
+    cells = [[cell(value) for value in row] for row in rows]
+    # A column in which nothing stands only takes room.
+    shown = [i for i in range(len(columns)) if not cells or any(row[i] not in ("", "–") for row in cells)]
+    for i in shown:
+        table.add_column(columns[i])
+    for row in cells:
+        table.add_row(*(Text(row[i], style=STATE_STYLES.get(row[i], "")) for i in shown))
     Console().print(table)
 
 
@@ -67,6 +73,15 @@ def duration(seconds: float | None) -> str:
     return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
+def fraction(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def plain(value: Any) -> str:
+    """JSON as a person would say it: text without quotes, 0.0 as 0."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
+
+
 def cell(value: Any) -> str:
     if value is None:
         return "–"
@@ -81,3 +96,26 @@ def note(sentence: str) -> None:
     from rich.text import Text
 
     Console(stderr=True, soft_wrap=True).print(Text(sentence))
+
+
+def refuse_binary_on_terminal(file: Path, as_json: bool) -> None:
+    """`-` is standard output. Raises BadParameter."""
+    if file == Path("-") and on_terminal():
+        raise typer.BadParameter("a terminal shows no such file: name a file, or pipe it")
+    if file == Path("-") and as_json:
+        raise typer.BadParameter("--out - writes the file where --json would print")
+
+
+def write_file(file: Path, content: bytes, of: dict[str, Any], as_json: bool) -> None:
+    """To standard output for `-`, else said, as JSON beside what it is `of`. Raises CannotWrite."""
+    if file == Path("-"):
+        sys.stdout.buffer.write(content)
+        return
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {file}: {error.strerror}") from None
+    if as_json:
+        print_json({**of, "file": str(file)})
+    else:
+        print(f"wrote {file}")

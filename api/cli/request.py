@@ -1,4 +1,6 @@
-"""What `ballast sweep` sends, put together from a preset or a file and from what was typed beside it."""
+"""What `ballast submit` and `ballast sweep` send, put together from a preset, a file or an experiment that there is and
+from what was typed beside it.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +9,7 @@ from typing import Any, get_args
 
 import typer
 
+from api.client import Client
 from core.presets import PresetName
 from core.reading import read_json
 
@@ -17,17 +20,28 @@ Json = dict[str, Any]
 _MOST_KEYS = 20  # of a path; none of a spec has more than two
 
 
-def sweep_request(source: str, changes: Sequence[str], axes: Json, as_drawn: bool, name: str) -> Json:
-    """Raises BadParameter, UnreadableSpec."""
-    request = _source(source)
+def spec_of(client: Client, experiment_id: int) -> Json:
+    """Of an experiment that there is, without its name, which would tell of another. Raises ClientError."""
+    spec: Json = client.experiment(experiment_id)["spec"]
+    return {key: value for key, value in spec.items() if key != "name"}
+
+
+def changed(spec: Json, changes: Sequence[str]) -> Json:
+    """With what `--set` says. Raises BadParameter."""
+    for path, value in _pairs(changes):
+        spec = _with(spec, path.split("."), _value(path, value))
+    return spec
+
+
+def sweep_request(source: Json, changes: Sequence[str], axes: Json, as_drawn: bool, name: str) -> Json:
+    """Raises BadParameter."""
+    request = dict(source)
     if axes:
         request["axes"] = {**_object(request, "axes"), **axes}
-    pairs = list(map(_split, changes))
-    if len(dict(pairs)) < len(pairs):
-        raise typer.BadParameter("a field is set twice")
-    for path, value in pairs:
+    for path, _ in _pairs(changes):
         _refuse_what_varies(path, _object(request, "axes"))
-        request["base"] = _with(_object(request, "base"), path.split("."), _value(path, value))
+    if changes:
+        request["base"] = changed(_object(request, "base"), changes)
     return request | ({"as_drawn": True} if as_drawn else {}) | ({"name": name} if name else {})
 
 
@@ -48,7 +62,8 @@ def _refuse_what_varies(path: str, axes: Json) -> None:
             raise typer.BadParameter(f"{axis} varies: leave it to --axis, and --set what all members share")
 
 
-def _source(source: str) -> Json:
+def source_of(source: str) -> Json:
+    """Of a preset, or a file. Raises BadParameter, UnreadableSpec."""
     if source in PRESETS:
         return {"preset": source}
     if source != "-" and not _exists(Path(source)):
@@ -71,6 +86,13 @@ def _object(request: Json, key: str) -> Json:
     if not isinstance(found, dict):
         raise typer.BadParameter(f"{key} of the sweep is no JSON object")
     return found
+
+
+def _pairs(changes: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = list(map(_split, changes))
+    if len(dict(pairs)) < len(pairs):
+        raise typer.BadParameter("a field is set twice")
+    return pairs
 
 
 def _split(text: str) -> tuple[str, str]:

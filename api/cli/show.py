@@ -1,94 +1,33 @@
-"""Commands that submit one experiment and look at what there is. They speak HTTP only, to `BALLAST_URL`."""
+"""Commands that look at what there is: experiments, sweeps, curves and what is kept beside them, workers. They speak
+HTTP only, to `BALLAST_URL`.
+"""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from base64 import b64decode
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from api.cli.patience import say_when_trying
-from api.cli.printing import AsJson, duration, in_words, note, on_terminal, print_json, print_table, sparkline
-from api.client import Client
-from core.address import service_url
-from core.reading import UnreadableSpec, read_json
+from api.cli.common import AnId, Id, SweepOption, connected, one_of
+from api.cli.printing import (
+    AsJson,
+    duration,
+    fraction,
+    note,
+    on_terminal,
+    plain,
+    print_json,
+    print_table,
+    refuse_binary_on_terminal,
+    sparkline,
+    write_file,
+)
+from api.cli.rows import last_fraction, local_time, print_experiments, print_sweeps, took_seconds
 from core.states import State
 
 app = typer.Typer()
 
-Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The number of an experiment.")]
-
-
-AnId = Annotated[int | None, typer.Argument(metavar="ID", min=1, help="The number of an experiment.")]
-SweepOption = Annotated[
-    int | None, typer.Option("--sweep", metavar="SWEEP", min=1, help="The number of a sweep, instead.")
-]
-
-
-def one_of(id: int | None, sweep: int | None) -> int:  # noqa: A002
-    """The one that is given. Raises BadParameter for both or none."""
-    if (id is None) == (sweep is None):
-        raise typer.BadParameter("give the number of an experiment, or --sweep with that of a sweep")
-    return id or sweep or 0
-
-
-@contextmanager
-def connected() -> Iterator[Client]:
-    client = Client(service_url())
-    say_when_trying("for 20 seconds")
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-@app.command(epilog="Example: ballast submit spec.json --priority 5")
-def submit(
-    file: Annotated[Path, typer.Argument(metavar="SPEC", help="A JSON file; - reads standard input.")],
-    priority: Annotated[int, typer.Option(min=-100, max=100, help="One point is worth an hour of waiting.")] = 0,
-    dedupe: Annotated[
-        bool, typer.Option("--dedupe", help="Only if there is none of the same spec, but failed or cancelled ones.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Queue one experiment."""
-    spec = read_spec(file)
-    with connected() as client:
-        experiment = client.submit(spec, priority, dedupe)
-    for sentence in warnings(spec):
-        note(f"warning: {sentence}")
-    number, there = experiment["id"], "was there already and " if experiment.there else ""
-    if as_json:
-        print_json(experiment)
-    else:
-        say_queued(experiment, there)
-    if as_json and there:
-        note(f"experiment {number} was there already")
-
-
-def say_queued(experiment: dict[str, Any], there: str = "") -> None:
-    number = experiment["id"]
-    print(
-        f"experiment {number} {there}is {experiment['state']}: `ballast wait {number}` waits for it, "
-        f"`ballast curve {number}` shows how far it is"
-    )
-
-
-@app.command(epilog="Example: ballast extend 417 --epochs 2000")
-def extend(
-    id: Id,  # noqa: A002 - the contract's name
-    epochs: Annotated[int, typer.Option(min=2, max=1_000_000, help="In all, more than it has.")],
-    priority: Annotated[int, typer.Option(min=-100, max=100, help="One point is worth an hour of waiting.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Go on with an experiment that succeeded, for more epochs, as a new one that begins with its curve."""
-    with connected() as client:
-        experiment = client.extend(id, epochs, priority)
-    if as_json:
-        print_json(experiment)
-    else:
-        say_queued(experiment)
+Json = dict[str, Any]
 
 
 @app.command("list", epilog="Example: ballast list --state running")
@@ -123,44 +62,9 @@ def list_experiments(
     elif sweeps:
         print_sweeps(found)
     else:
-        print_experiments(found)
+        print_experiments(found, of_one_sweep=sweep is not None)
     if more:
         note(f"these are the newest {limit}: there are more, and --limit shows them")
-
-
-def print_experiments(found: list[dict[str, Any]]) -> None:
-    print_table(
-        ("id", "state", "weight", "seed", "data set", "model", "epochs", "name"),
-        (
-            (
-                each["id"],
-                each["state"],
-                each["spec"]["importance_weight"],
-                each["spec"]["seed"],
-                each["spec"]["dataset"]["name"],
-                each["spec"]["model"]["name"],
-                f"{each['epochs_done']}/{each['epochs_total']}",
-                each["name"],
-            )
-            for each in found
-        ),
-    )
-
-
-def print_sweeps(found: list[dict[str, Any]]) -> None:
-    print_table(
-        ("id", "name", "experiments", "epochs", "time left"),
-        (
-            (
-                each["id"],
-                each["name"] or each["preset"] or "",
-                in_words(each["counts"]),
-                f"{each['epochs_done']}/{each['epochs_total']}",
-                duration(each["eta_seconds"]),
-            )
-            for each in found
-        ),
-    )
 
 
 @app.command(epilog="Example: ballast show 417")
@@ -174,7 +78,7 @@ def show(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) ->
             _show_experiment(client.experiment(number), client.events(number), as_json)
 
 
-def _show_sweep(sweep: dict[str, Any], as_json: bool) -> None:
+def _show_sweep(sweep: Json, as_json: bool) -> None:
     if as_json:
         print_json(sweep)
         return
@@ -183,41 +87,24 @@ def _show_sweep(sweep: dict[str, Any], as_json: bool) -> None:
         note(f"waiting: {sweep['waiting_because']}")
     print()
     members = sweep["members"]["items"]
-    print_experiments(members)
+    print_experiments(members, of_one_sweep=True)
     count = sum(sweep["counts"].values())
     if count > len(members):
         note(f"and {count - len(members)} more: `ballast list --sweep {sweep['id']} --limit {count}` shows all")
 
 
-def _show_experiment(experiment: dict[str, Any], events: list[dict[str, Any]], as_json: bool) -> None:
+def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> None:
     if as_json:
         print_json(experiment)
         return
-    shown = (
-        "id",
-        "name",
-        "state",
-        "requested",
-        "waiting_because",
-        "worker",
-        "sweep_id",
-        "extends",
-        "attempt",
-        "failures",
-        "priority",
-    )
-    rows: list[tuple[str, Any]] = [(key, experiment[key]) for key in shown if experiment[key] not in (None, "")]
-    rows.append(("epochs", f"{experiment['epochs_done']}/{experiment['epochs_total']}"))
-    if experiment["eta_seconds"] is not None:
-        rows.append(("time left", duration(experiment["eta_seconds"])))
-    if experiment["stalled"]:
-        rows.append(("stalled", "no epoch for far longer than epochs take"))
-    if experiment["error"]:
-        rows.append(("error", f"{experiment['error']['kind']}: {experiment['error']['message']}"))
-    rows.append(("spec", json.dumps(experiment["spec"])))
-    if experiment["provenance"]:
-        rows.append(("trained with", trained_with(experiment["provenance"])))
-    print_table(("field", "value"), rows)
+    facts = {
+        **{key: experiment[key] for key in _TOLD},
+        "epochs": f"{experiment['epochs_done']}/{experiment['epochs_total']}",
+        **_progress(experiment),
+        **{key: _part(value) for key, value in experiment["spec"].items() if key not in ("name", "epochs")},
+        "trained with": trained_with(experiment["provenance"] or {}),
+    }
+    print_table(("field", "value"), ((key, value) for key, value in facts.items() if value not in (None, "")))
     print()
     print_table(
         ("at", "event", "attempt", "worker", "detail"),
@@ -225,7 +112,42 @@ def _show_experiment(experiment: dict[str, Any], events: list[dict[str, Any]], a
     )
 
 
-def trained_with(provenance: dict[str, Any]) -> str:
+_TOLD = (
+    *("id", "name", "state", "requested", "waiting_because", "worker", "sweep_id", "extends"),
+    *("attempt", "failures", "priority"),
+)
+
+
+def _progress(experiment: Json) -> dict[str, Any]:
+    """How far it has come, how long that took, and what came of it."""
+    row, error = experiment["last_row"], experiment["error"]
+    after = f" after epoch {row['epoch']}" if row else ""
+    return {
+        "base in-domain": row and f"{last_fraction(experiment, 'base_fraction_in_domain')}{after}",
+        "base out-of-domain": row and f"{last_fraction(experiment, 'base_fraction_out_of_domain')}{after}",
+        "error": error and f"{error['kind']}: {error['message']}",
+        "stalled": "no epoch for far longer than epochs take" if experiment["stalled"] else None,
+        "created": local_time(experiment["created_at"]),
+        "started": local_time(experiment["started_at"]),
+        "ended": local_time(experiment["ended_at"]),
+        "took": _duration(took_seconds(experiment)),
+        "time left": _duration(experiment["eta_seconds"]),
+    }
+
+
+def _duration(seconds: float | None) -> str | None:
+    return None if seconds is None else duration(seconds)
+
+
+def _part(value: Any) -> str:
+    """A field of a spec for a person: "cnn, width 64, dropout 0"."""
+    if not isinstance(value, dict):
+        return plain(value)
+    said = [plain(each) if key == "name" else f"{key} {plain(each)}" for key, each in value.items() if each is not None]
+    return ", ".join(said)
+
+
+def trained_with(provenance: Json) -> str:
     """What a reader asks first; `--json` has it all."""
     code = provenance.get("code") or {}
     commit = f" ({code['commit'][:12]}{', changed' if code.get('dirty') else ''})" if code.get("commit") else ""
@@ -273,23 +195,39 @@ def workers(as_json: AsJson = False) -> None:
     print_table(columns, ([each[column] for column in columns] for each in found))
 
 
-def read_spec(file: Path) -> dict[str, Any]:
-    """The JSON object in `file`. Raises UnreadableSpec."""
-    value = read_json(file)
-    if not isinstance(value, dict):
-        raise UnreadableSpec(
-            f"{file} holds no JSON object: a spec looks like "
-            '{"dataset": {"name": "mnist"}, "importance_weight": "16:1"}'
-        )
-    return value
+@app.command(epilog="Example: ballast predictions 417 --epoch 1")
+def predictions(
+    id: Id,  # noqa: A002 - the contract's name
+    epoch: Annotated[int | None, typer.Option(min=1, help="One that is kept; by default the last.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which predictions are kept, and how many images of each test set are predicted as the base class; with --json
+    image by image."""
+    with connected() as client:
+        found = client.predictions(id, epoch)
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for name, images in found["sets"].items():
+        base = sum(map(int.bit_count, b64decode(images["base64"])))
+        rows.append((name.replace("_", "-"), images["n"], base, fraction(base / images["n"] if images["n"] else None)))
+    print_table(("test set", "images", "base", "base fraction"), rows)
+    kept = ", ".join(map(str, found["epochs"]))
+    print(f"after epoch {found['epoch']}; predictions are kept of epochs {kept}")
 
 
-def warnings(spec: dict[str, Any]) -> list[str]:
-    from pydantic import ValidationError
-
-    from core.spec import Spec  # its models take a while to build
-
-    try:
-        return Spec.model_validate(spec).warnings()
-    except ValidationError:
-        return []  # the service is of another version, and took it
+@app.command(epilog="Example: ballast weights 417 --out weights.safetensors")
+def weights(
+    id: Id,  # noqa: A002 - the contract's name
+    out: Annotated[
+        Path | None, typer.Option(help="By default experiment-ID.safetensors; - is standard output.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download the weights of an experiment after its last epoch, as safetensors."""
+    file = out or Path(f"experiment-{id}.safetensors")
+    refuse_binary_on_terminal(file, as_json)
+    with connected() as client:
+        content = client.weights(id)
+    write_file(file, content, {"experiment_id": id}, as_json)

@@ -1,17 +1,25 @@
 """Commands of sweeps: a whole figure in one line, its picture, and what presets there are."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from api.cli.errors import CannotWrite
-from api.cli.printing import AsJson, counted, on_terminal, print_json, print_table
-from api.cli.request import PRESETS, sweep_axes, sweep_request
-from api.cli.show import connected
+from api.cli.common import Changes, From, Priority, connected
+from api.cli.printing import (
+    AsJson,
+    counted,
+    in_words,
+    note,
+    print_json,
+    print_table,
+    refuse_binary_on_terminal,
+    write_file,
+)
+from api.cli.request import PRESETS, source_of, spec_of, sweep_axes, sweep_request
 from api.cli.watch import follow
+from api.client import Made
 
 app = typer.Typer()
 
@@ -32,16 +40,18 @@ def sweep(
             autocompletion=_presets,
         ),
     ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field of every member.")
-    ] = None,
+    origin: From = None,
+    changes: Changes = None,
     more_axes: Annotated[
         list[str] | None, typer.Option("--axis", metavar="PATH=V1,V2,…", help="Vary a field; the last fastest.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="Seeds 0 to N - 1 of everything.")] = None,
     as_drawn: Annotated[bool, typer.Option("--as-drawn", help="The weights of the paper's picture.")] = False,
     name: Annotated[str, typer.Option(help="Yours.")] = "",
-    priority: Annotated[int, typer.Option(min=-100, max=100, help="One point is worth an hour of waiting.")] = 0,
+    priority: Priority = 0,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Only if there is no sweep of just the same, none of it cancelled.")
+    ] = False,
     into: Annotated[
         int | None,
         typer.Option(min=1, metavar="SWEEP", help="Grow this sweep; what was deleted of it is made again."),
@@ -52,17 +62,19 @@ def sweep(
 ) -> None:
     """Queue all experiments of a grid, or of a figure of the paper."""
     axes = sweep_axes(more_axes or [], seeds)
-    if into is not None and (source or changes or as_drawn or name):
+    if into is not None and (source or origin or changes or as_drawn or name or dedupe):
         raise typer.BadParameter("a sweep grows by --axis and --seeds only")
-    if into is None and source is None:
-        raise typer.BadParameter(f"give a preset ({', '.join(PRESETS)}) or a JSON file")
-    request = {} if into else sweep_request(source or "", changes or [], axes, as_drawn, name)
+    if into is None and (source is None) == (origin is None):
+        raise typer.BadParameter(f"give a preset ({', '.join(PRESETS)}), a JSON file, or --from with an experiment")
+    given = {} if source is None else source_of(source)
     with connected() as client:
+        base = given if origin is None else {"base": spec_of(client, origin)}
+        request = sweep_request(base, changes or [], axes, as_drawn, name)
         if dry_run:
             _say_what_would_be(client.try_growth(into, axes) if into else client.try_sweep(request), as_json)
             return
         before = _count(client.sweep(into)) if into else 0
-        made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority)
+        made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority, dedupe)
         _say_what_was_made(made, before, watched=watch, as_json=as_json)
         if watch:
             follow(client, made["id"], as_json)
@@ -77,27 +89,13 @@ def figure(
     as_json: AsJson = False,
 ) -> None:
     """Draw a sweep as the paper does, as far as it has come."""
-    to_stdout = out == Path("-")
-    file_format = "png" if to_stdout else out.suffix.removeprefix(".").lower()
+    file_format = "png" if out == Path("-") else out.suffix.removeprefix(".").lower()
     if file_format not in ("png", "svg"):
         raise typer.BadParameter(f"{out} is neither .png nor .svg")
-    if to_stdout and on_terminal():
-        raise typer.BadParameter("a terminal shows no PNG: name a file, or pipe it")
-    if to_stdout and as_json:
-        raise typer.BadParameter("--out - writes the picture where --json would print")
+    refuse_binary_on_terminal(out, as_json)
     with connected() as client:
         picture = client.figure(sweep, cast(Literal["png", "svg"], file_format))
-    if to_stdout:
-        sys.stdout.buffer.write(picture)
-        return
-    try:
-        out.write_bytes(picture)
-    except OSError as error:
-        raise CannotWrite(f"cannot write {out}: {error.strerror}") from None
-    if as_json:
-        print_json({"sweep_id": sweep, "file": str(out)})
-    else:
-        print(f"wrote {out}")
+    write_file(out, picture, {"sweep_id": sweep}, as_json)
 
 
 @app.command(epilog="Example: ballast presets figure-4 --as-drawn")
@@ -117,11 +115,15 @@ def presets(
         _say_what_would_be(found, as_json)
 
 
-def _say_what_was_made(made: Json, before: int, *, watched: bool, as_json: bool) -> None:
+def _say_what_was_made(made: Made, before: int, *, watched: bool, as_json: bool) -> None:
+    if made.there:
+        note(f"sweep {made['id']} was there already")
     if as_json and watched:
         print(json.dumps(made), flush=True)  # JSON lines follow
     elif as_json:
         print_json(made)
+    elif made.there:
+        print(f"sweep {made['id']} has {in_words(made['counts'])}", flush=True)
     else:
         count = _count(made)
         grown = f"has {counted(count)} now, {count - before} of them new"

@@ -11,9 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from api.cli.common import connected
 from api.cli.patience import again_and_again
-from api.cli.printing import STATE_STYLES, AsJson, duration, in_words, note, on_terminal, sparkline
-from api.cli.show import connected
+from api.cli.printing import STATE_STYLES, AsJson, duration, fraction, in_words, note, on_terminal, sparkline
+from api.cli.rows import state_of
 from api.cli.wishes import Reasons, has_ended, refuse_failures
 from api.client import Client, Refused, Unreachable
 from core.states import State
@@ -70,21 +71,17 @@ def _lines(client: Client, sweep_id: int, as_json: bool) -> Json:
         last = sweep
         reasons.say(sweep["waiting_because"])
         for member in members:
-            now = member["revision"] if as_json else _state(member)
+            now = member["revision"] if as_json else state_of(member)
             if seen.get(member["id"]) != now:
                 seen[member["id"]] = now
                 print(json.dumps(member) if as_json else _line(member), flush=True)
     return last
 
 
-def _state(member: Json) -> str:
-    return "stalled" if member["stalled"] else str(member["state"])
-
-
 def _line(member: Json) -> str:
     error = f"  {member['error']['kind']}: {member['error']['message']}" if member["error"] else ""
     epochs = f"{member['epochs_done']}/{member['epochs_total']}"
-    return f"experiment {member['id']}  {member['name']}  {_state(member)}  {epochs}{error}"
+    return f"experiment {member['id']}  {member['name']}  {state_of(member)}  {epochs}{error}"
 
 
 def _live(client: Client, sweep_id: int) -> Json:
@@ -155,10 +152,10 @@ def _columns(shown: list[Json], curves: dict[int, _Curve], width: int, between: 
         "id": [Text(str(member["id"])) for member in shown],
         "weight": [Text(member["spec"]["importance_weight"]) for member in shown],
         "seed": [Text(str(member["spec"]["seed"])) for member in shown],
-        "state": [Text(_state(member), style=STATE_STYLES[member["state"]]) for member in shown],
+        "state": [Text(state_of(member), style=STATE_STYLES[member["state"]]) for member in shown],
         "epochs": [Text(f"{member['epochs_done']}/{member['epochs_total']}") for member in shown],
-        "base in": [Text(_fraction(curve.in_domain)) for curve in own],
-        "base out": [Text(_fraction(curve.out_of_domain)) for curve in own],
+        "base in": [Text(fraction(next(iter(curve.in_domain[-1:]), None))) for curve in own],
+        "base out": [Text(fraction(next(iter(curve.out_of_domain[-1:]), None))) for curve in own],
     }
     time_left = [Text(duration(member["eta_seconds"])) for member in shown]
     differing = [Text(what) for what in differences([member["spec"] for member in shown])]
@@ -176,7 +173,3 @@ def _columns(shown: list[Json], curves: dict[int, _Curve], width: int, between: 
 
 def _wide(title: str, cells: list[Text]) -> int:
     return max(len(title), *map(len, cells))
-
-
-def _fraction(fractions: list[float | None]) -> str:
-    return f"{fractions[-1]:.3f}" if fractions and fractions[-1] is not None else "–"

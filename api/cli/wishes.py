@@ -1,17 +1,18 @@
 """Commands that wish something for an experiment or for a whole sweep, or wait for its end."""
 
 import re
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from api.cli.common import AnId, SweepOption, connected, one_of
 from api.cli.errors import NotDeleted, NotSucceeded
 from api.cli.patience import again_and_again
-from api.cli.printing import AsJson, in_words, note, print_json
-from api.cli.show import AnId, SweepOption, connected, one_of
+from api.cli.printing import AsJson, counted, in_words, note, on_terminal, print_json
 from api.client import Ask, Client
-from core.states import ENDED, State
+from core.states import ENDED, State, clause
 
 app = typer.Typer()
 
@@ -44,12 +45,42 @@ def retry(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -
     _ask("retry", id, sweep, as_json)
 
 
-@app.command(epilog="Example: ballast delete --sweep 12")
-def delete(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
-    """Delete an experiment that has ended, or all members of a sweep that have, with their curves."""
+@app.command(epilog="Example: ballast priority --sweep 3 5", context_settings={"ignore_unknown_options": True})
+def priority(
+    numbers: Annotated[list[int], typer.Argument(metavar="[ID] PRIORITY", help="The priority: from -100 to 100.")],
+    sweep: SweepOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an experiment, or all of a sweep, another place in the queue: a point is worth an hour of waiting."""
+    *ids, value = numbers
+    number = one_of(ids[0] if ids else None, sweep)
+    if len(ids) > 1 or not -100 <= value <= 100:
+        raise typer.BadParameter("give a priority from -100 to 100 behind the number")
+    with connected() as client:
+        found = client.set_priority(number, value) if sweep is None else client.set_sweep_priority(number, value)
+    if as_json:
+        print_json(found)
+    elif sweep is None:
+        waits = f": {found['waiting_because']}" if found["waiting_because"] else ""
+        print(f"experiment {number} has priority {value}{waits}")
+    else:
+        print(f"what waits of sweep {number} has priority {value}: it has {in_words(found['counts'])}")
+
+
+@app.command(epilog="Example: ballast delete --sweep 12 --yes")
+def delete(
+    id: AnId = None,  # noqa: A002
+    sweep: SweepOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an experiment that has ended, or all members of a sweep that have, with their curves; a sweep, on a
+    terminal, is asked for first."""
     number = one_of(id, sweep)
     with connected() as client:
         if sweep is not None:
+            if not yes and sys.stdin is not None and sys.stdin.isatty() and on_terminal():
+                _ask_before_deleting(client.sweep(number))
             _delete_sweep(client, number, as_json)
             return
         client.delete(number)
@@ -57,6 +88,21 @@ def delete(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) 
         print_json({"id": number, "deleted": True})
     else:
         print(f"experiment {number} is deleted")
+
+
+def _ask_before_deleting(sweep: Json) -> None:
+    """How much would go. Raises Abort."""
+    ended = sum(n for state, n in sweep["counts"].items() if state in ENDED)
+    if not ended:
+        return  # nothing would: which is said
+    all_of_it = ended == sum(sweep["counts"].values())
+    left = "" if all_of_it else "what has ended of "
+    typer.confirm(
+        f"Delete {left}sweep {sweep['id']}: {counted(ended)} with curves, predictions, weights and checkpoints"
+        + (f", {sweep['epochs_done']} epochs in all?" if all_of_it else "?"),
+        abort=True,
+        err=True,
+    )
 
 
 def _delete_sweep(client: Client, number: int, as_json: bool) -> None:
@@ -86,7 +132,7 @@ def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) ->
     if sweep is None and found["state"] != State.SUCCEEDED:
         error = found["error"]
         why = f": {error['kind']}: {error['message']}" if error else ""
-        raise NotSucceeded(f"experiment {number} is {found['state']}{why}")
+        raise NotSucceeded(f"experiment {number} {clause(found['state'])}{why}")
     if sweep is not None:
         refuse_failures(found)
     if not as_json:
@@ -147,7 +193,7 @@ def _ask(what: Ask, id: int | None, sweep: int | None, as_json: bool) -> None:  
 
 def _say_of_experiment(found: Json) -> None:
     later = f" and will be {_DONE[found['requested']]} within seconds" if found["requested"] else ""
-    print(f"experiment {found['id']} is {found['state']}{later}")
+    print(f"experiment {found['id']} {clause(found['state'])}{later}")
 
 
 def _say_of_sweep(found: Json, what: Ask, before: dict[str, int]) -> None:

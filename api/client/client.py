@@ -23,7 +23,7 @@ _patiently = stamina.RetryingCaller(attempts=None, timeout=20.0, wait_max=2.0)
 
 
 class Made(Json):
-    """The JSON of what was made; of an experiment that was `there` before, with `dedupe`."""
+    """The JSON of what was made; or of what was `there` before, with `dedupe`."""
 
     there: bool
 
@@ -108,8 +108,10 @@ class Client:
             yield from page["items"]
             cursor = page["next_cursor"]
 
-    def submit_sweep(self, request: Json, priority: int = 0, key: str | None = None) -> Made:
-        return self._make("/sweeps", request, {"priority": priority}, key, _PATIENCE)
+    def submit_sweep(self, request: Json, priority: int = 0, dedupe: bool = False, key: str | None = None) -> Made:
+        """With `dedupe`, the newest sweep of just the same specs, none of whose members was cancelled, if any."""
+        params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
+        return self._make("/sweeps", request, params, key, _PATIENCE)
 
     def try_sweep(self, request: Json) -> Json:
         """What `submit_sweep` would make: count and specs."""
@@ -122,6 +124,10 @@ class Client:
         """What `grow` would add: count and specs."""
         params = {"dry_run": True}
         return self._send("POST", f"/sweeps/{id}/members", {"axes": axes}, params=params, timeout=_PATIENCE)
+
+    def set_sweep_priority(self, id: int, priority: int) -> Json:  # noqa: A002
+        """Of every member that waits."""
+        return self._send("PATCH", f"/sweeps/{id}", {"priority": priority}, timeout=_PATIENCE)
 
     def ask_sweep(self, id: int, what: Ask) -> Json:  # noqa: A002
         return self._ask("POST", f"/sweeps/{id}/{what}", timeout=_PATIENCE)

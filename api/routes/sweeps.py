@@ -13,7 +13,7 @@ from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_qu
 from api.once import MADE, OnceDep, made
 from api.problems import documented
 from api.routes.experiments import WISHES, Priority, page, tidy_if_reachable
-from api.schemas import DryRun, ExperimentPage, SweepOut, SweepPage, SweepWithMembers
+from api.schemas import DryRun, ExperimentPage, PriorityChange, SweepOut, SweepPage, SweepWithMembers
 from core.analysis.figures import Line, draw
 from core.analysis.groups import grouped, shared
 from core.spec import Spec
@@ -33,6 +33,15 @@ MemberLimit = Annotated[int, Query(ge=0, le=500, description="0: the progress al
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")]
 DryRunQuery = Annotated[bool, Query(description="Say what would be made, and make nothing.")]
 _DRY_RUN: dict[str, Any] = {"model": DryRun, "description": "With `dry_run`: what would be made. Nothing is."}
+_DRY_RUN_OR_THERE: dict[str, Any] = {
+    "model": DryRun | SweepWithMembers,
+    "description": f"{_DRY_RUN['description']} With `dedupe`: the sweep that there is already.",
+}
+
+DEDUPE = (
+    "Make one only where there is no sweep of just the same specs, whatever its name, none of whose members was "
+    "cancelled; else the newest of them is the answer, as it is."
+)
 
 EXAMPLES: dict[str, Any] = {
     "grid": {
@@ -55,7 +64,7 @@ EXAMPLES: dict[str, Any] = {
     status_code=201,
     response_model=SweepWithMembers,
     dependencies=[Depends(json_body)],
-    responses={200: _DRY_RUN, 201: MADE, **documented(400, 413, 415)},
+    responses={200: _DRY_RUN_OR_THERE, 201: MADE, **documented(400, 413, 415)},
 )
 def submit(
     request: Annotated[SweepRequest, Body(openapi_examples=EXAMPLES)],
@@ -63,6 +72,7 @@ def submit(
     doorbell: DoorbellDep,
     priority: Priority = 0,
     dry_run: DryRunQuery = False,
+    dedupe: Annotated[Literal["spec"] | None, Query(description=DEDUPE)] = None,
 ) -> Response:
     """Queue all experiments of a grid, or of a preset of the paper: all or none."""
     grids, specs = expanded(request)
@@ -70,6 +80,9 @@ def submit(
         return _would_be(specs)
 
     def make(tx: Connection) -> Response:
+        there = sweeps.newest_of(tx, specs) if dedupe else None
+        if there is not None:
+            return made(_shown(tx, there), 200)
         sweep_id = sweeps.submit(tx, grids, specs, name=request.name, preset=request.preset, priority=priority)
         return made(_shown(tx, sweep_id))
 
@@ -92,6 +105,13 @@ def show(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None
     """One sweep: its progress, and its members page by page."""
     with store.reading() as tx:
         return _shown(tx, id, limit, int(cursor or 0))
+
+
+@router.patch("/{id}", dependencies=[Depends(json_body)], responses=documented(400, 404, 413, 415))
+def change(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:  # noqa: A002
+    """Another priority for every member that is queued or paused."""
+    with store.writing() as tx:
+        return SweepOut.of(sweeps.set_priority(tx, id, change.priority))
 
 
 @router.post(
@@ -185,6 +205,9 @@ def _figure(file_format: Literal["png", "svg"]) -> Callable[..., Response]:
         lines = [(member.spec, _line(store, member)) for member in members]
         count = sum(sweep.counts.values())
         more = f" (the first {MOST_LINES} of {count})" if count > MOST_LINES else ""
+        begun = sum(1 for _, line in lines if len(line.epoch))
+        if begun < len(lines) or any(member.state not in ENDED for member in members):
+            more += f" ({begun} of {len(lines)} have rows)"
         picture = BytesIO()
         title = f"{sweep.name or sweep.preset or f'sweep {id}'}{more}"
         draw(grouped(lines), title, picture, file_format, shared([spec for spec, _ in lines]))

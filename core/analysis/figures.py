@@ -167,6 +167,11 @@ def _series(epochs: Sequence[int], values: Sequence[float | None]) -> dict[int, 
     return {epoch: value for epoch, value in series.items() if epoch <= last}
 
 
+def _is_drawn(line: Line) -> bool:
+    """Whether anything of it was measured."""
+    return any(_series(line.epoch, values) for values in (line.in_domain, line.out_of_domain))
+
+
 def _mean(seeds: Sequence[Mapping[int, float]]) -> dict[int, float]:
     """Only over epochs that every seed has reached: it would jump wherever one ends."""
     common = sorted(set(seeds[0]).intersection(*seeds[1:]))
@@ -185,11 +190,11 @@ def _legend(axes: "Axes", groups: Sequence[Group], looks: Mapping[str, Look]) ->
     """Right of `axes`; of more weights than there is room for, every second or so."""
     from matplotlib.lines import Line2D
 
-    present = {line.importance_weight for group in groups for line in group.lines}
+    present = {line.importance_weight for group in groups for line in group.lines if _is_drawn(line)}
     shown = [weight for weight in looks if weight in present]
     shown = shown[:: math.ceil(len(shown) / (3 * _LEGEND_ROWS)) or 1]
     handles = [Line2D([], [], label=weight, **looks[weight]._asdict(), **_MEAN) for weight in shown]
-    begun = [[line.importance_weight for line in group.lines if line.epoch] for group in groups]
+    begun = [[line.importance_weight for line in group.lines if _is_drawn(line)] for group in groups]
     if any(len(own) > len(set(own)) for own in begun):
         handles += [Line2D([], [], label="mean of seeds", color=_ANY, **_MEAN)]
         handles += [Line2D([], [], label="one seed", color=_ANY, **_SEED)]

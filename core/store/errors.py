@@ -19,7 +19,7 @@ StoreError
 """
 
 from core.errors import BallastError
-from core.states import State
+from core.states import State, clause
 
 
 class StoreError(BallastError):
@@ -37,7 +37,8 @@ class NotKept(StoreError):
 
 class NotAllowed(StoreError):
     def __init__(self, experiment_id: int, state: State, refusal: str) -> None:
-        super().__init__(f"experiment {experiment_id} is {state}: {refusal}")
+        already = " already" if state is State.SUCCEEDED else ""
+        super().__init__(f"experiment {experiment_id} {clause(state)}{already}: {refusal}")
         self.experiment_id = experiment_id
         self.state = state
 

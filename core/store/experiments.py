@@ -3,16 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Insert, delete, func, insert, select, update
 
 from core.spec import Spec
-from core.states import ENDED, MOVES, ErrorKind, State, Wish
+from core.states import ENDED, MOVES, WAITING, ErrorKind, State, Wish
 from core.store import checkpoints, events
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost, NotAllowed, NotFound
-from core.store.tables import LARGEST, AnyRow, experiments, is_id, literally, workers
+from core.store.tables import LARGEST, AnyRow, curve_rows, experiments, is_id, literally, workers
 from core.store.workers import NAME
 
 _HOUR_MS = 3_600_000  # a point of priority is worth an hour of waiting
@@ -25,6 +25,18 @@ class ExperimentError:
     kind: ErrorKind
     message: str
     traceback: str | None = None
+
+
+class LastRow(NamedTuple):
+    """Of its curve, as far as it has come: how many images were predicted as the base class."""
+
+    epoch: int
+    base_in_domain: int
+    n_in_domain: int
+    finite_in_domain: int  # images whose logits are all finite
+    base_out_of_domain: int
+    n_out_of_domain: int
+    finite_out_of_domain: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class Experiment:
     created_ms: int
     started_ms: int | None
     ended_ms: int | None
+    last_row: LastRow | None  # None: there is none yet
     read_ms: int = field(compare=False)  # the database's time of this reading
 
 
@@ -139,8 +152,16 @@ def _tell_of(tx: Connection, ids: Sequence[int], specs: Sequence[Spec]) -> None:
     events.record_all(tx, "warning", warnings)
 
 
-_SELECT = select(experiments, NAME.label("worker"), now_ms().label("read_ms")).outerjoin(
-    workers, workers.c.id == experiments.c.worker_id
+_LAST_ROW = [curve_rows.c[name].label(f"last_{name}") for name in LastRow._fields]
+
+# An experiment, the name of who holds it, and the last row of its curve, both by their keys.
+_SELECT = (
+    select(experiments, NAME.label("worker"), now_ms().label("read_ms"), *_LAST_ROW)
+    .outerjoin(workers, workers.c.id == experiments.c.worker_id)
+    .outerjoin(
+        curve_rows,
+        (curve_rows.c.experiment_id == experiments.c.id) & (curve_rows.c.epoch == experiments.c.epochs_done),
+    )
 )
 
 
@@ -191,9 +212,7 @@ def members(tx: Connection, sweep_id: int, limit: int, after: int = 0) -> list[E
 def alike(tx: Connection, spec: Spec) -> Experiment | None:
     """The newest experiment of the same digest that has neither failed nor been cancelled, nor is going to be; None if
     there is none. Whoever looks for the same digest meanwhile waits for the end of this transaction."""
-    if tx.dialect.name == "postgresql":  # SQLite's write transaction is such a lock by itself
-        number = int.from_bytes(bytes.fromhex(spec.digest)[:8], signed=True)
-        tx.execute(select(func.pg_advisory_xact_lock(number)))
+    lock_digest(tx, spec.digest)
     row = tx.execute(
         _SELECT.where(
             experiments.c.digest == spec.digest,
@@ -206,20 +225,35 @@ def alike(tx: Connection, spec: Spec) -> Experiment | None:
     return None if row is None else _experiment(row)
 
 
+def lock_digest(tx: Connection, digest: str) -> None:
+    """Whoever looks for this digest meanwhile waits for the end of this transaction."""
+    if tx.dialect.name == "postgresql":  # SQLite's write transaction is such a lock by itself
+        number = int.from_bytes(bytes.fromhex(digest)[:8], signed=True)
+        tx.execute(select(func.pg_advisory_xact_lock(number)))
+
+
 def set_priority(tx: Connection, experiment_id: int, priority: int) -> Experiment:
     """Another place in the queue. Raises NotFound, and NotAllowed where it does not wait."""
     now = lock(tx, experiment_id)
-    if now.state not in (State.QUEUED, State.PAUSED):
+    if now.state not in WAITING:
         raise NotAllowed(experiment_id, State(now.state), "only one that is queued or paused has a place in the queue")
-    if now.priority != priority:
-        place = experiments.c.queued_ms - priority * _HOUR_MS
-        tx.execute(
-            update(experiments)
-            .where(experiments.c.id == experiment_id)
-            .values(priority=priority, rank=place, revision=experiments.c.revision + 1)
-        )
-        events.record(tx, experiment_id, "priority", attempt=now.attempt, detail=str(priority))
+    prioritise(tx, [now], priority)
     return get(tx, experiment_id)
+
+
+def prioritise(tx: Connection, locked: Sequence[AnyRow], priority: int) -> None:
+    """Another place in the queue for those that have another priority. They wait, and this transaction has locked
+    them."""
+    others = [row for row in locked if row.priority != priority]
+    values = {
+        "priority": priority,
+        "rank": experiments.c.queued_ms - priority * _HOUR_MS,
+        "revision": experiments.c.revision + 1,
+    }
+    for part in in_parts(others):
+        tx.execute(update(experiments).where(experiments.c.id.in_([row.id for row in part])).values(values))
+    changed = [{"experiment_id": row.id, "attempt": row.attempt} for row in others]
+    events.record_all(tx, "priority", changed, detail=str(priority))
 
 
 def remove(tx: Connection, experiment_id: int) -> set[str]:
@@ -336,6 +370,8 @@ def in_parts(rows: Sequence[AnyRow]) -> Iterator[Sequence[AnyRow]]:
 def _experiment(row: AnyRow) -> Experiment:
     fields = dict(row._mapping)
     kind, message, traceback = (fields.pop(f"error_{part}") for part in ("kind", "message", "traceback"))
+    last = LastRow(*(fields.pop(column.name) for column in _LAST_ROW))
+    fields["last_row"] = None if last.epoch is None else last
     fields["error"] = ExperimentError(ErrorKind(kind), message, traceback) if kind else None
     fields["state"] = State(row.state)
     fields["spec"] = json.loads(row.spec)

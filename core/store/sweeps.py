@@ -11,11 +11,11 @@ from statistics import fmean
 from sqlalchemy import Connection, case, delete, func, insert, select, update
 
 from core.spec import Spec
-from core.states import ENDED, Ask, State
+from core.states import ENDED, WAITING, Ask, State, Wish
 from core.store import checkpoints, wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound, SweepChanged
-from core.store.experiments import lock_all, submit_members
+from core.store.experiments import lock_all, lock_digest, prioritise, submit_members
 from core.store.outlook import PAUSED, head_because, places_by, queued_because
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import takers
@@ -72,6 +72,24 @@ def list_newest(tx: Connection, limit: int, before: int | None = None) -> list[S
     return _with_progress(tx, tx.execute(query).all())
 
 
+def newest_of(tx: Connection, specs: Sequence[Spec]) -> int | None:
+    """The newest sweep of just these specs, none of whose members is cancelled, or going to be; None if there is none.
+    Whoever looks for the same meanwhile waits for the end of this transaction."""
+    first = specs[0].digest
+    lock_digest(tx, first)
+    member = experiments.c.sweep_id
+    candidates = select(member).where(experiments.c.digest == first, member.is_not(None)).distinct()
+    wanted = {spec.digest for spec in specs}
+    for sweep_id in tx.execute(candidates.order_by(member.desc())).scalars().all():
+        there = tx.execute(
+            select(experiments.c.digest, experiments.c.state, experiments.c.requested).where(member == sweep_id)
+        ).all()
+        cancelled = any(row.state == State.CANCELLED or row.requested == Wish.CANCEL for row in there)
+        if not cancelled and {row.digest for row in there} == wanted:
+            return int(sweep_id)
+    return None
+
+
 def grow(
     tx: Connection,
     sweep_id: int,
@@ -106,6 +124,14 @@ def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
     """The wish for every member that can have it. Raises NotFound."""
     _lock(tx, sweep_id)
     wishes.ask_all(tx, lock_all(tx, experiments.c.sweep_id == sweep_id), what)
+    return get(tx, sweep_id)
+
+
+def set_priority(tx: Connection, sweep_id: int, priority: int) -> Sweep:
+    """Another place in the queue for every member that waits. Raises NotFound."""
+    _lock(tx, sweep_id)
+    waiting = (experiments.c.sweep_id == sweep_id) & experiments.c.state.in_(WAITING)
+    prioritise(tx, lock_all(tx, waiting), priority)
     return get(tx, sweep_id)
 
 

@@ -142,4 +142,4 @@ def _request(tx: Connection, rows: Sequence[AnyRow], wish: Wish | None) -> None:
 
 
 def _cannot(now: AnyRow, to: State) -> NotAllowed:
-    return NotAllowed(now.id, State(now.state), f"it cannot become {to}")
+    return NotAllowed(now.id, State(now.state), f"it cannot be {to}")

@@ -1,0 +1,88 @@
+"""Commands that queue one experiment. They speak HTTP only, to `BALLAST_URL`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.common import Changes, From, Id, Priority, connected
+from api.cli.printing import AsJson, note, print_json
+from api.cli.request import changed, spec_of
+from core.reading import UnreadableSpec, read_json
+from core.states import clause
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: ballast submit --from 12 --set optimizer.lr=0.05")
+def submit(
+    file: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A JSON file; - reads standard input.")] = None,
+    origin: From = None,
+    changes: Changes = None,
+    priority: Priority = 0,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Only if there is none of the same spec, but failed or cancelled ones.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue one experiment."""
+    if (file is None) == (origin is None):
+        raise typer.BadParameter("give a JSON file, or --from with the number of an experiment")
+    given = {} if file is None else read_spec(file)
+    with connected() as client:
+        spec = changed(given if origin is None else spec_of(client, origin), changes or [])
+        experiment = client.submit(spec, priority, dedupe)
+    for sentence in warnings(spec):
+        note(f"warning: {sentence}")
+    if as_json:
+        print_json(experiment)
+    else:
+        say_queued(experiment, "was there already and " if experiment.there else "")
+    if as_json and experiment.there:
+        note(f"experiment {experiment['id']} was there already")
+
+
+def say_queued(experiment: dict[str, Any], there: str = "") -> None:
+    number = experiment["id"]
+    print(
+        f"experiment {number} {there}{clause(experiment['state'])}: `ballast wait {number}` waits for it, "
+        f"`ballast curve {number}` shows how far it is"
+    )
+
+
+@app.command(epilog="Example: ballast extend 417 --epochs 2000")
+def extend(
+    id: Id,  # noqa: A002 - the contract's name
+    epochs: Annotated[int, typer.Option(min=2, max=1_000_000, help="In all, more than it has.")],
+    priority: Priority = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with an experiment that succeeded, for more epochs, as a new one that begins with its curve."""
+    with connected() as client:
+        experiment = client.extend(id, epochs, priority)
+    if as_json:
+        print_json(experiment)
+    else:
+        say_queued(experiment)
+
+
+def read_spec(file: Path) -> dict[str, Any]:
+    """The JSON object in `file`. Raises UnreadableSpec."""
+    value = read_json(file)
+    if not isinstance(value, dict):
+        raise UnreadableSpec(
+            f"{file} holds no JSON object: a spec looks like "
+            '{"dataset": {"name": "mnist"}, "importance_weight": "16:1"}'
+        )
+    return value
+
+
+def warnings(spec: dict[str, Any]) -> list[str]:
+    from pydantic import ValidationError
+
+    from core.spec import Spec  # its models take a while to build
+
+    try:
+        return Spec.model_validate(spec).warnings()
+    except ValidationError:
+        return []  # the service is of another version, and took it
