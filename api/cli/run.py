@@ -1,6 +1,7 @@
 """Commands that touch the machine. Whatever needs torch is a subprocess of its own."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from core import logs
 from core.opening import checked_store, prepare_home, sole_service
 from core.settings import Settings, load_settings
 from core.store import schema
+from core.streams import say
 
 # Runs the module that it is told. Ctrl-C ends it without a traceback, in the seconds that torch takes to import too.
 _QUIETLY = """
@@ -28,6 +30,9 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
+
+# Ten seconds on two cores, and no download.
+_FIRST_FIGURE = "sweep figure-2 --set dataset.name=digits --set model.name=mlp --set epochs=20 --watch"
 
 log = structlog.get_logger()
 
@@ -54,15 +59,21 @@ def up(workers: Workers = None, port: Port = None) -> None:
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
     stop = Stop()
-    with service(settings, workers) as launcher:
-        print(f"Ballast serves {settings.address} (data in {settings.home}); Ctrl-C stops it", flush=True)
-        while not stop.asked and launcher.poll() is None:
+    with service(settings, workers) as tend:
+        say(f"Ballast serves {settings.address} (data in {settings.home}); Ctrl-C stops it")
+        say(f"{settings.address}/docs documents the API; a first figure, from another terminal:")
+        say(f"    {_command(settings)} {_FIRST_FIGURE}")
+        while not stop.asked and tend():
             time.sleep(0.1)
-        if stop.asked:
-            log.info("stopping: running experiments go back into the queue")
-        else:
-            log.error("the workers have ended: stopping")
+        if not stop.asked:
             raise typer.Exit(1)
+        log.info("stopping: running experiments go back into the queue")
+
+
+def _command(settings: Settings) -> str:
+    """`ballast` as another terminal finds it, and finds this service."""
+    where = "" if settings.address == "http://127.0.0.1:8000" else f"BALLAST_URL={settings.address} "
+    return where + shlex.quote(str(Path(sys.argv[0]).absolute()))
 
 
 @app.command(epilog="Example: ballast demo --out my-demo")
@@ -81,10 +92,12 @@ def api(port: Port = None) -> None:
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
     stop = Stop()
-    with sole_service(settings), bind(settings) as listener, serve_api(settings, listener):
-        print(f"Ballast serves {settings.address}; Ctrl-C stops it", flush=True)
-        while not stop.asked:
+    with sole_service(settings), bind(settings) as listener, serve_api(settings, listener) as serves:
+        say(f"Ballast serves {settings.address}; Ctrl-C stops it")
+        while not stop.asked and serves():
             time.sleep(0.1)
+    if not stop.asked:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: ballast worker --devices cpu --processes 2")
