@@ -1,6 +1,7 @@
 """The HTTP application: routes, problems, access, and nothing that trains."""
 
 from importlib import metadata
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -17,7 +18,7 @@ DESCRIPTION = """Does importance weighting still matter once a network has been 
 Post an experiment spec, follow its curve. Errors are RFC 9457 problems."""
 
 
-def create_app(store: Store, doorbell: Doorbell, files: Files) -> FastAPI:
+def create_app(store: Store, doorbell: Doorbell, files: Files, home: Path | None = None) -> FastAPI:
     # /docs with its scripts from this host: another's would run in an origin that may cancel experiments.
     app = FastAPIOffline(
         title="Ballast",
@@ -29,6 +30,7 @@ def create_app(store: Store, doorbell: Doorbell, files: Files) -> FastAPI:
     app.state.store = store
     app.state.doorbell = doorbell
     app.state.files = files
+    app.state.home = home
     app.add_middleware(Access)
     problems.install(app)
     for module in (experiments, curves, predictions, sweeps, presets, workers, health):

@@ -318,6 +318,7 @@ class Ready(_Answer):
 class Version(_Answer):
     name: Literal["ballast"] = "ballast"
     version: str
+    home: str | None = Field(description="BALLAST_HOME of the service.")
 
 
 class FaultOut(_Answer):

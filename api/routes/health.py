@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from api.depends import DoorbellDep, StoreDep, known_query
 from api.problems import documented
@@ -31,6 +31,7 @@ def readyz(store: StoreDep, doorbell: DoorbellDep) -> Ready:
 
 
 @router.get("/version")
-def version() -> Version:
+def version(request: Request) -> Version:
     """Which Ballast this is."""
-    return Version(version=metadata.version("ballast"))
+    home = request.app.state.home
+    return Version(version=metadata.version("ballast"), home=None if home is None else str(home))

@@ -142,11 +142,6 @@ def test_a_place_for_checkpoints_that_there_cannot_be_is_refused_in_a_sentence(i
     assert done.stderr.count("\n") == 1
 
 
-def test_checkpoints_on_one_of_several_hosts_are_warned_of(on_redis: Settings) -> None:
-    with running(Host(on_redis)) as host:
-        assert "other hosts cannot go on from this host's checkpoints" in host.says()
-
-
 def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:
     with running(Host(in_folder, workers=2)) as host:
         experiment = host.submit(**ENDLESS)
