@@ -12,7 +12,7 @@ import pytest
 
 from api.client import Client, ClientError
 from tests.e2e.processes import COMMAND, DIGITS, Up, ballast, running, wait_for_end, wait_for_epoch
-from tests.servers import free_port, wait_until
+from tests.servers import Redis, free_port, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,17 @@ def test_a_killed_launcher_is_replaced_and_experiments_go_on(up: Up) -> None:
     assert launcher_of(up).pid != first.pid
     assert "the workers' launcher died" in up.says()
     assert "status=-9" in up.says()
+
+
+@pytest.mark.slow
+def test_a_launcher_that_comes_back_into_an_outage_is_tried_again(tmp_path: Path) -> None:
+    with Redis() as redis, running(Up(tmp_path / "home", "--workers", "1", broker_url=redis.url)) as up:
+        redis.stop()
+        launcher_of(up).kill()
+        wait_until(lambda: up.says().count("the workers' launcher died") == 2, 60)
+        assert "status=1" in up.says()
+        redis.start()
+        assert wait_for_end(up.client, up.client.submit(DIGITS)["id"])["state"] == "succeeded"
 
 
 def test_a_launcher_that_was_told_to_leave_ends_the_service_in_a_sentence(tmp_path: Path) -> None:
