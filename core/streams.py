@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO
 
 
 def open_closed() -> None:
@@ -19,10 +20,19 @@ def open_closed() -> None:
 
 def say(line: str) -> None:
     """To standard output, if anybody can hear it."""
+    _print(line, sys.stdout)
+
+
+def complain(line: str) -> None:
+    """To standard error, if anybody can hear it: the exit status that comes after it must be the one that is meant."""
+    _print(line, sys.stderr)
+
+
+def _print(line: str, stream: TextIO) -> None:
     try:
-        print(line, flush=True)
+        print(line, file=stream, flush=True)
     except OSError:
         # What Python still holds it would try to print again at its end, and fail.
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.states import State, WorkerState
 from tests.integration.hosts import Host, is_guard, ran_once, running, same, stays
 from tests.servers import wait_until
+from worker.launch import DEVICE_UNUSABLE
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
 
@@ -103,6 +104,12 @@ def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: S
     assert len(said) == 2
     assert all("there is no device cuda:99: torch " in line for line in said)
     assert "restart" not in done.stderr
+
+
+def test_a_device_that_is_not_there_is_given_up_also_where_nobody_can_read_why(in_folder: Settings) -> None:
+    device = f"{sys.executable} -P -m worker.process --device cuda:99 --name cuda:99 --slot 0"
+    done = subprocess.run(["bash", "-c", f"{device} 2>/dev/full"], env=in_folder.child_environment(), check=False)
+    assert done.returncode == DEVICE_UNUSABLE
 
 
 def test_devices_that_mean_nothing_are_a_usage_error_in_a_sentence(in_folder: Settings) -> None:

@@ -10,20 +10,22 @@ REPOSITORY = Path(__file__).parents[3]
 
 TALKS = """
 import os, sys
-from core.streams import open_closed, say
+from core.streams import complain, open_closed, say
 open_closed()
 file = open("file", "w")
 assert file.fileno() > 2, file.fileno()
 say("heard")
 say("still there")
-print("on", file=sys.stderr)
+complain("not well")
 child = "import os; [os.fstat(number) for number in range(3)]"
 assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", child]) == 0
 file.write("at its end")
 """
 
 
-@pytest.mark.parametrize("streams", ["", ">/dev/full", ">&-", "<&-", "2>&-", "<&- >&- 2>&-", "| head -n 0"])
+@pytest.mark.parametrize(
+    "streams", ["", ">/dev/full", "2>/dev/full", ">&-", "<&-", "2>&-", "<&- >&- 2>&-", "| head -n 0"]
+)
 def test_what_cannot_be_printed_ends_nothing(streams: str, tmp_path: Path) -> None:
     (tmp_path / "talks.py").write_text(TALKS)
     done = subprocess.run(
