@@ -25,6 +25,7 @@ def create_app(store: Store, doorbell: Doorbell, files: Files) -> FastAPI:
         description=DESCRIPTION,
         responses=problems.documented(403, 422, 500, 503),
         redoc_url=None,
+        redirect_slashes=False,  # Access answers both ways
     )
     app.state.store = store
     app.state.doorbell = doorbell

@@ -23,7 +23,6 @@ MAX_MEMBERS = 10_000
 MAX_FAULTS = 100  # that are looked for
 
 _MAX_DEPTH = 8  # keys of a path; no field of a spec lies deeper
-_DEFAULTS = {"model": {"name": "cnn"}, "loss": {"name": "cross_entropy"}}  # the spec's, for an axis inside of them
 
 Json = dict[str, Any]
 Axes = Annotated[
@@ -233,8 +232,8 @@ def _members(grids: Sequence[Grid]) -> Iterator[_Member]:
 
 def _put(value: Json, keys: Sequence[str], leaf: Any) -> None:
     """Set what lies at `keys`, copying on the way down: the base is shared by all members."""
-    for depth, key in enumerate(keys[:-1]):
-        value[key] = dict(value.get(key, _DEFAULTS.get(key, {}) if depth == 0 else {}))
+    for key in keys[:-1]:
+        value[key] = dict(value.get(key, {}))
         value = value[key]
     value[keys[-1]] = leaf
 

@@ -7,7 +7,8 @@ import structlog
 from fastapi import APIRouter, Body, Depends, Query, Response
 from sqlalchemy import Connection
 
-from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
+from api.bodies import JsonRoute
+from api.depends import DoorbellDep, FilesDep, Id, StoreDep, known_query
 from api.once import MADE, OnceDep, made
 from api.problems import documented
 from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, Extension, PriorityChange
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
 
-router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)])
+router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)], route_class=JsonRoute)
 
 SPEC_EXAMPLES = {
     "short": {
@@ -72,7 +73,6 @@ def tidy_if_reachable(store: Store, files: Files, folders: Collection[str]) -> N
     "",
     status_code=201,
     response_model=ExperimentOut,
-    dependencies=[Depends(json_body)],
     responses={
         200: {"description": "With `dedupe`: there is one already.", "model": ExperimentOut, **MADE},
         201: MADE,
@@ -131,7 +131,7 @@ def show(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002 - the contract
         return shown(tx, [experiments.get(tx, id)])[0]
 
 
-@router.patch("/{id}", dependencies=[Depends(json_body)], responses=documented(400, 404, 409, 413, 415))
+@router.patch("/{id}", responses=documented(400, 404, 409, 413, 415))
 def change(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  # noqa: A002
     """Another priority, while it is queued or paused."""
     with store.writing() as tx:
@@ -150,7 +150,6 @@ def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
     "/{id}/extend",
     status_code=201,
     response_model=ExperimentOut,
-    dependencies=[Depends(json_body)],
     responses={201: MADE, **documented(400, 404, 409, 413, 415)},
 )
 def extend(

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
+from api.bodies import JsonRoute
+from api.depends import DoorbellDep, FilesDep, Id, StoreDep, known_query
 from api.once import MADE, OnceDep, made
 from api.problems import documented
 from api.routes.experiments import WISHES, Priority, page, tidy_if_reachable
@@ -24,7 +25,7 @@ from core.store.experiments import Experiment
 from core.store.session import Store
 from core.sweeps import GrowthRequest, SweepRequest, expanded, grown
 
-router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)])
+router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)], route_class=JsonRoute)
 
 MOST_LINES = 1000  # of a figure
 
@@ -54,7 +55,6 @@ EXAMPLES: dict[str, Any] = {
     "",
     status_code=201,
     response_model=SweepWithMembers,
-    dependencies=[Depends(json_body)],
     responses={200: _DRY_RUN, 201: MADE, **documented(400, 413, 415)},
 )
 def submit(
@@ -97,7 +97,6 @@ def show(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None
 @router.post(
     "/{id}/members",
     status_code=201,
-    dependencies=[Depends(json_body)],
     response_model=SweepWithMembers,
     responses={200: _DRY_RUN, 201: MADE, **documented(400, 404, 413, 415)},
 )
