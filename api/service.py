@@ -78,7 +78,7 @@ def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
         stack.callback(store.close)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(store, doorbell, Files(settings.checkpoint_url)),
+                create_app(store, doorbell, Files(settings.checkpoint_url), settings.home),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -79,7 +79,7 @@ def tidy_if_reachable(store: Store, files: Files, folders: Collection[str]) -> N
         **documented(400, 413, 415),
     },
 )
-def submit(
+def submit_experiment(
     spec: Annotated[Spec, Body(openapi_examples=SPEC_EXAMPLES)],
     once: OnceDep,
     doorbell: DoorbellDep,
@@ -125,21 +125,21 @@ def list_experiments(
 
 
 @router.get("/{id}", responses=documented(404))
-def show(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002 - the contract's name
+def show_experiment(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002 - the contract's name
     """One experiment."""
     with store.reading() as tx:
         return shown(tx, [experiments.get(tx, id)])[0]
 
 
 @router.patch("/{id}", responses=documented(400, 404, 409, 413, 415))
-def change(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  # noqa: A002
+def change_priority(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  # noqa: A002
     """Another priority, while it is queued or paused."""
     with store.writing() as tx:
         return shown(tx, [experiments.set_priority(tx, id, change.priority)])[0]
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
-def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
+def delete_experiment(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
     """Delete it, with its curve, its checkpoints and all else, once it has ended. Its number is never given again."""
     with store.writing() as tx:
         folders = experiments.remove(tx, id)
@@ -152,7 +152,7 @@ def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
     response_model=ExperimentOut,
     responses={201: MADE, **documented(400, 404, 409, 413, 415)},
 )
-def extend(
+def extend_experiment(
     id: Id,  # noqa: A002
     extension: Extension,
     once: OnceDep,

@@ -1,5 +1,6 @@
 """What the tests of the API say again and again: a spec as it is sent, and what a problem looks like."""
 
+from pathlib import Path
 from typing import Any
 
 from httpx2 import Response
@@ -9,6 +10,7 @@ from core.store.files import Files
 Json = dict[str, Any]
 
 FILES = Files("memory://")
+HOME = Path("/srv/ballast")  # of the service
 
 
 def spec(**fields: Any) -> Json:

@@ -184,7 +184,7 @@ def test_making_the_application_loads_nothing_of_it_either(tmp_path: Path) -> No
         "from core.settings import load_settings; from core.store.session import Store;"
         "from core.store.files import Files;"
         f"settings = load_settings(home={str(tmp_path)!r}, database_url='', broker_url='');"
-        "create_app(Store(settings.database_url), Doorbell(settings), Files(settings.checkpoint_url)).openapi();"
+        "create_app(Store(settings.database_url), Doorbell(settings), Files(settings.checkpoint_url), settings.home).openapi();"
         f"print(sorted(set({HEAVY}) & set(sys.modules)))"
     )
     assert python(code, tmp_path) == "[]"

@@ -16,7 +16,7 @@ from core.states import WorkerState
 from core.store import schema, workers
 from core.store.session import Store
 from tests.servers import Postgres, free_port
-from tests.unit.api.builders import FILES, problem, spec
+from tests.unit.api.builders import FILES, HOME, problem, spec
 from tests.unit.api.conftest import BASE_URL
 from tests.unit.store.builders import a_worker, claimed
 
@@ -38,7 +38,7 @@ def test_a_service_that_is_well_says_so(client: TestClient) -> None:
 def test_a_silent_broker_degrades_and_fails_nobody(store: Store, tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0", database_url="")
     doorbell = Doorbell(settings)
-    with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL) as client:
+    with TestClient(create_app(store, doorbell, FILES, HOME), base_url=BASE_URL) as client:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["broker"]) == (200, "degraded")
         assert client.post("/experiments", json=spec()).status_code == 201
@@ -71,7 +71,7 @@ def test_workers_are_listed_the_living_first_with_what_they_do(client: TestClien
 
 def test_a_database_without_our_schema_is_not_ready(empty_url: str, doorbell: Doorbell) -> None:
     store = Store(empty_url)
-    with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL) as client:
+    with TestClient(create_app(store, doorbell, FILES, HOME), base_url=BASE_URL) as client:
         assert "ballast db upgrade" in problem(client.get("/readyz"), 503)["detail"]
         assert client.get("/livez").status_code == 200
     store.close()
@@ -89,7 +89,7 @@ def test_a_database_that_goes_away_is_a_503_and_comes_back(doorbell: Doorbell) -
     with Postgres() as server:
         schema.upgrade(server.url)
         store = Store(server.url)
-        with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL, raise_server_exceptions=False) as client:
+        with TestClient(create_app(store, doorbell, FILES, HOME), base_url=BASE_URL, raise_server_exceptions=False) as client:
             number = client.post("/experiments", json=spec()).json()["id"]
             server.stop()
             asked = [

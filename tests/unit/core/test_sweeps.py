@@ -194,7 +194,7 @@ class TestGrowth:
     def grow(self, more: Json, **request: Any) -> tuple[list[Grid], list[Spec]]:
         grids, _ = expanded(SweepRequest.model_validate(request))
         stored = [Grid(*grid) for grid in json.loads(json.dumps(grids))]
-        return grown(stored, more, "mine")
+        return grown(stored, more)
 
     def test_more_seeds_go_with_every_weight(self) -> None:
         start = {"base": BASE, "axes": {"importance_weight": ["16:1", "1:16"], "seed": [0]}}
