@@ -25,7 +25,9 @@ log = structlog.get_logger()
 
 Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
 
-router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)], route_class=JsonRoute)
+router = APIRouter(
+    prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)], route_class=JsonRoute
+)
 
 SPEC_EXAMPLES = {
     "short": {

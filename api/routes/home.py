@@ -23,8 +23,8 @@ _PAGE = """<!DOCTYPE html>
 <body>
 <h1>Ballast {version}</h1>
 <p>This service asks whether importance weighting still matters once a network has been trained long enough: post an
-experiment or a whole sweep, and its curves are here while workers train it. <a href="{docs}">The documentation</a> lists
-all that it answers; there are <a href="{experiments}">experiments</a>, <a href="{sweeps}">sweeps</a>,
+experiment or a whole sweep, and its curves are here while workers train it. <a href="{docs}">The documentation</a>
+lists all that it answers; there are <a href="{experiments}">experiments</a>, <a href="{sweeps}">sweeps</a>,
 <a href="{presets}">the paper's figures</a> and <a href="{workers}">workers</a>.</p>
 </body>
 </html>
