@@ -284,13 +284,18 @@ def _service(settings: Settings) -> Iterator[Finding]:
         else:
             found = f"{settings.url} has version {version}"
             yield Finding("service", "warning", found, "use the same version everywhere")
-        if home and os.path.realpath(home) != os.path.realpath(settings.home):
+        if home and not _is_same(home, settings.home):
             found = f"{settings.url} has its home in {home}, and this looks at {settings.home}"
             todo = f"to look at that one: BALLAST_HOME={quoted(home)} ballast doctor"
             yield Finding(_OTHER_HOME, "warning", found, todo)
         yield _clock("service clock", clock + 0.5)  # the header has whole seconds, cut off
         yield _readiness(http)
         yield _workers(http)
+
+
+def _is_same(told: str, home: Path) -> bool:
+    """In JSON a path is Unicode, which it need not be on a disk."""
+    return told == os.fsencode(home).decode("utf-8", "replace") or os.path.realpath(told) == os.path.realpath(home)
 
 
 def _readiness(http: httpx2.Client) -> Finding:

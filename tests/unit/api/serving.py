@@ -11,11 +11,11 @@ import uvicorn
 from api.main import create_app
 from core.doorbell import Doorbell
 from core.store.session import Store
-from tests.unit.api.builders import FILES
+from tests.unit.api.builders import FILES, HOME
 
 
 @contextmanager
-def serving(store: Store, doorbell: Doorbell, port: int = 0, home: Path | None = None) -> Iterator[str]:
+def serving(store: Store, doorbell: Doorbell, port: int = 0, home: Path = HOME) -> Iterator[str]:
     """Its URL; on a port of our choice, to be away and come back."""
     listener = socket.create_server(("127.0.0.1", port))
     app = create_app(store, doorbell, FILES, home)

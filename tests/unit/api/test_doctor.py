@@ -64,19 +64,21 @@ def test_a_fresh_machine_lacks_only_a_service(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # it changes nothing
 
 
-def test_a_service_its_workers_and_the_clocks(served: str, store: Store, database_url: str, tmp_path: Path) -> None:
-    settings = {"url": served, "database_url": database_url}
-    found = doctor(tmp_path, **settings)
-    assert f"revision {schema.REVISION}" in found["database"]["found"]
-    assert metadata.version("ballast") in found["service"]["found"]
-    for clock in ("database clock", "service clock"):
-        assert found[clock]["status"] == "ok"
-        assert found[clock]["found"] == "within 2 s of this host's"
-    assert found["workers"]["found"] == "none is alive"
-    a_worker(store, "gpu1", 7)
-    found = doctor(tmp_path, **settings)
-    assert found["workers"]["found"] == "1 alive on gpu1"
-    assert set(statuses(found).values()) == {"ok"}
+def test_a_service_its_workers_and_the_clocks(
+    store: Store, doorbell: Doorbell, database_url: str, tmp_path: Path
+) -> None:
+    with serving(store, doorbell, home=tmp_path / "home") as url:
+        found = doctor(tmp_path, url=url, database_url=database_url)
+        assert f"revision {schema.REVISION}" in found["database"]["found"]
+        assert metadata.version("ballast") in found["service"]["found"]
+        for clock in ("database clock", "service clock"):
+            assert found[clock]["status"] == "ok"
+            assert found[clock]["found"] == "within 2 s of this host's"
+        assert found["workers"]["found"] == "none is alive"
+        a_worker(store, "gpu1", 7)
+        found = doctor(tmp_path, url=url, database_url=database_url)
+        assert found["workers"]["found"] == "1 alive on gpu1"
+        assert set(statuses(found).values()) == {"ok"}
 
 
 def test_the_home_of_a_service_and_ours_are_not_mixed(store: Store, doorbell: Doorbell, tmp_path: Path) -> None:
