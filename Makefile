@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+SIZE := PyTorch and what goes with it, 1.4 GB on disk (more with CUDA), some minutes. pip says how far it is:
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow chaos lint format bench clean
@@ -44,9 +45,11 @@ clean:  ## remove what the commands above have made
 	$(PYTHON) -m venv .venv
 
 .venv/worker: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing what a worker needs into .venv: $(SIZE)"
 	$(INSTALL) -e '.[worker]'
 	@touch $@
 
 .venv/dev: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing what workers and tests need into .venv: $(SIZE)"
 	$(INSTALL) -e '.[worker,dev]'
 	@touch $@ .venv/worker

@@ -1,6 +1,7 @@
 """Who may ask: this host's own programs and pages, no web page of anybody else (CONTRACT §1, "Local by default").
 
 Being on loopback does not make a request trusted: every page that a browser on this host opens can send one.
+Here is also what holds for every path alike: HEAD, and a slash at its end.
 """
 
 import re
@@ -19,7 +20,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Access:
-    """ASGI middleware: names the request, then lets it in, as far as its body is not too large, or answers 403."""
+    """ASGI middleware: names the request, then lets it in, as far as its body is not too large, or answers 403.
+
+    HEAD is answered as GET is, but for the body; with a slash at the end of its path as without one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,6 +34,8 @@ class Access:
         headers = Headers(scope=scope)
         request_id = _named(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
+        is_head = scope["method"] == "HEAD"
+        scope = {**scope, "method": "GET" if is_head else scope["method"], "path": _without_last_slash(scope["path"])}
 
         received = 0
 
@@ -45,6 +50,8 @@ class Access:
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         refusal = _refusal(scope["scheme"], headers)
@@ -54,6 +61,11 @@ class Access:
         elif _announced(headers) > MAX_BODY:
             app = problem(scope, 413, TOO_LARGE)
         await app(scope, receive_limited, send_named)
+
+
+def _without_last_slash(path: str) -> str:
+    """A redirect would say the same, but a POST is not sent again by itself. Of two slashes none is taken."""
+    return path[:-1] if path.endswith("/") and not path.endswith("//") and path != "/" else path
 
 
 def _announced(headers: Headers) -> int:

@@ -1,16 +1,13 @@
 """What routes ask for: the store, the doorbell, the checkpoints, and the manners that all requests share."""
 
-import json
 import re
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BeforeValidator
-from starlette.exceptions import HTTPException
 
 from core.doorbell import Doorbell
-from core.reading import without_repeats
 from core.store.files import Files
 from core.store.session import Store
 
@@ -52,20 +49,6 @@ def known_query(request: Request) -> None:
     repeated = [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]
     if repeated:
         raise RequestValidationError([fault("repeated", "query", name) for name in repeated])
-
-
-async def json_body(request: Request) -> None:
-    """The body says that it is JSON, and says nothing twice."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise HTTPException(415, "send the body as application/json")
-    body = await request.body()
-    if not body:
-        return
-    try:
-        json.loads(body, object_pairs_hook=without_repeats)
-    except ValueError as error:
-        raise RequestValidationError([fault("repeated", "body", message=f"is ambiguous: {error}")]) from None
 
 
 def fault(kind: str, *loc: str, message: str = "is there more than once") -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """The HTTP application: routes, problems, access, and nothing that trains."""
 
 from importlib import metadata
+from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import Access
-from api.routes import curves, experiments, health, predictions, presets, sweeps, workers
+from api.routes import curves, experiments, health, home, predictions, presets, sweeps, workers
 from api.schemas import Problem
 from core.doorbell import Doorbell
 from core.store.files import Files
@@ -17,7 +19,7 @@ DESCRIPTION = """Does importance weighting still matter once a network has been 
 Post an experiment spec, follow its curve. Errors are RFC 9457 problems."""
 
 
-def create_app(store: Store, doorbell: Doorbell, files: Files) -> FastAPI:
+def create_app(store: Store, doorbell: Doorbell, files: Files, home_folder: Path) -> FastAPI:
     # /docs with its scripts from this host: another's would run in an origin that may cancel experiments.
     app = FastAPIOffline(
         title="Ballast",
@@ -25,16 +27,24 @@ def create_app(store: Store, doorbell: Doorbell, files: Files) -> FastAPI:
         description=DESCRIPTION,
         responses=problems.documented(403, 422, 500, 503),
         redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        redirect_slashes=False,  # Access answers both ways
     )
     app.state.store = store
     app.state.doorbell = doorbell
     app.state.files = files
+    app.state.home_folder = home_folder
     app.add_middleware(Access)
     problems.install(app)
-    for module in (experiments, curves, predictions, sweeps, presets, workers, health):
+    for module in (experiments, curves, predictions, sweeps, presets, workers, health, home):
         app.include_router(module.router)
     _document(app)
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The words by which /docs lists it."""
+    return route.name.replace(" ", "_")
 
 
 def _document(app: FastAPI) -> None:

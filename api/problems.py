@@ -50,7 +50,8 @@ def problem(
     ).model_dump(exclude={"errors"})
     if faults:
         body["errors"] = [asdict(fault) for fault in faults]
-    content = json.dumps(body)  # orjson stumbles over an integer of more than 64 bits
+    # orjson stumbles over an integer of more than 64 bits, and half a surrogate pair is no Unicode in any writing.
+    content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return Response(content, status, {**(headers or {}), "X-Request-ID": request_id}, MEDIA_TYPE)
 
 
@@ -77,8 +78,6 @@ async def _invalid(request: Request, error: Exception) -> Response:
                 return problem(request.scope, 404, "there is nothing here: ids are whole numbers above 0")
             sent, there = shown(request.path_params[name]), each["ctx"]["expected"].replace("'", "")
             return problem(request.scope, 404, f"there is nothing of the name {sent}: there are {there}")
-    if any(each["type"] == "json_invalid" for each in details):
-        return problem(request.scope, 422, f"the body is not JSON: {details[0]['ctx']['error']}")
     faults = [_fault(each, error.body, request) for each in details[:MAX_FAULTS]]
     more = f"; and {len(details) - 1} more" if len(details) > 1 else ""
     return problem(request.scope, 422, f"{faults[0]}{more}", faults)
@@ -124,19 +123,18 @@ async def _http(request: Request, error: Exception) -> Response:
         detail = "there is nothing at this path: /docs lists what there is"
     if error.status_code == 405:
         detail = f"{request.method} is not for this path"
-    if error.status_code == 400:
-        detail = "the body cannot be read as JSON"
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = _allowed_methods(request) or headers["Allow"]
+        headers["Allow"] = _allowed_methods(request, headers["Allow"])
     return problem(request.scope, error.status_code, detail, headers=headers)
 
 
-def _allowed_methods(request: Request) -> str:
+def _allowed_methods(request: Request, of_the_first: str) -> str:
     """Of all routes at this path; Starlette names only those of the first. None are documented of /docs."""
-    document = request.app.openapi()
     path = getattr(request.scope.get("route"), "path_format", None)
-    return ", ".join(sorted(method.upper() for method in document["paths"].get(path, ())))
+    documented = request.app.openapi()["paths"].get(path)
+    methods = {method.upper() for method in documented or of_the_first.split(", ")}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 async def _bad_sweep(request: Request, error: Exception) -> Response:

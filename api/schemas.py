@@ -340,6 +340,20 @@ class Ready(_Answer):
 class Version(_Answer):
     name: Literal["ballast"] = "ballast"
     version: str
+    home: str | None = Field(description="Its BALLAST_HOME; null for another host, to which it means nothing.")
+
+
+class Home(_Answer):
+    """Paths of this service, to begin with."""
+
+    name: Literal["ballast"] = "ballast"
+    version: str
+    docs: str = "/docs"
+    openapi: str = "/openapi.json"
+    experiments: str = "/experiments"
+    sweeps: str = "/sweeps"
+    presets: str = "/presets"
+    workers: str = "/workers"
 
 
 class FaultOut(_Answer):

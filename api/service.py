@@ -6,19 +6,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import IO
 
+import structlog
 import uvicorn
 
 from core.doorbell import Doorbell, empty_folder
 from core.errors import BallastError
 from core.opening import open_store, sole_service
+from core.restarts import Kept
 from core.settings import Settings
 from core.store import schema
 from core.store.files import Files
+
+log = structlog.get_logger()
 
 
 class CannotServe(BallastError):
@@ -65,9 +69,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
+def api(settings: Settings, listener: socket.socket) -> Iterator[Callable[[], bool]]:
     """Serve the API from a thread while the context lasts: signals belong to the main thread, which decides in what
-    order things stop. Raises BallastError where the database or the broker cannot be used."""
+    order things stop. Yields whether it still serves. Raises BallastError where the database or the broker cannot be
+    used."""
     from api.main import create_app  # FastAPI: half a second, which only those who serve should wait for
 
     with ExitStack() as stack:
@@ -78,7 +83,7 @@ def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
         stack.callback(store.close)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(store, doorbell, Files(settings.checkpoint_url)),
+                create_app(store, doorbell, Files(settings.checkpoint_url), settings.home),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -93,10 +98,16 @@ def api(settings: Settings, listener: socket.socket) -> Iterator[None]:
         try:
             if not thread.is_alive():
                 raise CannotServe(f"the API did not start at {settings.address}: its log says why")
-            yield
+            yield lambda: _serves(thread)
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _serves(thread: threading.Thread) -> bool:
+    if not thread.is_alive():
+        log.error("the API has ended: stopping")
+    return thread.is_alive()
 
 
 def require_torch() -> None:
@@ -114,29 +125,42 @@ def launcher_command(processes: int | None, devices: str | None = None) -> list[
 
 
 @contextmanager
-def launcher(settings: Settings, workers: int | None, log: IO[bytes] | None) -> Iterator[subprocess.Popen[bytes]]:
+def launcher(settings: Settings, workers: int | None, output: IO[bytes] | None) -> Iterator[Kept]:
     """The worker launcher, in a session of its own (Ctrl-C is ours to pass on) and on a leash (it ends when we do)."""
-    process = subprocess.Popen(
-        [*launcher_command(workers), "--leash"],
-        env=settings.child_environment(),
-        stdin=subprocess.PIPE,
-        stderr=log,
-        start_new_session=True,
-    )
+    command = [*launcher_command(workers), "--leash"]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            env=settings.child_environment(),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    kept = Kept("the workers' launcher", start)
     try:
-        yield process
+        yield kept
     finally:
-        process.terminate()
-        try:
-            process.wait(settings.grace_seconds + 1)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(kept.running, settings.grace_seconds + 1)
+
+
+def _end(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
+    if process is None:
+        return
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextmanager
-def service(settings: Settings, workers: int | None, log: IO[bytes] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """API and workers over a migrated database; `log` takes what the workers say. Yields the launcher.
+def service(settings: Settings, workers: int | None, output: IO[bytes] | None = None) -> Iterator[Callable[[], bool]]:
+    """API and workers over a migrated database; `output` takes what the workers say. Yields what is to be called again
+    and again: it starts another launcher for one that died, and is False once API or workers have ended for good.
 
     Raises BallastError with nothing left behind.
     """
@@ -144,5 +168,18 @@ def service(settings: Settings, workers: int | None, log: IO[bytes] | None = Non
         if settings.embedded_broker:
             empty_folder(settings)
         schema.upgrade(settings.database_url)
-        with api(settings, listener), launcher(settings, workers, log) as process:
-            yield process
+        with api(settings, listener) as serves, launcher(settings, workers, output) as kept:
+            yield lambda: serves() and _tend(kept)
+
+
+def _tend(kept: Kept) -> bool:
+    status = kept.status()
+    if status is None:
+        return True
+    # It was told to leave, or cannot start and has said why: what may pass, such as a database that is away, a second
+    # one waits for.
+    if status == 0 or (status > 0 and not kept.deaths):
+        log.error("the workers have ended: stopping")
+        return False
+    kept.restart_when_due()
+    return True

@@ -27,7 +27,8 @@ class Fault:
     def __str__(self) -> str:
         place = self.pointer or "the body"
         value = "" if self.value is None else f": {json.dumps(self.value, ensure_ascii=False)}"
-        return f"{place} {self.detail}{value}" + (f" (allowed: {self.allowed})" if self.allowed else "")
+        sentence = f"{place} {self.detail}{value}" + (f" (allowed: {self.allowed})" if self.allowed else "")
+        return _printable(sentence)
 
 
 def faults_of(error: ValidationError, sent: Any, schema: Schema | None = None) -> list[Fault]:
@@ -45,6 +46,7 @@ def spec_schema() -> Schema:
 
 
 def fault_of(details: ErrorDetails, sent: Any, schema: Schema) -> Fault:
+    details = _at_its_key(details, sent, schema)
     place = _place(details["loc"], schema)
     keys = place.keys
     if details["type"].startswith("union_tag"):
@@ -57,6 +59,18 @@ def fault_of(details: ErrorDetails, sent: Any, schema: Schema) -> Fault:
         value=shown(_value_at(sent, keys)),
         allowed=_allowed(details, place),
     )
+
+
+def _at_its_key(details: ErrorDetails, sent: Any, schema: Schema) -> ErrorDetails:
+    """What pydantic says of a whole object of which one key is no Unicode, said of that key: it is no field."""
+    if details["type"] != "string_unicode":
+        return details
+    there = _value_at(sent, _place(details["loc"], schema).keys)
+    keys = there if isinstance(there, dict) else ()
+    unreadable = next((key for key in keys if key != _printable(key)), None)
+    if unreadable is None:
+        return details
+    return {**details, "type": "extra_forbidden", "loc": (*details["loc"], unreadable)}
 
 
 def pointer(*keys: int | str) -> str:
@@ -81,7 +95,11 @@ def shown(value: Any) -> Any:
         text = value[:MAX_VALUE] if isinstance(value, str) else _beginning_of(value)
     except (RecursionError, ValueError):
         return "too large to show"
-    return text.encode("utf-8", "replace").decode()[:MAX_VALUE]
+    return _printable(text)[:MAX_VALUE]
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _beginning_of(value: Any) -> str:
@@ -166,6 +184,8 @@ def _detail(details: ErrorDetails) -> str:
             return "is not a list"
         case kind if kind.startswith("int_"):
             return "is not an integer"
+        case "float_type" if type(details["input"]) is int:  # of more than 308 digits
+            return "is out of range"
         case kind if kind.startswith("float_"):
             return "is not a number"
         case kind if kind.startswith("bool_"):

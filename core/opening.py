@@ -102,12 +102,21 @@ def look_at_checkpoints(settings: Settings) -> None:
         if isinstance(error.__cause__, ValueError | ImportError):
             raise
         log.warning(str(error))
-    if settings.checkpoints_stay_here and not settings.embedded_broker:
+    if checkpoints_stay_here(settings):
         log.warning(
-            "other hosts cannot go on from this host's checkpoints, unless all mount the same folder as "
-            "BALLAST_CHECKPOINT_URL",
+            "other hosts cannot go on from this host's checkpoints, which lie in its BALLAST_HOME: mount one folder on "
+            "all, and set BALLAST_CHECKPOINT_URL to it",
             checkpoints=settings.checkpoint_url,
         )
+
+
+def checkpoints_stay_here(settings: Settings) -> bool:
+    """Whether they are known to lie on this host alone while others share its database. A home is one host's; of a
+    folder elsewhere whoever has set it knows best."""
+    scheme, _, place = settings.checkpoint_url.partition("://")
+    if settings.embedded_database or scheme not in ("file", "local"):
+        return False
+    return Path(place).resolve().is_relative_to(settings.home.resolve())
 
 
 def machine_id() -> str:

@@ -18,21 +18,32 @@ def read_json(file: Path) -> Any:
     name = "standard input" if file == Path("-") else str(file)
     try:
         text = sys.stdin.read() if file == Path("-") else file.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=without_repeats)
+        return from_json(text)
     except OSError as error:
         raise UnreadableSpec(f"cannot read {name}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UnreadableSpec(f"{name} is not JSON: {error}") from None
 
 
-def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """`object_pairs_hook` of `json.loads`: of two values for one name the first would be ignored without a word.
+class Ambiguous(ValueError):
+    """Of two values for one name the first would be ignored without a word."""
 
-    Raises ValueError.
-    """
+
+def from_json(text: str | bytes) -> Any:
+    """The value that JSON says. Raises Ambiguous, json.JSONDecodeError, UnicodeDecodeError (both ValueErrors) and
+    RecursionError."""
+    return json.loads(text, object_pairs_hook=_without_repeats, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int:
+    """Python reads no more than 4300 digits. No field takes so large a number: to refuse it, its beginning will do."""
+    return int(digits[:1000])
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{json.dumps(name)} is there more than once")
+            raise Ambiguous(f"{json.dumps(name)} is there more than once")
         found[name] = value
     return found

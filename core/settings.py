@@ -138,11 +138,6 @@ class Settings(BaseSettings):
         return self.broker_url.startswith("filesystem://")
 
     @property
-    def checkpoints_stay_here(self) -> bool:
-        """No other host can read them, unless it has the same folder mounted."""
-        return self.checkpoint_url.startswith("file://")
-
-    @property
     def locks_dir(self) -> Path:
         return self.home / "locks"
 

@@ -9,7 +9,16 @@ import json
 import re
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence repeats
@@ -72,6 +81,11 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _by_default(name: str) -> BeforeValidator:
+    """An object that does not say which variant it is, is this one: pydantic chooses by what was sent alone."""
+    return BeforeValidator(lambda sent: {"name": name, **sent} if isinstance(sent, dict) else sent)
+
+
 class _Dataset(_Part):
     train_per_class: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="The first n images of each class, after the data set's own shuffle; null: all."
@@ -126,7 +140,7 @@ AnyDataset = Annotated[Digits | Mnist | FashionMnist | Cifar10 | ImageFolder, Fi
 
 
 class Cnn(_Part):
-    name: Literal["cnn"]
+    name: Literal["cnn"] = "cnn"
     width: Annotated[int, Field(ge=1, le=1024)] = 64
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -147,14 +161,14 @@ class Linear(_Part):
 
 
 ModelName = Literal["cnn", "resnet", "mlp", "linear"]
-AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name")]
+AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name"), _by_default("cnn")]
 
 
 class CrossEntropy(_Part):
     """Importance-weighted cross-entropy, per batch: weight_sum Σwℓ/Σw, batch_size Σwℓ/n, dataset_mean Σw'ℓ/n where w'
     has mean 1 over the training set (PROTOCOL §1)."""
 
-    name: Literal["cross_entropy"]
+    name: Literal["cross_entropy"] = "cross_entropy"
     normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = "weight_sum"
 
 
@@ -169,8 +183,8 @@ class Optimizer(_Part):
 class Spec(_Part):
     name: Label = Field("", description="Yours; it decides nothing.")
     dataset: AnyDataset
-    model: AnyModel = Cnn(name="cnn")
-    loss: CrossEntropy = CrossEntropy(name="cross_entropy")
+    model: AnyModel = Cnn()
+    loss: CrossEntropy = CrossEntropy()
     importance_weight: Weight = Field(
         description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.'
     )
@@ -211,8 +225,10 @@ class Spec(_Part):
     @property
     def digest(self) -> str:
         """SHA-256 of what decides the curve: canonical JSON without `name` and without values equal to their default,
-        so that a field added later changes no digest."""
+        so that a field added later changes no digest. An object that differs from its default says its name too."""
         said = self.model_dump(exclude_defaults=True, exclude={"name"})
+        for part in {"dataset", "model", "loss"} & said.keys():
+            said[part]["name"] = getattr(self, part).name
         said["importance_weight"] = list(self.weights)
         return _sha256(said)
 

@@ -23,7 +23,6 @@ MAX_MEMBERS = 10_000
 MAX_FAULTS = 100  # that are looked for
 
 _MAX_DEPTH = 8  # keys of a path; no field of a spec lies deeper
-_DEFAULTS = {"model": {"name": "cnn"}, "loss": {"name": "cross_entropy"}}  # the spec's, for an axis inside of them
 
 Json = dict[str, Any]
 Axes = Annotated[
@@ -81,11 +80,11 @@ def expanded(request: SweepRequest) -> tuple[list[Grid], list[Spec]]:
     for grid in grids:
         _check_grid(grid, request.axes)
     sent = _Sent(request.axes, request.base, elsewhere="/preset" if request.preset else None)
-    specs = _specs(grids, sent, request.name, once=False)
+    specs = _specs(grids, sent, once=False)
     return [_without_what_axes_say(grid) for grid in grids], specs
 
 
-def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tuple[list[Grid], list[Spec]]:
+def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]]) -> tuple[list[Grid], list[Spec]]:
     """The grids with more values on their axes, and all their specs, each once. An axis that is new begins with the
     value that all members had so far. Raises BadSweep."""
     if not axes:
@@ -97,7 +96,7 @@ def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]], name: str) -> tu
     for grid in grids:
         _check_grid(grid, axes)
     larger = [_with_axes(grid, axes) for grid in grids]
-    specs = _specs(larger, _Sent(axes, {}, elsewhere="/axes"), name, once=True)
+    specs = _specs(larger, _Sent(axes, {}, elsewhere="/axes"), once=True)
     return [_without_what_axes_say(grid) for grid in larger], specs
 
 
@@ -233,8 +232,8 @@ def _members(grids: Sequence[Grid]) -> Iterator[_Member]:
 
 def _put(value: Json, keys: Sequence[str], leaf: Any) -> None:
     """Set what lies at `keys`, copying on the way down: the base is shared by all members."""
-    for depth, key in enumerate(keys[:-1]):
-        value[key] = dict(value.get(key, _DEFAULTS.get(key, {}) if depth == 0 else {}))
+    for key in keys[:-1]:
+        value[key] = dict(value.get(key, {}))
         value = value[key]
     value[keys[-1]] = leaf
 
@@ -255,7 +254,7 @@ def _without(value: Json, keys: Sequence[str]) -> Json:
     return {**left, key: _without(value[key], inner)} if inner else left
 
 
-def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[Spec]:
+def _specs(grids: Sequence[Grid], sent: "_Sent", once: bool) -> list[Spec]:
     """The specs of all members; with `once`, one that is there already is left out, else that is a fault."""
     count = sum(math.prod(map(len, grid.axes.values())) for grid in grids)
     refuse_too_many(count)
@@ -272,7 +271,7 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
         else:
             digest = spec.digest
             if digest not in specs:
-                specs[digest] = _named(spec, name, member)
+                specs[digest] = _named(spec, member, among=len(grids))
                 members[digest] = member
             elif not once:
                 found = [sent.twice(member, members[digest])]
@@ -285,12 +284,13 @@ def _specs(grids: Sequence[Grid], sent: "_Sent", name: str, once: bool) -> list[
     return list(specs.values())
 
 
-def _named(spec: Spec, name: str, member: _Member) -> Spec:
-    """With a name that says where it stands on the axes, unless names are an axis themselves."""
+def _named(spec: Spec, member: _Member, among: int) -> Spec:
+    """With a name that says which of its sweep it is: its place on the axes, of several figures its figure too. The
+    sweep's own name is the same for all; what the base says comes first. Names that are an axis stay."""
     if "name" in member.indices and spec.name:
         return spec
     place = ", ".join(said(path, member.grid.axes[path][index]) for path, index in member.indices.items())
-    whose = " ".join(filter(None, [name or spec.name, member.grid.name]))
+    whose = " ".join(filter(None, [spec.name, member.grid.name if among > 1 else ""]))
     room = max(0, MAX_LABEL - len(place) - 1)
     return spec.model_copy(update={"name": f"{whose[:room]} {place}".strip()[:MAX_LABEL]})
 

@@ -17,6 +17,7 @@ def main() -> None:
     from core.errors import BallastError
     from core.opening import look_at_checkpoints, open_store
     from core.settings import load_settings
+    from core.streams import complain, say
     from worker import devices
     from worker.launch import Launcher
 
@@ -32,9 +33,10 @@ def main() -> None:
         open_store(settings).close()
         Doorbell(settings).check()
         look_at_checkpoints(settings)
+        say(devices.in_words(planned))
         served = Launcher(settings, planned).run(on_leash=arguments.leash)
     except BallastError as error:
-        print(f"ballast: {error}", file=sys.stderr)
+        complain(f"ballast: {error}")
         sys.exit(_USAGE if isinstance(error, devices.DevicesMistyped) else 1)
     sys.exit(0 if served else 1)
 

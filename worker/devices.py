@@ -8,6 +8,7 @@ python -P -m worker.devices prints them, and how many GPUs there are, as JSON: w
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -58,6 +59,11 @@ def plan(devices: str, processes: int | None) -> list[Device]:
         return gpus
     known = {gpu.name: gpu for gpu in gpus}
     return [known.get(name, Device(name)) for name in devices.split(",")] * (processes or 1)
+
+
+def in_words(planned: Sequence[Device]) -> str:
+    names = ", ".join(dict.fromkeys(device.name for device in planned))
+    return f"1 worker on {names}" if len(planned) == 1 else f"{len(planned)} workers on {names}"
 
 
 def _check(devices: str, processes: int | None) -> None:

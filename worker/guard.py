@@ -21,23 +21,23 @@ class Guard:
 
     def __init__(self, seconds: float) -> None:
         self._command = [sys.executable, "-P", "-m", "worker.guard", str(seconds)]
-        self._start()
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         self._told: list[int] = []
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             self._command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )
 
     def watch(self, pids: Sequence[int]) -> None:
         """Those that it is to kill; each a child that was not waited for yet, since others' pids are soon somebody
         else's. Cheap where nothing has changed."""
-        if self._process.poll() is not None:
-            self._start()
-        if pids == self._told:
-            return
-        assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # it has just died: another is told the next time
+        with contextlib.suppress(OSError):  # it has just died, or there is no room for it: the next time
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._start()
+            if pids == self._told:
+                return
+            assert self._process.stdin
             self._process.stdin.write(f"{' '.join(map(str, pids))}\n".encode())
             self._told = list(pids)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from core.restarts import Kept
 from core.settings import Settings
 from worker.devices import Device
 from worker.guard import Guard
@@ -21,8 +22,6 @@ from worker.guard import Guard
 log = structlog.get_logger()
 
 DEVICE_UNUSABLE = 78  # an exit status of a worker process
-RESTART_AFTER = (0.5, 1, 2, 4, 8, 15, 30)  # seconds, by how often it died in a row
-STEADY_SECONDS = 60  # alive for so long: the row is forgotten
 MARGIN_SECONDS = 0.5  # beyond the grace time, at whose end a worker ends by itself
 
 
@@ -38,14 +37,11 @@ class Slot:
         if device.visible is not None:
             self._environment["CUDA_VISIBLE_DEVICES"] = device.visible
         self._device = device.name
-        self._deaths = 0
         self.gave_up = False
-        self.start()
+        self._kept = Kept("a worker process", self._start, device=device.name)
 
-    def start(self) -> None:
-        self._started = time.monotonic()
-        self._restart_at: float | None = None
-        self._process = subprocess.Popen(
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             self._command,
             env=self._environment,
             stdin=subprocess.PIPE,
@@ -56,34 +52,24 @@ class Slot:
     def tend(self) -> bool:
         """Restart what died, when its time has come. False once it has ended in order: it was told to, or could not use
         its device from the start. (A device that was lost may come back.)"""
-        status = self._process.poll()
+        status = self._kept.status()
         if status is None:
             return True
-        if status == DEVICE_UNUSABLE and not self._deaths:
+        if status == DEVICE_UNUSABLE and not self._kept.deaths:
             log.error("there is no such device: it is given up", device=self._device)
             self.gave_up = True
         if status == 0 or self.gave_up:
             return False
-        now = time.monotonic()
-        if self._restart_at is None:
-            self._deaths = 1 if now - self._started > STEADY_SECONDS else self._deaths + 1
-            wait = RESTART_AFTER[min(self._deaths, len(RESTART_AFTER)) - 1]
-            self._restart_at = now + wait
-            log.error("a worker process died", device=self._device, status=status, restart_in_seconds=wait)
-        elif now >= self._restart_at:
-            self.start()
+        self._kept.restart_when_due()
         return True
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
+    def running(self) -> subprocess.Popen[bytes] | None:
+        return self._kept.running
 
     def send(self, number: signal.Signals) -> None:
-        if self.alive():
-            self._process.send_signal(number)
+        if process := self.running:
+            process.send_signal(number)
 
 
 class Launcher:
@@ -107,7 +93,7 @@ class Launcher:
         slots = all_slots
         while slots and not self._asked and not self._orphaned:
             slots = [slot for slot in slots if slot.tend()]
-            guard.watch([slot.pid for slot in slots if slot.alive()])
+            guard.watch([process.pid for slot in slots if (process := slot.running)])
             time.sleep(0.1)
         self._drain(slots)
         return not all(slot.gave_up for slot in all_slots)
@@ -116,7 +102,7 @@ class Launcher:
         deadline = time.monotonic() + self._patience
         for slot in slots:
             slot.send(signal.SIGTERM)
-        while any(slot.alive() for slot in slots) and time.monotonic() < deadline and self._asked < 2:
+        while any(slot.running for slot in slots) and time.monotonic() < deadline and self._asked < 2:
             time.sleep(0.05)
         for slot in slots:
             slot.send(signal.SIGKILL)

@@ -1,6 +1,7 @@
 """`ballast doctor`: what is wrong on this machine, and what to do about it. Looks, and changes nothing."""
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -11,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
+from shlex import quote as quoted
 from threading import Thread
 from typing import Literal, NamedTuple
+from urllib.parse import quote
 
 import httpx2
 from sqlalchemy import make_url, select
@@ -21,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.doorbell import BrokerUnreachable, Doorbell
 from core.errors import BallastError
+from core.opening import checkpoints_stay_here
 from core.settings import Settings, SettingsError, load_settings
 from core.store import schema
 from core.store.clock import now_ms
@@ -37,6 +42,8 @@ _DATA_SETS = {
     "FashionMNIST": "fashion_mnist",
     "cifar-10-batches-py": "cifar10",
 }  # by torchvision's name
+_OTHER_HOME = "service home"
+_ON_ITS_HOST = "run `ballast doctor` where the service runs, with its settings"
 _WORKER = "install what a worker needs: pip install -c constraints.txt -e '.[worker]'"
 
 
@@ -63,10 +70,18 @@ def examine() -> Iterator[Finding]:
     deadline = time.monotonic() + _PATIENCE
     for name, thread in threads.items():
         thread.join(max(0.0, deadline - time.monotonic()))
-        silent = thread.is_alive()
-        yield from list(found[name])
-        if silent:
-            yield _bad(name, f"no answer within {_PATIENCE:g} s")
+        if thread.is_alive():
+            found[name] = [*found[name], _bad(name, f"no answer within {_PATIENCE:g} s")]
+    elsewhere = any(finding.name == _OTHER_HOME for finding in found["service"])
+    for finding in chain.from_iterable(found.values()):
+        yield _of_this_home(finding, settings.home) if elsewhere else finding
+
+
+def _of_this_home(finding: Finding, home: Path) -> Finding:
+    """What lies in our home says nothing of a service that has another."""
+    if not any(place in finding.found for place in (str(home), quote(str(home)))) or finding.name == _OTHER_HOME:
+        return finding
+    return finding._replace(found=f"{finding.found} (here, not of the service)")
 
 
 def _look(name: str, settings: Settings, found: list[Finding]) -> None:
@@ -182,9 +197,9 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 def _checkpoints(settings: Settings) -> Iterator[Finding]:
     files = Files(settings.checkpoint_url)
     files.check()
-    if settings.checkpoints_stay_here and not settings.embedded_broker:
-        found = f"{files.place}: another host cannot go on from there, unless both mount the same folder"
-        yield Finding("checkpoints", "warning", found, "mount one folder on all hosts, or set BALLAST_CHECKPOINT_URL")
+    if checkpoints_stay_here(settings):
+        found = f"{files.place}: another host cannot go on from there, in the home of this one"
+        yield Finding("checkpoints", "warning", found, "mount one folder on all, and set BALLAST_CHECKPOINT_URL to it")
     else:
         yield Finding("checkpoints", "ok", files.place)
 
@@ -243,7 +258,9 @@ def _service(settings: Settings) -> Iterator[Finding]:
     with httpx2.Client(base_url=settings.url, timeout=2, trust_env=False) as http:
         try:
             answer = http.get("/version")
-            version = answer.json()["version"]
+            told = answer.json()
+            version = told["version"]
+            home = told.get("home")  # an older one does not tell
             clock = parsedate_to_datetime(answer.headers["date"]).timestamp()
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
             yield _bad("service", f"no Ballast answers at {settings.url}")
@@ -253,18 +270,41 @@ def _service(settings: Settings) -> Iterator[Finding]:
         else:
             found = f"{settings.url} has version {version}"
             yield Finding("service", "warning", found, "use the same version everywhere")
+        if home and not _is_same(home, settings.home):
+            found = f"{settings.url} has its home in {home}, and this looks at {settings.home}"
+            todo = f"to look at that one: BALLAST_HOME={quoted(home)} ballast doctor"
+            yield Finding(_OTHER_HOME, "warning", found, todo)
         yield _clock("service clock", clock + 0.5)  # the header has whole seconds, cut off
+        yield _readiness(http)
         yield _workers(http)
 
 
+def _is_same(told: str, home: Path) -> bool:
+    """In JSON a path is Unicode, which it need not be on a disk."""
+    return told == os.fsencode(home).decode("utf-8", "replace") or os.path.realpath(told) == os.path.realpath(home)
+
+
+def _readiness(http: httpx2.Client) -> Finding:
+    """Of its own database and broker, which need not be ours."""
+    try:
+        answer = http.get("/readyz")
+        told = answer.json()
+        found = f"database {told['database']}, revision {told['revision']}, broker {told['broker']}"
+    except (httpx2.HTTPError, ValueError) as error:
+        return Finding("readiness", "warning", f"the service does not tell: {_first_line(error)}", _ON_ITS_HOST)
+    except KeyError:
+        return Finding("readiness", "warning", f"the service is not ready: {told['detail']}", _ON_ITS_HOST)
+    well = told["database"] == told["broker"] == "ok"
+    return Finding("readiness", "ok", found) if well else Finding("readiness", "warning", found, _ON_ITS_HOST)
+
+
 def _workers(http: httpx2.Client) -> Finding:
-    todo = "run `ballast doctor` on the host of the service"
     try:
         answer = http.get("/workers")
     except httpx2.HTTPError as error:
-        return Finding("workers", "warning", f"the service does not tell: {error}", todo)
+        return Finding("workers", "warning", f"the service does not tell: {error}", _ON_ITS_HOST)
     if not answer.is_success:
-        return Finding("workers", "warning", f"the service cannot tell: {answer.json()['detail']}", todo)
+        return Finding("workers", "warning", f"the service cannot tell: {answer.json()['detail']}", _ON_ITS_HOST)
     alive = [each for each in answer.json()["items"] if each["state"] in ("idle", "busy")]
     if not alive:
         return Finding("workers", "warning", "none is alive", "start some with `ballast worker`")

@@ -16,6 +16,7 @@ from api.cli.errors import NotSucceeded
 from api.client import ClientError, Refused, Unreachable
 from core.errors import BallastError
 from core.reading import UnreadableSpec
+from core.streams import complain
 
 # In the order of `--help`. A module is imported when one of its commands is asked for: nobody waits for the others'.
 COMMANDS = {
@@ -81,10 +82,10 @@ def main() -> None:
         sys.exit(130)
     except OSError as error:  # such as a disk that is full, where it prints
         where = f": {error.filename}" if error.filename else ""
-        print(f"ballast: {error.strerror or error}{where}", file=sys.stderr)
+        complain(f"ballast: {error.strerror or error}{where}")
         os._exit(1)  # at once: what could not be printed would be tried again, with a traceback
 
 
 def _end(error: BallastError | ClientError, status: int) -> NoReturn:
-    print(f"ballast: {error}", file=sys.stderr)
+    complain(f"ballast: {error}")
     sys.exit(status)

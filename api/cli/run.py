@@ -3,6 +3,7 @@ Celery is imported by the command that does, or every command would wait for it.
 """
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from api.cli.printing import AsJson, print_json, print_table
+from core.streams import say
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -25,6 +27,9 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
+
+# Ten seconds on two cores, and no download.
+_FIRST_FIGURE = "sweep figure-2 --set dataset.name=digits --set model.name=mlp --set epochs=20 --watch"
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The database.")
@@ -56,15 +61,21 @@ def up(workers: Workers = None, port: Port = None) -> None:
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
     stop = Stop()
-    with service(settings, workers) as launcher:
-        print(f"Ballast serves {settings.address} (data in {settings.home}); Ctrl-C stops it", flush=True)
-        while not stop.asked and launcher.poll() is None:
+    with service(settings, workers) as tend:
+        say(f"Ballast serves {settings.address} (data in {settings.home}); Ctrl-C stops it")
+        say(f"{settings.address}/docs documents the API; a first figure, from another terminal:")
+        say(f"    {_command(settings)} {_FIRST_FIGURE}")
+        while not stop.asked and tend():
             time.sleep(0.1)
-        if stop.asked:
-            log.info("stopping: running experiments go back into the queue")
-        else:
-            log.error("the workers have ended: stopping")
+        if not stop.asked:
             raise typer.Exit(1)
+        log.info("stopping: running experiments go back into the queue")
+
+
+def _command(settings: "Settings") -> str:
+    """`ballast` as another terminal finds it, and finds this service."""
+    where = "" if settings.address == "http://127.0.0.1:8000" else f"BALLAST_URL={settings.address} "
+    return where + shlex.quote(str(Path(sys.argv[0]).absolute()))
 
 
 @app.command(epilog="Example: ballast demo --out my-demo")
@@ -91,10 +102,12 @@ def api(port: Port = None) -> None:
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
     stop = Stop()
-    with sole_service(settings), bind(settings) as listener, serve_api(settings, listener):
-        print(f"Ballast serves {settings.address}; Ctrl-C stops it", flush=True)
-        while not stop.asked:
+    with sole_service(settings), bind(settings) as listener, serve_api(settings, listener) as serves:
+        say(f"Ballast serves {settings.address}; Ctrl-C stops it")
+        while not stop.asked and serves():
             time.sleep(0.1)
+    if not stop.asked:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: ballast worker --devices cpu --processes 2")

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends
 
 
 @router.get("/{id}/curve", response_model=CurveOut, responses=documented(404))
-def curve(
+def show_curve(
     id: Id,  # noqa: A002
     store: StoreDep,
     after: Annotated[int, Query(ge=0, le=2**53, description="Only rows after this epoch: a former `next_after`.")] = 0,

@@ -7,7 +7,8 @@ import structlog
 from fastapi import APIRouter, Body, Depends, Query, Response
 from sqlalchemy import Connection
 
-from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
+from api.bodies import JsonRoute
+from api.depends import DoorbellDep, FilesDep, Id, StoreDep, known_query
 from api.once import MADE, OnceDep, made
 from api.problems import documented
 from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, Extension, PriorityChange
@@ -24,7 +25,9 @@ log = structlog.get_logger()
 
 Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
 
-router = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)])
+router = APIRouter(
+    prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)], route_class=JsonRoute
+)
 
 SPEC_EXAMPLES = {
     "short": {
@@ -72,14 +75,13 @@ def tidy_if_reachable(store: Store, files: Files, folders: Collection[str]) -> N
     "",
     status_code=201,
     response_model=ExperimentOut,
-    dependencies=[Depends(json_body)],
     responses={
         200: {"description": "With `dedupe`: there is one already.", "model": ExperimentOut, **MADE},
         201: MADE,
         **documented(400, 413, 415),
     },
 )
-def submit(
+def submit_experiment(
     spec: Annotated[Spec, Body(openapi_examples=SPEC_EXAMPLES)],
     once: OnceDep,
     doorbell: DoorbellDep,
@@ -125,21 +127,21 @@ def list_experiments(
 
 
 @router.get("/{id}", responses=documented(404))
-def show(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002 - the contract's name
+def show_experiment(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002 - the contract's name
     """One experiment."""
     with store.reading() as tx:
         return shown(tx, [experiments.get(tx, id)])[0]
 
 
-@router.patch("/{id}", dependencies=[Depends(json_body)], responses=documented(400, 404, 409, 413, 415))
-def change(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  # noqa: A002
+@router.patch("/{id}", responses=documented(400, 404, 409, 413, 415))
+def change_priority(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  # noqa: A002
     """Another priority, while it is queued or paused."""
     with store.writing() as tx:
         return shown(tx, [experiments.set_priority(tx, id, change.priority)])[0]
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
-def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
+def delete_experiment(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
     """Delete it, with its curve, its checkpoints and all else, once it has ended. Its number is never given again."""
     with store.writing() as tx:
         folders = experiments.remove(tx, id)
@@ -150,10 +152,9 @@ def delete(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
     "/{id}/extend",
     status_code=201,
     response_model=ExperimentOut,
-    dependencies=[Depends(json_body)],
     responses={201: MADE, **documented(400, 404, 409, 413, 415)},
 )
-def extend(
+def extend_experiment(
     id: Id,  # noqa: A002
     extension: Extension,
     once: OnceDep,

@@ -1,8 +1,10 @@
 """Health and version."""
 
+import os
 from importlib import metadata
+from ipaddress import IPv6Address, ip_address
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from api.depends import DoorbellDep, StoreDep, known_query
 from api.problems import documented
@@ -14,13 +16,13 @@ router = APIRouter(tags=["health"], dependencies=[Depends(known_query)])
 
 
 @router.get("/livez")
-def livez() -> Live:
+def is_alive() -> Live:
     """Alive. Touches nothing."""
     return Live()
 
 
 @router.get("/readyz", responses=documented(503))
-def readyz(store: StoreDep, doorbell: DoorbellDep) -> Ready:
+def is_ready(store: StoreDep, doorbell: DoorbellDep) -> Ready:
     """Ready: the database answers and has our revision. A silent broker only degrades."""
     schema.require(store)
     try:
@@ -31,6 +33,16 @@ def readyz(store: StoreDep, doorbell: DoorbellDep) -> Ready:
 
 
 @router.get("/version")
-def version() -> Version:
-    """Which Ballast this is."""
-    return Version(version=metadata.version("ballast"))
+def show_version(request: Request) -> Version:
+    """Which Ballast this is; and where its home is, for this host's own programs."""
+    home = os.fsencode(request.app.state.home_folder).decode("utf-8", "replace") if _on_loopback(request) else None
+    return Version(version=metadata.version("ballast"), home=home)
+
+
+def _on_loopback(request: Request) -> bool:
+    try:
+        address = ip_address(request.client.host if request.client else "")
+    except ValueError:  # a socket that has no address
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback

@@ -25,7 +25,7 @@ def list_presets() -> PresetList:
 
 
 @router.get("/{name}", responses=documented(404))
-def show(
+def show_preset(
     name: Annotated[PresetName, Path(examples=["figure-2"])],
     as_drawn: Annotated[bool, Query(description="The weights of the paper's picture, not of its text.")] = False,
 ) -> PresetOut:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from api.depends import DoorbellDep, FilesDep, Id, StoreDep, json_body, known_query
+from api.bodies import JsonRoute
+from api.depends import DoorbellDep, FilesDep, Id, StoreDep, known_query
 from api.once import MADE, OnceDep, made
 from api.problems import documented
 from api.routes.experiments import WISHES, Priority, page, tidy_if_reachable
@@ -24,7 +25,7 @@ from core.store.experiments import Experiment
 from core.store.session import Store
 from core.sweeps import GrowthRequest, SweepRequest, expanded, grown
 
-router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)])
+router = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)], route_class=JsonRoute)
 
 MOST_LINES = 1000  # of a figure
 
@@ -63,10 +64,9 @@ EXAMPLES: dict[str, Any] = {
     "",
     status_code=201,
     response_model=SweepWithMembers,
-    dependencies=[Depends(json_body)],
     responses={200: _DRY_RUN_OR_THERE, 201: MADE, **documented(400, 413, 415)},
 )
-def submit(
+def submit_sweep(
     request: Annotated[SweepRequest, Body(openapi_examples=EXAMPLES)],
     once: OnceDep,
     doorbell: DoorbellDep,
@@ -101,14 +101,14 @@ def list_sweeps(store: StoreDep, limit: Limit = 50, cursor: Cursor = None) -> Sw
 
 
 @router.get("/{id}", responses=documented(404))
-def show(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None) -> SweepWithMembers:  # noqa: A002
+def show_sweep(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None) -> SweepWithMembers:  # noqa: A002
     """One sweep: its progress, and its members page by page."""
     with store.reading() as tx:
         return _shown(tx, id, limit, int(cursor or 0))
 
 
-@router.patch("/{id}", dependencies=[Depends(json_body)], responses=documented(400, 404, 413, 415))
-def change(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:  # noqa: A002
+@router.patch("/{id}", responses=documented(400, 404, 413, 415))
+def change_sweep(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:  # noqa: A002
     """Another priority for every member that is queued or paused."""
     with store.writing() as tx:
         return SweepOut.of(sweeps.set_priority(tx, id, change.priority))
@@ -117,11 +117,10 @@ def change(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:  # noqa
 @router.post(
     "/{id}/members",
     status_code=201,
-    dependencies=[Depends(json_body)],
     response_model=SweepWithMembers,
     responses={200: _DRY_RUN, 201: MADE, **documented(400, 404, 413, 415)},
 )
-def grow(
+def grow_sweep(
     id: Id,  # noqa: A002
     request: GrowthRequest,
     store: StoreDep,
@@ -145,7 +144,7 @@ def grow(
 def _growth(store: Store, sweep_id: int, request: GrowthRequest, priority: int) -> Callable[[Connection], Response]:
     with store.reading() as tx:
         sweep = sweeps.get(tx, sweep_id)
-    larger, specs = grown(sweep.grids, request.axes, sweep.name)  # seconds, so before the sweep is locked
+    larger, specs = grown(sweep.grids, request.axes)  # seconds, so before the sweep is locked
 
     def make(tx: Connection) -> Response:
         sweeps.grow(tx, sweep_id, sweep.grids, larger, specs, priority)
@@ -157,13 +156,13 @@ def _growth(store: Store, sweep_id: int, request: GrowthRequest, priority: int) 
 def _would_be_added(store: Store, sweep_id: int, request: GrowthRequest) -> Response:
     with store.reading() as tx:
         sweep = sweeps.get(tx, sweep_id)
-    _, specs = grown(sweep.grids, request.axes, sweep.name)
+    _, specs = grown(sweep.grids, request.axes)
     with store.reading() as tx:
         return _would_be(sweeps.missing(tx, sweep_id, specs))
 
 
 @router.delete("/{id}", status_code=202, responses=documented(404))
-def delete(id: Id, store: StoreDep, files: FilesDep) -> SweepOut:  # noqa: A002
+def delete_sweep(id: Id, store: StoreDep, files: FilesDep) -> SweepOut:  # noqa: A002
     """Delete every member that has ended, and the sweep with its last."""
     while True:
         with store.writing() as tx:
@@ -229,7 +228,7 @@ for _format in ("png", "svg"):
         _figure(_format),
         methods=["GET"],
         response_class=Response,
-        name=f"{_format} figure",
+        name=f"draw figure as {_format}",
         responses={
             200: {"content": {_MEDIA_TYPES[_format]: {"schema": {"type": "string", "format": "binary"}}}},
             **documented(404),

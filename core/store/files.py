@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,9 +27,12 @@ class Files:
         self._opened: tuple[AbstractFileSystem, str] | None = None
 
     def check(self) -> None:
-        """Whether the place can be looked into. Changes nothing."""
+        """Whether the place can be looked into, and a folder written into. Changes nothing."""
         with self._place("") as (system, root):
-            system.exists(root)
+            if "file" in system.protocol:
+                _try_to_write(Path(root))
+            else:
+                system.exists(root)
 
     def write(self, path: str, content: bytes) -> str:
         """Returns the SHA-256 of what lies there now, safe from a power cut where it is a local disk."""
@@ -86,6 +90,13 @@ def tidy(store: Store, files: Files, folders: Iterable[str]) -> None:
             left_over = checkpoints.unpointed(tx, there)
         files.remove(left_over)
         files.remove_empty(folder)
+
+
+def _try_to_write(folder: Path) -> None:
+    """Into what there is of it already: the rest is made with the first file. Raises OSError."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    with tempfile.TemporaryFile(dir=there):  # rights alone know nothing of read-only disks
+        pass
 
 
 def _write_durably(file: Path, content: bytes) -> None:

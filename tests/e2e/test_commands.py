@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -155,13 +156,12 @@ def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) 
     with running(Up(folder / "home", "--workers", "1", data_dir=DATA)) as own:
         experiment = own.client.submit(DIGITS | {"dataset": dataset, "epochs": 3})
         assert wait_for_end(own.client, experiment["id"])["state"] == "succeeded"
-        program = python_of_the_readme()
-        program = program.replace("http://localhost:8000", own.client.url).replace(".ballast/data", str(DATA))
+        program, _ = python_of_the_readme()
         program = program.replace("(1)", f"({experiment['id']})").replace("(1,", f"({experiment['id']},")
         done = subprocess.run(
             [sys.executable, "-c", program],
             cwd=folder,
-            env=environment(),
+            env=environment(**own.settings),
             capture_output=True,
             text=True,
             check=True,
@@ -176,12 +176,26 @@ def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) 
     assert kept["epochs"] == [1, 2, 3]
 
 
-def python_of_the_readme() -> str:
-    """The block that begins with its imports."""
-    code = README.read_text().split("    import base64")[1]
-    lines = ["    import base64" + code.splitlines()[0], *code.splitlines()[1:]]
-    end = next(i for i, line in enumerate(lines) if line and not line.startswith("    "))
-    return "\n".join(line[4:] for line in lines[:end])
+@pytest.mark.slow
+def test_the_python_of_the_readme_trains_on_the_data_that_the_settings_name(folder: Path) -> None:
+    _, program = python_of_the_readme()
+    mnist = program.replace('{"name": "digits"}', '{"name": "mnist", "train_per_class": 20, "eval_limit": 50}')
+    done = subprocess.run(
+        [sys.executable, "-c", mnist.replace('"16:1"', '"16:1", "epochs": 2')],
+        cwd=folder,
+        env=environment(data_dir=DATA),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["1", "2"]
+
+
+def python_of_the_readme() -> list[str]:
+    """The blocks that begin with an import."""
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", README.read_text(), re.MULTILINE)
+    programs = [dedent(block).strip() for block in blocks]
+    return [program for program in programs if program.startswith(("import ", "from "))]
 
 
 def with_numbers(words: list[str], up: Up) -> list[str]:

@@ -148,6 +148,21 @@ def test_an_old_python_is_named_by_make(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
+def test_make_says_what_it_installs_before_pip_says_how_far_it_is(tmp_path: Path) -> None:
+    repository = Path(__file__).parents[2]
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text((repository / name).read_text())
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(["make", "-s", ".venv/worker"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    first, pip = done.stdout.splitlines()
+    assert "1.4 GB" in first
+    assert pip.startswith("-m pip install ")
+    assert not {"-q", "--quiet"} & set(pip.split())
+
+
 def test_mistyped_commands_are_usage_errors(tmp_path: Path) -> None:
     for arguments in (["submitt"], ["up", "--port", "x"], ["show", "abc"], ["cancel", "0"]):
         done = subprocess.run([COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)

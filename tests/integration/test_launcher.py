@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.states import State, WorkerState
 from tests.integration.hosts import Host, is_guard, ran_once, running, same, stays
 from tests.servers import wait_until
+from worker.launch import DEVICE_UNUSABLE
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
 
@@ -105,6 +106,12 @@ def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: S
     assert "restart" not in done.stderr
 
 
+def test_a_device_that_is_not_there_is_given_up_also_where_nobody_can_read_why(in_folder: Settings) -> None:
+    device = f"{sys.executable} -P -m worker.process --device cuda:99 --name cuda:99 --slot 0"
+    done = subprocess.run(["bash", "-c", f"{device} 2>/dev/full"], env=in_folder.child_environment(), check=False)
+    assert done.returncode == DEVICE_UNUSABLE
+
+
 def test_devices_that_mean_nothing_are_a_usage_error_in_a_sentence(in_folder: Settings) -> None:
     done = launched(in_folder, "--devices", "cuda:0,cuda:1", "--processes", "2")
     assert done.returncode == 2
@@ -140,11 +147,6 @@ def test_a_place_for_checkpoints_that_there_cannot_be_is_refused_in_a_sentence(i
     assert done.returncode == 1
     assert done.stderr.startswith("ballast: checkpoints cannot be reached below s4://bucket: Protocol not known: s4")
     assert done.stderr.count("\n") == 1
-
-
-def test_checkpoints_on_one_of_several_hosts_are_warned_of(on_redis: Settings) -> None:
-    with running(Host(on_redis)) as host:
-        assert "other hosts cannot go on from this host's checkpoints" in host.says()
 
 
 def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:

@@ -11,7 +11,7 @@ from api.main import create_app
 from core.doorbell import Doorbell
 from core.settings import Settings, load_settings
 from core.store.session import Store
-from tests.unit.api.builders import FILES
+from tests.unit.api.builders import FILES, HOME
 from tests.unit.api.serving import serving
 from tests.unit.api.typed import Ballast
 
@@ -38,7 +38,7 @@ def doorbell(settings: Settings) -> Iterator[Doorbell]:
 
 @pytest.fixture
 def client(store: Store, doorbell: Doorbell) -> Iterator[TestClient]:
-    app = create_app(store, doorbell, FILES)
+    app = create_app(store, doorbell, FILES, HOME)
     with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
         yield client
 
@@ -50,7 +50,7 @@ def shared_client(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
     shutil.copy(_sqlite_template, home / "ballast.db")
     settings = load_settings(home=home, database_url="", broker_url="")
     store, doorbell = Store(settings.database_url), Doorbell(settings)
-    app = create_app(store, doorbell, FILES)
+    app = create_app(store, doorbell, FILES, HOME)
     with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
         yield client
     doorbell.close()

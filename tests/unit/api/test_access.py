@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.builders import problem, spec
+from tests.unit.api.builders import asked_by_hand, problem, spec
 
 
 @pytest.fixture
@@ -110,3 +110,76 @@ def test_a_senseless_id_is_replaced(client: TestClient, sent: str) -> None:
 
 def test_every_request_without_an_id_gets_one_of_its_own(client: TestClient) -> None:
     assert len({client.get("/livez").headers["x-request-id"] for _ in range(3)}) == 3
+
+
+@pytest.fixture(scope="module")
+def sweep(shared_client: TestClient) -> int:
+    number: int = shared_client.post("/sweeps", json={"base": spec()}).json()["id"]
+    return number
+
+
+THERE = (
+    *("/", "/experiments", "/experiments/1", "/experiments/1/curve", "/experiments/1/events", "/sweeps", "/sweeps/1"),
+    *("/sweeps/1/figure.png", "/sweeps/1/figure.svg", "/presets", "/presets/figure-2", "/workers", "/livez", "/readyz"),
+    *("/version", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"),
+)
+NOT_THERE = ("/nope", "/experiments/99", "/experiments?x=1", "/experiments/1/weights", "/experiments/1/predictions")
+
+
+def test_every_path_of_the_document_is_tried(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    documented = {path.format(id=1, name="figure-2") for path, methods in paths.items() if "get" in methods}
+    assert documented <= {*THERE, *NOT_THERE}
+
+
+@pytest.mark.parametrize("path", [*THERE, *NOT_THERE])
+def test_head_is_answered_as_get_is(client: TestClient, sweep: int, path: str) -> None:
+    assert sweep == 1
+    got, asked = client.get(path), client.head(path)
+    assert got.is_success == (path in THERE)
+    assert asked.status_code == got.status_code
+    assert {**asked.headers, "x-request-id": ""} == {**got.headers, "x-request-id": ""}
+
+
+@pytest.mark.parametrize("path", ["/experiments", "/docs", "/static-offline-docs/swagger-ui.css", "/nope"])
+def test_an_answer_to_head_has_no_body_but_says_its_length(client: TestClient, path: str) -> None:
+    start, *bodies = asked_by_hand(client, "HEAD", path)
+    assert int(dict(start["headers"])[b"content-length"]) > 0
+    assert b"".join(message.get("body", b"") for message in bodies) == b""
+    assert not bodies[-1].get("more_body")
+
+
+def test_what_lets_nobody_in_lets_head_in_neither(client: TestClient) -> None:
+    start, body = asked_by_hand(client, "HEAD", "/experiments", {"origin": "http://evil.example"})
+    assert (start["status"], body["body"]) == (403, b"")
+
+
+def test_head_of_what_is_only_posted_to_is_405(client: TestClient) -> None:
+    response = client.head("/experiments/1/cancel")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", [path for path in (*THERE, *NOT_THERE) if path != "/" and "?" not in path])
+def test_a_slash_at_the_end_of_a_path_changes_nothing(client: TestClient, sweep: int, path: str) -> None:
+    assert sweep == 1
+    as_it_is, with_slash = (
+        client.get(each, headers={"x-request-id": "x"}, follow_redirects=False) for each in (path, f"{path}/")
+    )
+    assert (with_slash.status_code, with_slash.headers) == (as_it_is.status_code, as_it_is.headers)
+    assert with_slash.content == as_it_is.content
+
+
+def test_with_a_slash_too_a_path_is_asked_by_every_method(client: TestClient) -> None:
+    made = client.post("/experiments/?priority=3", json=spec(), follow_redirects=False)
+    assert (made.status_code, made.json()["priority"]) == (201, 3)
+    here = made.headers["location"]
+    assert here == f"/experiments/{made.json()['id']}"
+    assert client.patch(f"{here}/", json={"priority": 5}, follow_redirects=False).json()["priority"] == 5
+    assert client.post(f"{here}/cancel/", follow_redirects=False).json()["state"] == "cancelled"
+    assert client.delete(f"{here}/", follow_redirects=False).status_code == 204
+    assert problem(client.get(f"{here}/"), 404)["instance"] == here
+
+
+@pytest.mark.parametrize("path", ["//", "/experiments//", "//experiments", "/docs//"])
+def test_two_slashes_are_none(client: TestClient, path: str) -> None:
+    problem(client.get(f"http://127.0.0.1:8000{path}", follow_redirects=False), 404)

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from core.doorbell import Doorbell
 from core.store import schema
 from core.store.session import Store
 from tests.data import DATA
-from tests.servers import Redis, free_port
+from tests.servers import Postgres, Redis, free_port
+from tests.unit.api.serving import serving
 from tests.unit.api.typed import COMMAND, environment
 from tests.unit.store.builders import a_worker
 
@@ -62,19 +64,38 @@ def test_a_fresh_machine_lacks_only_a_service(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # it changes nothing
 
 
-def test_a_service_its_workers_and_the_clocks(served: str, store: Store, database_url: str, tmp_path: Path) -> None:
-    settings = {"url": served, "database_url": database_url}
-    found = doctor(tmp_path, **settings)
-    assert f"revision {schema.REVISION}" in found["database"]["found"]
-    assert metadata.version("ballast") in found["service"]["found"]
-    for clock in ("database clock", "service clock"):
-        assert found[clock]["status"] == "ok"
-        assert found[clock]["found"] == "within 2 s of this host's"
-    assert found["workers"]["found"] == "none is alive"
-    a_worker(store, "gpu1", 7)
-    found = doctor(tmp_path, **settings)
-    assert found["workers"]["found"] == "1 alive on gpu1"
-    assert set(statuses(found).values()) == {"ok"}
+def test_a_service_its_workers_and_the_clocks(
+    store: Store, doorbell: Doorbell, database_url: str, tmp_path: Path
+) -> None:
+    with serving(store, doorbell, home=tmp_path / "home") as url:
+        found = doctor(tmp_path, url=url, database_url=database_url)
+        assert f"revision {schema.REVISION}" in found["database"]["found"]
+        assert metadata.version("ballast") in found["service"]["found"]
+        for clock in ("database clock", "service clock"):
+            assert found[clock]["status"] == "ok"
+            assert found[clock]["found"] == "within 2 s of this host's"
+        assert found["workers"]["found"] == "none is alive"
+        a_worker(store, "gpu1", 7)
+        found = doctor(tmp_path, url=url, database_url=database_url)
+        assert found["workers"]["found"] == "1 alive on gpu1"
+        assert set(statuses(found).values()) == {"ok"}
+
+
+def test_the_home_of_a_service_and_ours_are_not_mixed(store: Store, doorbell: Doorbell, tmp_path: Path) -> None:
+    theirs = tmp_path / "their home"
+    theirs.mkdir()
+    with serving(store, doorbell, home=theirs) as url:
+        found = doctor(tmp_path, url=url)
+        (tmp_path / "link").symlink_to(theirs)
+        same = doctor(tmp_path, url=url, home=tmp_path / "link")
+    assert found["service home"]["status"] == "warning"
+    assert found["service home"]["found"] == f"{url} has its home in {theirs}, and this looks at {tmp_path / 'home'}"
+    assert found["service home"]["todo"].endswith(f"BALLAST_HOME='{theirs}' ballast doctor")
+    of_ours = {name for name, finding in found.items() if finding["found"].endswith(" (here, not of the service)")}
+    assert of_ours == {"home", "database", "broker", "checkpoints", "data"}
+    assert found["readiness"]["found"] == f"database ok, revision {schema.REVISION}, broker ok"  # the service's
+    assert "service home" not in same
+    assert "not of the service" not in str(same)
 
 
 def test_lines_into_a_pipe_are_tab_separated(tmp_path: Path) -> None:
@@ -125,11 +146,14 @@ def test_settings_that_cannot_be_obeyed_stop_work(tmp_path: Path) -> None:
     assert "BALLAST_PORT is not an integer" in found["settings"]["found"]
 
 
-def test_checkpoints_that_other_hosts_cannot_read(redis_server: Redis, tmp_path: Path) -> None:
+def test_checkpoints_that_other_hosts_cannot_read(postgres: Postgres, redis_server: Redis, tmp_path: Path) -> None:
     assert doctor(tmp_path)["checkpoints"]["found"] == f"file://{tmp_path}/home/checkpoints"
-    found = doctor(tmp_path, broker_url=redis_server.url)["checkpoints"]
+    for_many = {"database_url": postgres.url_of("postgres"), "broker_url": redis_server.url}
+    found = doctor(tmp_path, **for_many)["checkpoints"]
     assert found["status"] == "warning"
     assert "another host cannot go on from there" in found["found"]
+    found = doctor(tmp_path, **for_many, checkpoint_url=tmp_path / "everywhere")["checkpoints"]
+    assert (found["status"], found["found"]) == ("ok", f"file://{tmp_path}/everywhere")
     found = doctor(tmp_path, checkpoint_url="s4://bucket")["checkpoints"]
     assert found["status"] == "warning"
     assert "checkpoints cannot be reached below s4://bucket" in found["found"]

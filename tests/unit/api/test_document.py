@@ -71,6 +71,7 @@ def test_the_document_lists_the_routes_of_the_contract_and_no_other(document: Js
         ("GET", "/sweeps/{id}/figure.svg"),
         ("GET", "/presets"),
         ("GET", "/presets/{name}"),
+        ("GET", "/"),
         ("GET", "/workers"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
@@ -116,6 +117,16 @@ def test_the_examples_are_specs_and_every_route_has_a_sentence(document: Json) -
     for method, path, operation in operations(document):
         assert operation["description"], (method, path)
         assert operation["tags"]
+
+
+def test_every_operation_is_listed_by_a_name_of_its_own_in_plain_words(document: Json) -> None:
+    names = [operation["summary"] for _, _, operation in operations(document)]
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len({name.lower() for name in names}) == len(names)
+    assert len(set(ids)) == len(ids)
+    assert {"Submit Experiment", "Show Experiment", "Delete Sweep", "Cancel Experiment"} <= set(names)
+    assert all(re.fullmatch(r"[A-Za-z]+( [A-Za-z]+){0,3}", name) for name in names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", each) for each in ids)
 
 
 def test_a_bad_id_is_documented_with_an_example(document: Json) -> None:
@@ -184,7 +195,8 @@ def test_making_the_application_loads_nothing_of_it_either(tmp_path: Path) -> No
         "from core.settings import load_settings; from core.store.session import Store;"
         "from core.store.files import Files;"
         f"settings = load_settings(home={str(tmp_path)!r}, database_url='', broker_url='');"
-        "create_app(Store(settings.database_url), Doorbell(settings), Files(settings.checkpoint_url)).openapi();"
+        "store, doorbell, files = Store(settings.database_url), Doorbell(settings), Files(settings.checkpoint_url);"
+        "create_app(store, doorbell, files, settings.home).openapi();"
         f"print(sorted(set({HEAVY}) & set(sys.modules)))"
     )
     assert python(code, tmp_path) == "[]"

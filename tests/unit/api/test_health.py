@@ -1,5 +1,6 @@
 """Health, version, workers; and what is answered when the database or the broker is away."""
 
+import re
 import sqlite3
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,7 @@ from core.states import WorkerState
 from core.store import schema, workers
 from core.store.session import Store
 from tests.servers import Postgres, free_port
-from tests.unit.api.builders import FILES, problem, spec
+from tests.unit.api.builders import FILES, HOME, problem, spec
 from tests.unit.api.conftest import BASE_URL
 from tests.unit.store.builders import a_worker, claimed
 
@@ -31,14 +32,68 @@ def test_a_service_that_is_well_says_so(client: TestClient) -> None:
         "revision": schema.REVISION,
         "broker": "ok",
     }
-    assert client.get("/version").json() == {"name": "ballast", "version": metadata.version("ballast")}
+    version = metadata.version("ballast")
+    assert client.get("/version").json() == {"name": "ballast", "version": version, "home": None}
+
+
+@on_sqlite
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"])
+def test_this_host_is_told_where_the_home_is(store: Store, doorbell: Doorbell, address: str) -> None:
+    app = create_app(store, doorbell, FILES, Path("/srv/b\udcffllast"))
+    with TestClient(app, base_url=BASE_URL, client=(address, 50000)) as client:
+        assert client.get("/version").json()["home"] == "/srv/b\ufffdllast"  # no Unicode on the disk, but in JSON
+
+
+@on_sqlite
+@pytest.mark.parametrize("address", ["192.168.1.7", "10.0.0.1", "fe80::1", "::ffff:10.0.0.1", "0.0.0.0", "", "unix"])
+def test_no_other_host_is_told_where_the_home_is(store: Store, doorbell: Doorbell, address: str) -> None:
+    app = create_app(store, doorbell, FILES, HOME)
+    with TestClient(app, base_url=BASE_URL, client=(address, 50000)) as client:
+        assert client.get("/version").json()["home"] is None
+
+
+BROWSERS = (
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+    *("text/html", "TEXT/HTML", "text/*", "text/html, application/json;q=0.9", "*/*;q=0.1, text/html; q=0.2"),
+)
+PROGRAMS = (
+    *("*/*", "application/json", "application/*", "application/json, text/plain, */*", "application/json, text/html"),
+    *("text/html;q=0.5, application/json", "text/html;q=0, */*", "image/png", "", ";", ",", "text/html;q=x", "q=1"),
+)
+
+
+@on_sqlite
+@pytest.mark.parametrize("accept", BROWSERS)
+def test_a_browser_is_answered_with_a_page_that_needs_nothing_else(client: TestClient, accept: str) -> None:
+    page = client.get("/", headers={"accept": accept})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["vary"] == "Accept"
+    assert "<title>Ballast</title>" in page.text
+    assert page.text.count("<p>") == 1
+    assert not re.search(r"<script|<style|style=|src=| on\w+=", page.text)
+    links = re.findall(r'href="([^"]*)"', page.text)
+    assert links == ["/docs", "/experiments", "/sweeps", "/presets", "/workers"]
+    assert [client.get(link).status_code for link in links] == [200] * len(links)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+@on_sqlite
+@pytest.mark.parametrize("accept", PROGRAMS)
+def test_a_program_is_answered_with_paths_to_go_on_from(client: TestClient, accept: str) -> None:
+    answer = client.get("/", headers={"accept": accept})
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert (body.pop("name"), body.pop("version")) == ("ballast", metadata.version("ballast"))
+    assert set(body) == {"docs", "openapi", "experiments", "sweeps", "presets", "workers"}
+    assert [client.get(path).status_code for path in body.values()] == [200] * len(body)
 
 
 @on_sqlite
 def test_a_silent_broker_degrades_and_fails_nobody(store: Store, tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0", database_url="")
     doorbell = Doorbell(settings)
-    with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL) as client:
+    with TestClient(create_app(store, doorbell, FILES, HOME), base_url=BASE_URL) as client:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["broker"]) == (200, "degraded")
         assert client.post("/experiments", json=spec()).status_code == 201
@@ -71,7 +126,7 @@ def test_workers_are_listed_the_living_first_with_what_they_do(client: TestClien
 
 def test_a_database_without_our_schema_is_not_ready(empty_url: str, doorbell: Doorbell) -> None:
     store = Store(empty_url)
-    with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL) as client:
+    with TestClient(create_app(store, doorbell, FILES, HOME), base_url=BASE_URL) as client:
         assert "ballast db upgrade" in problem(client.get("/readyz"), 503)["detail"]
         assert client.get("/livez").status_code == 200
     store.close()
@@ -89,7 +144,9 @@ def test_a_database_that_goes_away_is_a_503_and_comes_back(doorbell: Doorbell) -
     with Postgres() as server:
         schema.upgrade(server.url)
         store = Store(server.url)
-        with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL, raise_server_exceptions=False) as client:
+        with TestClient(
+            create_app(store, doorbell, FILES, HOME), base_url=BASE_URL, raise_server_exceptions=False
+        ) as client:
             number = client.post("/experiments", json=spec()).json()["id"]
             server.stop()
             asked = [

@@ -88,6 +88,15 @@ def test_how_a_body_is_written_does_not_matter(client: TestClient) -> None:
     assert all(replayed(first, again) for again in more)
 
 
+@pytest.mark.usefixtures("sweep")
+@pytest.mark.parametrize("path", ROUTES)
+def test_with_a_slash_at_its_end_a_path_is_the_same_route(client: TestClient, path: str) -> None:
+    first = client.post(f"{path}/", json=ROUTES[path], headers=KEY, follow_redirects=False)
+    again = client.post(path, json=ROUTES[path], headers=KEY)
+    assert first.status_code == 201
+    assert replayed(first, again)
+
+
 def test_the_order_of_a_query_does_not_matter(client: TestClient) -> None:
     first = client.post("/experiments?priority=3&dedupe=spec", json=spec(), headers=KEY)
     assert replayed(first, client.post("/experiments?dedupe=spec&priority=%33", json=spec(), headers=KEY))

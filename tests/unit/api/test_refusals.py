@@ -1,5 +1,6 @@
 """Whatever is sent that should not be: a problem that names it, a 4xx and never a 500, and nothing written."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.api.builders import Json, problem, spec
+from tests.unit.api.builders import Json, asked_by_hand, problem, spec
 
 JSON = {"content-type": "application/json"}
 SHORT = '{"dataset": {"name": "mnist"}, "importance_weight": "16:1"'
@@ -46,6 +47,19 @@ def post(client: TestClient, content: Any, **headers: str | bytes) -> Any:
         (f'"epochs": {2**64}', "/epochs", 2**64),
         (f'"name": {-(10**99)}', "/name", -(10**99)),
         (f'"epochs": {10**100}', "/epochs", "a number of more than 100 digits"),
+        *((f'"seed": {sign}{"9" * 5001}', "/seed", "a number of more than 100 digits") for sign in ("", "-")),
+        (f'"batch_size": {"1" * 100_000}', "/batch_size", "a number of more than 100 digits"),
+        (f'"optimizer": {{"lr": {"9" * 5001}}}', "/optimizer/lr", "a number of more than 100 digits"),
+        (f'"name": {"9" * 5001}', "/name", "a number of more than 100 digits"),
+        (f'"x": {"9" * 5001}', "/x", "a number of more than 100 digits"),
+        ('"\\ud800": 1', "/?", 1),
+        ('"optimizer": {"lr": 0.1, "x\\udfff": [1]}', "/optimizer/x?", "[1]"),
+        ('"model": {"name": "cnn", "\\ud800": 1}', "/model/?", 1),
+        ('"model": {"width": 16, "hidden": 4}', "/model/hidden", 4),
+        ('"model": {"hidden": 4}', "/model/hidden", 4),
+        ('"model": {"name": null}', "/model/name", None),
+        ('"loss": {"name": "focal"}', "/loss/name", "focal"),
+        ('"loss": {"gamma": 2}', "/loss/gamma", 2),
         ('"epochs": {"\\ud800": NaN}', "/epochs", '{"\\ud800": NaN}'),
         ('"label_noise": 0.1', "/label_noise", 0.1),
         ('"a/b": 1', "/a~1b", 1),
@@ -65,8 +79,36 @@ def test_a_bad_field_is_named_with_its_value_and_what_is_allowed(
     assert refusal["detail"].startswith(f"{pointer} {fault['detail']}")
 
 
-def test_a_key_with_half_a_surrogate_pair_is_refused(client: TestClient) -> None:
-    problem(post(client, f'{SHORT}, "\\ud800": 1}}'), 422)
+@pytest.mark.parametrize(
+    ("sweep", "pointer"),
+    [
+        ('{"base": @, "axes": {"\\ud800": [1]}}', "/axes/?/0"),
+        ('{"base": @, "axes": {"seed": [1], "\\ud800.x": [1]}}', "/axes/?.x/0"),
+        ('{"base": @, "axes": {"optimizer.a\\udfff": [1]}}', "/axes/optimizer.a?/0"),
+        ('{"base": @, "axes": {"optimizer": [{}, {"\\udfff": 1}]}}', "/axes/optimizer/1/?"),
+        ('{"base": @, "axes": {"\\ud800": []}}', "/axes/?"),
+        ('{"preset": "figure-2", "axes": {"\\ud800": [1]}}', "/axes/?/0"),
+        ('{"base": {"\\ud800": 1}, "axes": {"seed": [1]}}', "/base/?"),
+        ('{"\\ud800": 1}', "/?"),
+        ('{"base": @, "axes": {"seed": [1, %s]}}' % ("9" * 5001), "/axes/seed/1"),
+        ('{"base": {"seed": %s}}' % ("9" * 5001), "/base/seed"),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_told_where_it_was_sent_in_unicode(
+    client: TestClient, sweep: str, pointer: str
+) -> None:
+    response = client.post("/sweeps", content=sweep.replace("@", SHORT + "}"), headers=JSON)
+    refusal = problem(response, 422)
+    assert pointer in [fault["pointer"] for fault in refusal["errors"]]
+    json.dumps(refusal, ensure_ascii=False).encode()
+
+
+def test_a_number_that_python_does_not_read_is_named_on_every_route(client: TestClient) -> None:
+    huge = "9" * 5001
+    for method, path, field in (("PATCH", "/experiments/1", "priority"), ("POST", "/experiments/1/extend", "epochs")):
+        response = client.request(method, path, content=f'{{"{field}": {huge}}}', headers=JSON)
+        (fault,) = problem(response, 422)["errors"]
+        assert (fault["pointer"], fault["detail"]) == (f"/{field}", "is out of range")
 
 
 def test_every_bad_field_is_named(client: TestClient) -> None:
@@ -86,7 +128,6 @@ def test_a_body_that_is_no_object_is_refused(client: TestClient, body: str) -> N
     [
         *(b"{", b"{'dataset': 1}", b"\xff\xfe\xfd", b"\x00", b" ", b"{}{}", b"\xef\xbb\xbf{}", b'{"a": 01}'),
         *(b"[" * 10_000, b"[" * 10_000 + b"]" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
-        SHORT.encode() + b', "seed": ' + b"9" * 5000 + b"}",
         SHORT.encode() + b', "name": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
     ],
     ids=lambda body: repr(body[:12]),
@@ -186,6 +227,26 @@ def test_no_media_type_is_refused(client: TestClient) -> None:
     problem(client.post("/experiments", content=json.dumps(spec())), 415)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "GZIP", "identity, gzip", "x"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_that_says_it_is_packed_is_refused(client: TestClient, coding: str, packed: bool) -> None:
+    body = json.dumps(spec()).encode()
+    response = post(client, gzip.compress(body) if packed else body, **{"content-encoding": coding})
+    assert problem(response, 415)["detail"] == "send the body as it is, without a Content-Encoding"
+    assert response.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity", "identity, identity"])
+def test_a_body_that_says_it_is_not_packed_is_read(client: TestClient, coding: str) -> None:
+    (fault,) = problem(post(client, f'{SHORT}, "seed": -1}}', **{"content-encoding": coding}), 422)["errors"]
+    assert fault["pointer"] == "/seed"
+
+
+def test_a_body_that_breaks_off_is_no_fault_of_ours(client: TestClient) -> None:
+    answered = asked_by_hand(client, "POST", "/experiments", JSON, [{"type": "http.disconnect"}])
+    assert answered[0]["status"] == 400
+
+
 @pytest.mark.parametrize("priority", ["-101", "101", "1.5", "x", "", "9" * 5000, "nan", "%00"])
 def test_a_priority_out_of_range_is_refused(client: TestClient, priority: str) -> None:
     (fault,) = problem(client.post(f"/experiments?priority={priority}", json=spec()), 422)["errors"]
@@ -235,7 +296,18 @@ def test_no_route_ignores_a_query_parameter_that_it_does_not_know(client: TestCl
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nope", "/experiments/1/nope", "/experiments/1/curve/2", "/%00", "/%FF%FE", "//"]
+    "path",
+    [
+        "/nope",
+        "/nope/",
+        "/experiments//",
+        "/static-offline-docs/",
+        "/experiments/1/nope",
+        "/experiments/1/curve/2",
+        "/%00",
+        "/%FF%FE",
+        "//",
+    ],
 )
 def test_a_path_where_nothing_is_is_not_found(client: TestClient, path: str) -> None:
     refusal = problem(client.get(f"http://127.0.0.1:8000{path}"), 404)
@@ -245,15 +317,20 @@ def test_a_path_where_nothing_is_is_not_found(client: TestClient, path: str) -> 
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/experiments", {"GET", "POST"}),
-        ("DELETE", "/experiments", {"GET", "POST"}),
-        ("POST", "/experiments/1", {"DELETE", "GET", "PATCH"}),
-        ("PUT", "/sweeps/1", {"DELETE", "GET"}),
-        ("POST", "/docs", {"GET"}),
+        ("PUT", "/experiments", {"GET", "HEAD", "POST"}),
+        ("PUT", "/experiments/", {"GET", "HEAD", "POST"}),
+        ("DELETE", "/experiments", {"GET", "HEAD", "POST"}),
+        ("OPTIONS", "/experiments", {"GET", "HEAD", "POST"}),
+        ("POST", "/experiments/1", {"DELETE", "GET", "HEAD", "PATCH"}),
+        ("PUT", "/sweeps/1", {"DELETE", "GET", "HEAD"}),
+        ("POST", "/", {"GET", "HEAD"}),
+        ("POST", "/docs", {"GET", "HEAD"}),
+        ("POST", "/openapi.json", {"GET", "HEAD"}),
+        ("POST", "/static-offline-docs/swagger-ui.css", {"GET", "HEAD"}),
         ("GET", "/experiments/1/cancel", {"POST"}),
-        ("POST", "/livez", {"GET"}),
-        ("TRACE", "/workers", {"GET"}),
-        ("BREW", "/workers", {"GET"}),
+        ("POST", "/livez", {"GET", "HEAD"}),
+        ("TRACE", "/workers", {"GET", "HEAD"}),
+        ("BREW", "/workers", {"GET", "HEAD"}),
     ],
 )
 def test_a_method_that_is_not_for_a_path_is_405(client: TestClient, method: str, path: str, allow: set[str]) -> None:

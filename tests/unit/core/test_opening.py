@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from core.opening import HomeUnusable, open_store, prepare_home, sole_service
+from core.opening import HomeUnusable, look_at_checkpoints, open_store, prepare_home, sole_service
 from core.settings import Settings, load_settings
 from core.store import schema
 from core.store.errors import SchemaMissing
@@ -14,8 +15,8 @@ from core.store.errors import SchemaMissing
 REDIS = "redis://127.0.0.1:1/0"
 
 
-def at(home: Path, database_url: str = "", broker_url: str = "") -> Settings:
-    return load_settings(home=home, database_url=database_url, broker_url=broker_url)
+def at(home: Path, database_url: str = "", broker_url: str = "", checkpoint_url: str = "") -> Settings:
+    return load_settings(home=home, database_url=database_url, broker_url=broker_url, checkpoint_url=checkpoint_url)
 
 
 def test_a_home_is_made_with_its_parents_and_left_clean(tmp_path: Path) -> None:
@@ -77,6 +78,54 @@ def test_a_sqlite_file_in_a_folder_that_is_not_there_is_one_sentence(tmp_path: P
         pass
     with pytest.raises(SchemaMissing):
         open_store(settings)
+
+
+POSTGRESQL = "postgresql://db/ballast"
+WARNS_OF_OTHER_HOSTS = "other hosts cannot go on from this host's checkpoints"
+
+
+def warnings_of(home: Path, checkpoint_url: Path | str = "", database_url: str = POSTGRESQL) -> list[str]:
+    settings = at(home, database_url, REDIS, checkpoint_url=str(checkpoint_url))
+    with capture_logs() as said:
+        look_at_checkpoints(settings)
+        look_at_checkpoints(child_of(settings))
+    assert said[: len(said) // 2] == said[len(said) // 2 :]
+    return [line["event"] for line in said[: len(said) // 2]]
+
+
+def child_of(settings: Settings) -> Settings:
+    """As a process that it starts reads them."""
+    values = {name.removeprefix("BALLAST_").lower(): value for name, value in settings.child_environment().items()}
+    return load_settings(**{name: values[name] for name in Settings.model_fields})
+
+
+def test_checkpoints_in_the_home_of_one_of_several_hosts_are_warned_of(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for place in ("", home / "elsewhere", home / "x/../y", f"local://{home}/checkpoints"):
+        (warning,) = warnings_of(home, place)
+        assert warning.startswith(WARNS_OF_OTHER_HOSTS)
+
+
+def test_a_folder_for_checkpoints_that_was_set_is_believed(tmp_path: Path) -> None:
+    home, everywhere = tmp_path / "home", tmp_path / "everywhere"
+    home.mkdir()
+    everywhere.mkdir()
+    (home / "checkpoints").symlink_to(everywhere)
+    for place in (everywhere, everywhere / "not/yet", tmp_path / "home-too", f"file://{everywhere}", "memory://x", ""):
+        assert warnings_of(home, place) == []
+
+
+def test_one_host_alone_is_not_told_of_others(tmp_path: Path) -> None:
+    assert warnings_of(tmp_path, database_url=f"sqlite:///{tmp_path}/ballast.db") == []
+
+
+def test_a_place_for_checkpoints_that_cannot_be_written_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file/below", "/proc/ballast", "/" + "x" * 300):
+        (warning,) = warnings_of(tmp_path / "home", place)
+        assert warning.startswith(f"checkpoints cannot be reached below file://{place}: ")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]  # to look changes nothing
 
 
 def test_a_database_without_our_schema_is_not_opened(tmp_path: Path) -> None:

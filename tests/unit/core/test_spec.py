@@ -84,8 +84,16 @@ def at(path: str, value: Any) -> Json:
             "32b45b718986e03b854ce85e727d1c6bb8860ccd9fefe2b67f99c2689de2dad0",
         ),
         (FULL, "4dbfaf07ca18e0824e9026680c8b9210353142fd367bbfd6f9da0f1fac869073"),
+        (
+            sent(model={"name": "cnn", "width": 16}),
+            "445e04336f8456f1fb22269f026a0ad197c9db7e88531a0df7743129b5f8d05f",
+        ),
+        (
+            sent(loss={"name": "cross_entropy", "normalization": "batch_size"}),
+            "effef44dceb28d4ee77838902b5a1f112a7ca591eeb6554c42b1ba7a346203fe",
+        ),
     ],
-    ids=["shortest", "digits", "full"],
+    ids=["shortest", "digits", "full", "width", "normalization"],
 )
 def test_the_digests_of_what_was_ever_stored_stay_as_they_are(value: Json, digest: str) -> None:
     assert Spec.model_validate(value).digest == digest
@@ -97,6 +105,48 @@ def test_the_pack_keys_of_what_was_ever_stored_stay_as_they_are() -> None:
 
 def test_the_shortest_spec_is_the_papers() -> None:
     assert spec().model_dump() == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "named"),
+    [
+        ({"model": {"width": 16}}, {"model": {"name": "cnn", "width": 16}}),
+        ({"model": {}, "loss": {}}, {"model": {"name": "cnn"}, "loss": {"name": "cross_entropy"}}),
+        (
+            {"loss": {"normalization": "batch_size"}},
+            {"loss": {"name": "cross_entropy", "normalization": "batch_size"}},
+        ),
+    ],
+)
+def test_a_model_or_loss_without_a_name_is_the_default_one(unnamed: Json, named: Json) -> None:
+    assert spec(**unnamed) == spec(**named)
+    assert spec(**unnamed).digest == spec(**named).digest
+    assert Spec.model_validate_json(json.dumps(sent(**unnamed))) == spec(**named)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (sent(dataset={"seed": 1}), "/dataset/name"),
+        (sent(model={"hidden": 4}), "/model/hidden"),
+        (sent(model={"name": None}), "/model/name"),
+        (sent(model=["cnn"]), "/model"),
+        (sent(loss={"name": None}), "/loss/name"),
+        (sent(loss=None), "/loss"),
+    ],
+)
+def test_what_the_default_one_has_not_is_refused_and_a_data_set_has_no_default(value: Json, place: str) -> None:
+    assert [fault.pointer for fault in faults(value)] == [place]
+
+
+def test_the_schema_says_which_names_may_be_left_out() -> None:
+    parts = Spec.model_json_schema()["$defs"]
+    assert {
+        name for name, part in parts.items() if "name" in part["properties"] and "name" not in part.get("required", ())
+    } == {
+        "Cnn",
+        "CrossEntropy",
+    }
 
 
 def test_defaults_that_are_spelled_out_and_the_name_change_no_digest() -> None:

@@ -56,11 +56,22 @@ def test_an_axis_inside_of_a_model_that_is_not_said_is_of_the_default_model() ->
     specs = sweep(base=base, axes={"model.width": [4, 8], "loss.normalization": ["batch_size"]})
     assert [spec.model.model_dump()["width"] for spec in specs] == [4, 8]
     assert {spec.loss.normalization for spec in specs} == {"batch_size"}
+    named = sweep(base=base | {"model": {"width": 4}}, axes={"loss": [{}, {"normalization": "batch_size"}]})
+    assert [(spec.model.name, spec.loss.normalization) for spec in named] == [
+        ("cnn", "weight_sum"),
+        ("cnn", "batch_size"),
+    ]
+    with pytest.raises(BadSweep) as refused:
+        sweep(base={"importance_weight": "1:1"}, axes={"dataset.seed": [0]})
+    assert [fault.pointer for fault in refused.value.faults] == ["/base/dataset/name"]
 
 
 def test_members_are_named_by_where_they_stand() -> None:
     axes = {"importance_weight": ["16:1"], "optimizer.weight_decay": [0.5], "seed": [3]}
-    assert [spec.name for spec in sweep(name="mine", base=BASE, axes=axes)] == ["mine 16:1, weight_decay 0.5, seed 3"]
+    assert [spec.name for spec in sweep(name="mine", base=BASE, axes=axes)] == ["16:1, weight_decay 0.5, seed 3"]
+    assert sweep(name="mine", preset="figure-2", axes={"seed": [3]})[0].name == "256:1, seed 3"
+    assert [spec.name for spec in sweep(name="mine", base=BASE)] == [""]
+    assert [spec.name for spec in sweep(name="mine", base={**BASE, "name": "x"})] == ["x"]
     assert [spec.name for spec in sweep(base={**BASE, "name": "x"}, axes=axes)] == ["x 16:1, weight_decay 0.5, seed 3"]
     assert [spec.name for spec in sweep(base={**BASE, "name": "x" * 200}, axes={"seed": [1, 2]})] == [
         f"{'x' * 193} seed {seed}" for seed in (1, 2)
@@ -182,7 +193,7 @@ def test_the_figures_of_the_paper_are_told_apart_by_their_names() -> None:
     names = [spec.name for spec in sweep(preset="paper")]
     assert len(set(names)) == 60
     assert (names[0], names[-1]) == ("figure-1 256:1", "figure-8 1:256")
-    assert sweep(preset="paper", name="mine")[9].name == "mine figure-2 256:1"
+    assert sweep(preset="paper", name="mine")[9].name == "figure-2 256:1"
 
 
 def test_the_name_of_a_member_tells_two_seeds_apart() -> None:
@@ -194,7 +205,7 @@ class TestGrowth:
     def grow(self, more: Json, **request: Any) -> tuple[list[Grid], list[Spec]]:
         grids, _ = expanded(SweepRequest.model_validate(request))
         stored = [Grid(*grid) for grid in json.loads(json.dumps(grids))]
-        return grown(stored, more, "mine")
+        return grown(stored, more)
 
     def test_more_seeds_go_with_every_weight(self) -> None:
         start = {"base": BASE, "axes": {"importance_weight": ["16:1", "1:16"], "seed": [0]}}
@@ -215,6 +226,7 @@ class TestGrowth:
     def test_every_grid_of_a_preset_grows(self) -> None:
         _, specs = self.grow({"seed": [0, 1]}, preset="paper")
         assert len(specs) == 120
+        assert specs[-1].name == "figure-8 1:256, seed 1"
 
     def test_the_same_in_another_writing_is_the_same(self) -> None:
         _, specs = self.grow({"importance_weight": ["1.0:1"]}, base=BASE, axes={"seed": [0]})

@@ -35,7 +35,7 @@ def grown(store: Store, sweep_id: int, **axes: list[Any]) -> int:
     """As the API does it: how many members are new."""
     while True:
         before = seen(store, sweep_id)
-        larger, specs = sweeps_of_specs.grown(before.grids, axes, before.name)
+        larger, specs = sweeps_of_specs.grown(before.grids, axes)
         with suppress(SweepChanged), store.writing() as tx:
             n = len(experiments.members(tx, sweep_id, 20_000))
             sweeps.grow(tx, sweep_id, before.grids, larger, specs)
