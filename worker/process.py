@@ -18,6 +18,7 @@ from core.settings import Settings, load_settings
 from core.store import workers
 from core.store.files import Files
 from core.store.session import Store
+from core.texts import plain
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
 from worker.drain import Drain
@@ -46,7 +47,7 @@ def main() -> None:
         devices.require(arguments.device, arguments.name)  # before it claims what it cannot run
         work(settings, arguments.device, arguments.name, arguments.slot)
     except BallastError as error:
-        print(f"ballast: {error}", file=sys.stderr)
+        print(f"ballast: {plain(str(error))}", file=sys.stderr)
         sys.exit(DEVICE_UNUSABLE if isinstance(error, DeviceUnusable) else 1)  # of others, the launcher tries again
 
 

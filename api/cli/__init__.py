@@ -13,6 +13,9 @@ def ballast() -> None:
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as of what a script starts with &
     if heeded:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    from core.texts import ready_streams
+
+    ready_streams()
     from api.cli.main import main
 
     if heeded:

@@ -14,6 +14,7 @@ from api.cli import data, demo, doctor, run, show, sweeps, watch, wishes
 from api.client import Refused, Unreachable
 from core.errors import BallastError
 from core.faults import UnreadableSpec
+from core.texts import plain
 
 app = typer.Typer(
     name="ballast",
@@ -59,10 +60,10 @@ def main() -> None:
         sys.exit(130)
     except OSError as error:  # such as a disk that is full, where it prints
         where = f": {error.filename}" if error.filename else ""
-        print(f"ballast: {error.strerror or error}{where}", file=sys.stderr)
+        print(plain(f"ballast: {error.strerror or error}{where}"), file=sys.stderr)
         os._exit(1)  # at once: what could not be printed would be tried again, with a traceback
 
 
 def _end(error: BallastError, status: int) -> NoReturn:
-    print(f"ballast: {error}", file=sys.stderr)
+    print(f"ballast: {plain(str(error))}", file=sys.stderr)
     sys.exit(status)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from core.texts import plain
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 STATE_STYLES = {
@@ -28,7 +30,7 @@ def on_terminal() -> bool:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2))  # in ASCII: no terminal's encoding, and nothing that it obeys
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -71,9 +73,9 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return plain(str(value))
 
 
 def note(sentence: str) -> None:
     """To standard error: for a person, never for a pipe."""
-    Console(stderr=True, soft_wrap=True).print(Text(sentence))
+    Console(stderr=True, soft_wrap=True).print(Text(plain(sentence)))

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from core.spec import FOLDER_NAMES, FolderName
+from core.texts import plain
 from core.training import folders, vision
 from core.training.ending import DONE, FAILED, USAGE, complain, exit_code
 from core.training.errors import BadData
@@ -133,7 +134,7 @@ def _told(report: Report, as_json: bool) -> int:
         print(json.dumps(report, indent=2))
         return DONE if report["ok"] else FAILED
     for name, classes in report["sets"].items():
-        print(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items()))
+        print(plain(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items())))
     for each in report["unreadable"]:
         complain(f"{each['file']} cannot be read as an image ({each['reason']}): replace or remove it")
     for problem in report["problems"]:

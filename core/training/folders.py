@@ -1,5 +1,6 @@
 """Anybody's own images: a folder a class, a file an image (DESIGN §8). Faults are sentences with file and number."""
 
+import os
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def place(parent: Path, name: str) -> Path:
         found = []  # whoever reads the folder says it
     if len(found) > 1:
         raise _twice(parent, name)
-    return found[0] if found else parent / name
+    return found[0] if found else parent / os.fsdecode(name.encode(errors="surrogateescape"))
 
 
 def read(root: Path, needed: tuple[str, str], also_others: bool) -> dict[str, Tensor]:
@@ -115,8 +116,8 @@ def _is_no_image(name: str) -> bool:
 
 
 def _called(entry: Path) -> str:
-    """Its name as a spec holds it, in the composed form of Unicode."""
-    return unicodedata.normalize("NFC", entry.name)
+    """Its name as a spec holds it: UTF-8 in every locale, in the composed form of Unicode."""
+    return unicodedata.normalize("NFC", os.fsencode(entry.name).decode(errors="surrogateescape"))
 
 
 def _twice(parent: Path, name: str) -> BadData:
