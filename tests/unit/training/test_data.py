@@ -1,5 +1,6 @@
 """`python -m core.training.data`: what is there, what is wrong with it, all at once and without a download."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from core.training import vision
 from core.training.data import main
 from tests.data import DATA
+from tests.nolocks import without_locks
 from tests.servers import free_port
 from tests.unit.training.builders import locks_dir
 from tests.unit.training.test_folders import write
@@ -143,6 +145,12 @@ def test_locks_that_cannot_be_made_are_said(tmp_path: Path, capsys: pytest.Captu
     arguments = ["fetch", "mnist", "--data-dir", str(DATA), "--locks-dir", str(tmp_path / "file" / "locks")]
     assert main(arguments) == 1
     assert "set BALLAST_HOME to a folder that you may write to" in capsys.readouterr().err
+
+
+def test_locks_that_there_are_none_of_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vision._datasets()  # imported here, not under the filter
+    assert without_locks(errno.ENOSYS, lambda: run(tmp_path, "fetch", "mnist")) == 1
+    assert "has no file locks (Function not implemented): set BALLAST_HOME to a folder" in capsys.readouterr().err
 
 
 def test_a_download_that_fails_leaves_nothing_behind(
