@@ -53,6 +53,18 @@ def test_nothing_that_a_terminal_obeys_is_left() -> None:
     assert plain("é – 犬 👩‍🔬 \\x1b") == "é – 犬 👩‍🔬 \\x1b"
 
 
+@pytest.mark.parametrize("renderer", ["console", "json"])
+def test_a_log_line_is_one_line_that_no_terminal_obeys(renderer: str) -> None:
+    code = (
+        "import logging, structlog; from core import logs, settings; logs.configure(settings.load_settings()); "
+        r"said = 'no image \x1b[2J\nb \u2013'; structlog.get_logger().warning(said, file=said); logging.warning(said)"
+    )
+    done = shell(code, BALLAST_LOG=renderer, **ENCODINGS["C"])
+    assert done.stderr.count(b"no image") == 3, done.stderr
+    assert done.stderr.count(b"\n") == 2
+    assert b"\x1b[2J" not in done.stderr
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_file_is_read_by_the_rules_of_json(encoding: str, tmp_path: Path) -> None:
     value = {"name": "é – 犬 👩"}
