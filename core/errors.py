@@ -3,6 +3,7 @@
 BallastError                 a sentence for a person: what is wrong, and what to do
 ├── core.settings            SettingsError
 ├── core.opening             HomeUnusable
+├── core.locks               NoLocks
 ├── core.doorbell            BrokerUnreachable
 ├── core.reading             UnreadableSpec
 ├── core.store.errors        StoreError …

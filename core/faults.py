@@ -160,7 +160,7 @@ def _detail(details: ErrorDetails) -> str:
             return "is missing"
         case "extra_forbidden":
             return "is not a field"
-        case "repeated" | "misfit" | "importance_weight" | "unprintable":
+        case "repeated" | "misfit" | "importance_weight" | "unprintable" | "folder_name":
             return details["msg"]
         case "value_error":
             return str(details["ctx"]["error"])

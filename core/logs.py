@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from core.settings import Settings
+from core.streams import plain
 
 
 def configure(settings: Settings, level: int = logging.INFO, **bound: object) -> None:
@@ -28,6 +29,7 @@ def configure(settings: Settings, level: int = logging.INFO, **bound: object) ->
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
         exceptions: structlog.typing.Processor = structlog.processors.StackInfoRenderer()
+        shared.append(_in_plain_words)
     else:
         exceptions = structlog.processors.format_exc_info
     structlog.configure(
@@ -46,3 +48,8 @@ def configure(settings: Settings, level: int = logging.INFO, **bound: object) ->
     root.setLevel(level)
     for talkative in ("alembic", "celery", "kombu", "uvicorn", "httpx2", "stamina"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+def _in_plain_words(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Names of files and errors of others may hold what a terminal obeys; JSON writes it out by itself."""
+    return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}

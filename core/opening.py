@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from core.errors import BallastError
+from core.locks import NoLocks, require_locks
 from core.settings import Settings
 from core.store import schema
 from core.store.errors import CheckpointUnreachable, SchemaMissing
@@ -20,12 +21,15 @@ from core.store.session import Store
 log = structlog.get_logger()
 
 
+_DATABASE_ELSEWHERE = "set BALLAST_DATABASE_URL to a file on a local disk, or to PostgreSQL"
+
+
 class HomeUnusable(BallastError):
     """`BALLAST_HOME` cannot be written, or is in use."""
 
 
 def prepare_home(settings: Settings) -> None:
-    """Make `BALLAST_HOME`. Raises HomeUnusable."""
+    """Make `BALLAST_HOME`. Raises HomeUnusable, NoLocks."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         probe = settings.home / f".write-{os.getpid()}"
@@ -35,12 +39,20 @@ def prepare_home(settings: Settings) -> None:
         raise HomeUnusable(
             f"cannot write to {settings.home} ({error.strerror}): set BALLAST_HOME to a folder that you may write to"
         ) from None
+    _require_locks(settings)
+
+
+def _require_locks(settings: Settings) -> None:
+    """Where processes share a folder, of messages or of SQLite's. Raises NoLocks."""
+    require_locks(settings.home)
+    if settings.embedded_database and settings.sqlite_file.parent != settings.home:
+        require_locks(settings.sqlite_file.parent, _DATABASE_ELSEWHERE)
 
 
 @contextmanager
 def sole_service(settings: Settings) -> Iterator[None]:
     """Held by the one API process of an embedded home and of a SQLite file; the kernel lets go of it when the process
-    ends, whatever ends it. Raises HomeUnusable."""
+    ends, whatever ends it. Raises HomeUnusable, NoLocks."""
     files = []
     if settings.embedded_broker or settings.embedded_database:
         prepare_home(settings)
@@ -63,12 +75,14 @@ def _locked(path: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise HomeUnusable(
                 f"{path.parent} is served already, by {holder}: stop that one, or set BALLAST_HOME to another folder"
             ) from None
+        except OSError as error:
+            raise NoLocks(path.parent, error, "put what it holds on a local disk") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -85,9 +99,11 @@ def open_store(settings: Settings) -> Store:
 
 
 def checked_store(settings: Settings) -> Store:
-    """A store whose database is there and has our schema. Changes nothing. Raises StoreError."""
+    """A store whose database is there and has our schema. Changes nothing. Raises StoreError, NoLocks."""
     if settings.embedded_database and not settings.sqlite_file.exists():
         raise SchemaMissing
+    if settings.embedded_database or settings.embedded_broker:
+        _require_locks(settings)
     store = Store(settings.database_url)
     schema.require(store)
     return store

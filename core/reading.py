@@ -14,11 +14,14 @@ class UnreadableSpec(BallastError):
 
 
 def read_json(file: Path) -> Any:
-    """The JSON value in `file`, or in standard input for `-`. Raises UnreadableSpec."""
+    """The JSON value in `file`, or in standard input for `-`: bytes by JSON's own rules, as over HTTP, whatever the
+    locale. Raises UnreadableSpec."""
     name = "standard input" if file == Path("-") else str(file)
     try:
-        text = sys.stdin.read() if file == Path("-") else file.read_text(encoding="utf-8")
-        return from_json(text)
+        sent = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
+        if not sent.strip():
+            raise ValueError("it is empty")
+        return from_json(sent)
     except OSError as error:
         raise UnreadableSpec(f"cannot read {name}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -1,5 +1,6 @@
 """Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house reads the environment."""
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -20,6 +21,8 @@ SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file tha
 
 # A URL may hold a password; of hosts and devices the sentence says it.
 _UNSAID = ("database_url", "broker_url", "checkpoint_url", "url", "host", "device")
+
+_TEXTS = ("database_url", "broker_url", "checkpoint_url", "url")
 
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
@@ -111,13 +114,15 @@ class Settings(BaseSettings):
         filled = {
             "home": home,
             "data_dir": self.data_dir.expanduser().absolute() if self.data_dir != Path() else home / "data",
-            "database_url": self.database_url or f"sqlite:///{quote(str(home / 'ballast.db'))}",
+            "database_url": self.database_url or f"sqlite:///{quote(os.fsencode(home / 'ballast.db'))}",
             "checkpoint_url": _address_of(self.checkpoint_url or str(home / "checkpoints")),
             "broker_url": self.broker_url or "filesystem://localhost//",
             "url": (self.url or self.address).rstrip("/"),
         }
         for name, value in filled.items():
             object.__setattr__(self, name, value)
+        for name in ("home", *_TEXTS):
+            _require_text(name, str(getattr(self, name)))
 
     @property
     def address(self) -> str:
@@ -164,6 +169,14 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError("; ".join(map(_sentence, faults))) from None
 
 
+def _require_text(name: str, value: str) -> None:
+    """A path may be any bytes, and SQLite opens none that is not text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(f"{PREFIX}{name.upper()} holds bytes that are no UTF-8: choose another one") from None
+
+
 def _sentence(fault: Fault) -> str:
     return str(replace(fault, pointer=PREFIX + fault.pointer.strip("/").upper()))
 
@@ -182,7 +195,8 @@ def _from_files() -> dict[str, Any]:
         if os.environ.get(PREFIX + name):
             raise SettingsError(f"{PREFIX}{name} and {PREFIX}{name}_FILE are both set: keep one")
         try:
-            value = Path(file).read_text(encoding="utf-8").strip()
+            sent = Path(file).read_bytes()
+            value = sent.decode(json.detect_encoding(sent)).strip()  # as Windows writes it too, with a byte-order mark
         except OSError as error:
             raise SettingsError(f"{PREFIX}{name}_FILE: cannot read {file}: {error.strerror}") from None
         except ValueError:

@@ -7,6 +7,7 @@ something obeys it: an accepted, ignored field is a wrong curve.
 import hashlib
 import json
 import re
+import unicodedata
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import (
@@ -24,10 +25,15 @@ from pydantic_core import PydanticCustomError
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence repeats
 
 MAX_LABEL = 200  # characters
+MAX_FOLDER_NAME = 100
+FOLDER_NAMES = f"at most {MAX_FOLDER_NAME} printable characters, no slash or backslash, no leading dot"
 LAST_EVALUATED = 50  # claims are averaged over these (PROTOCOL §3)
 
 _WEIGHT = re.compile(r"(\d{1,7}(?:\.\d{1,6})?):(\d{1,7}(?:\.\d{1,6})?)", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
+
+# Its first character, and the rest: neither a path, nor hidden, nor what a terminal obeys.
+_FOLDER_NAME = r"^[^./\\\u0000-\u001f\u007f-\u009f][^/\\\u0000-\u001f\u007f-\u009f]*$"
 
 DigitClass = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
 Cifar10Class = Literal["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -67,6 +73,14 @@ def _printable(text: str) -> str:
             "unprintable", "holds a control character or half a surrogate pair", {"allowed": "printable text"}
         )
     return text
+
+
+def _folder_name(text: str) -> str:
+    """In the composed form of Unicode, so that a name typed on macOS is the same name, with the same digest."""
+    name = unicodedata.normalize("NFC", text)
+    if len(name) > MAX_FOLDER_NAME or _UNPRINTABLE.search(name) or not re.match(_FOLDER_NAME, name):
+        raise PydanticCustomError("folder_name", "is no name of a folder", {"allowed": FOLDER_NAMES})
+    return name
 
 
 Weight = Annotated[
@@ -123,7 +137,11 @@ class Cifar10(_Dataset):
     other_class: Cifar10Class = "cat"
 
 
-FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", min_length=1, max_length=100)]
+FolderName = Annotated[
+    str,
+    AfterValidator(_folder_name),
+    WithJsonSchema({"type": "string", "maxLength": MAX_FOLDER_NAME, "pattern": _FOLDER_NAME, "examples": ["hot dog"]}),
+]
 
 
 class ImageFolder(_Dataset):

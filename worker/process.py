@@ -47,7 +47,7 @@ def main() -> None:
         devices.require(arguments.device, arguments.name)  # before it claims what it cannot run
         work(settings, arguments.device, arguments.name, arguments.slot)
     except BallastError as error:
-        complain(f"ballast: {error}")
+        complain(str(error))
         sys.exit(DEVICE_UNUSABLE if isinstance(error, DeviceUnusable) else 1)  # of others, the launcher tries again
 
 

@@ -5,14 +5,14 @@ import signal
 import threading
 from typing import NoReturn
 
-from core.streams import open_closed
+from core.streams import ready_streams
 
 _INTERRUPTED = 130
 
 
 def ballast() -> None:
     """What a shell starts. Ctrl-C in the half second that the imports take ends it without a traceback."""
-    open_closed()
+    ready_streams()
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as of what a script starts with &
     if heeded:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))

@@ -60,7 +60,7 @@ def play(folder: Path, workers: int | None, as_json: bool = False) -> None:
                 if stop.asked:
                     raise KeyboardInterrupt
                 if not tend():
-                    raise DemoFailed(f"the workers ended: {log_file.read_text()[-500:].strip()}")
+                    raise DemoFailed(f"the workers ended: {log_file.read_text('utf-8', 'replace')[-500:].strip()}")
             curves = [client.curve(experiment["id"]) for experiment in experiments]
             client.close()
     write(curves, curves_file, figure_file)

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.doorbell import BrokerUnreachable, Doorbell
 from core.errors import BallastError
+from core.locks import NoLocks, require_locks
 from core.opening import checkpoints_stay_here
 from core.settings import Settings, SettingsError, load_settings
 from core.store import schema
@@ -123,6 +124,11 @@ def _home(settings: Settings) -> Iterator[Finding]:
     except OSError as error:
         yield _bad("home", f"cannot write to {settings.home} ({error.strerror})")
         return
+    try:
+        require_locks(place)
+    except NoLocks as error:
+        yield Finding("home", "wrong", error.found, error.todo)
+        return
     found = f"{settings.home}, {free / 2**30:.0f} GiB free"
     if free < _LITTLE_SPACE:
         yield Finding("home", "warning", found, "make room, or set BALLAST_HOME to a larger disk")
@@ -132,6 +138,14 @@ def _home(settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     url = _shown(settings.database_url)
+    try:
+        if settings.embedded_database:
+            require_locks(
+                settings.sqlite_file.parent, "put it on a local disk, or set BALLAST_DATABASE_URL to PostgreSQL"
+            )
+    except NoLocks as error:
+        yield Finding("database", "wrong", error.found, error.todo)
+        return
     if settings.embedded_database and not settings.sqlite_file.exists():  # to open it would be to make it
         folder = settings.sqlite_file.parent
         there = folder.is_dir() or folder == settings.home  # which `ballast up` makes

@@ -82,10 +82,10 @@ def main() -> None:
         sys.exit(130)
     except OSError as error:  # such as a disk that is full, where it prints
         where = f": {error.filename}" if error.filename else ""
-        complain(f"ballast: {error.strerror or error}{where}")
+        complain(f"{error.strerror or error}{where}")
         os._exit(1)  # at once: what could not be printed would be tried again, with a traceback
 
 
 def _end(error: BallastError | ClientError, status: int) -> NoReturn:
-    complain(f"ballast: {error}")
+    complain(str(error))
     sys.exit(status)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli.errors import CannotWrite
+from core.streams import plain
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -28,7 +29,7 @@ def on_terminal() -> bool:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2))  # in ASCII: no terminal's encoding, and nothing that it obeys
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -77,7 +78,7 @@ def fraction(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def plain(value: Any) -> str:
+def unquoted(value: Any) -> str:
     """JSON as a person would say it: text without quotes, 0.0 as 0."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
 
@@ -87,7 +88,7 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return plain(str(value))
 
 
 def note(sentence: str) -> None:
@@ -95,7 +96,7 @@ def note(sentence: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text(sentence))
+    Console(stderr=True, soft_wrap=True).print(Text(plain(sentence)))
 
 
 def refuse_binary_on_terminal(file: Path, as_json: bool) -> None:

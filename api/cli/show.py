@@ -15,11 +15,11 @@ from api.cli.printing import (
     fraction,
     note,
     on_terminal,
-    plain,
     print_json,
     print_table,
     refuse_binary_on_terminal,
     sparkline,
+    unquoted,
     write_file,
 )
 from api.cli.rows import last_fraction, local_time, print_experiments, print_sweeps, took_seconds
@@ -142,8 +142,12 @@ def _duration(seconds: float | None) -> str | None:
 def _part(value: Any) -> str:
     """A field of a spec for a person: "cnn, width 64, dropout 0"."""
     if not isinstance(value, dict):
-        return plain(value)
-    said = [plain(each) if key == "name" else f"{key} {plain(each)}" for key, each in value.items() if each is not None]
+        return unquoted(value)
+    said = [
+        unquoted(each) if key == "name" else f"{key} {unquoted(each)}"
+        for key, each in value.items()
+        if each is not None
+    ]
     return ", ".join(said)
 
 

@@ -18,6 +18,7 @@ from api.cli.rows import state_of
 from api.cli.wishes import Reasons, has_ended, refuse_failures
 from api.client import Client, Refused, Unreachable
 from core.states import State
+from core.streams import plain
 
 app = typer.Typer()
 
@@ -74,7 +75,7 @@ def _lines(client: Client, sweep_id: int, as_json: bool) -> Json:
             now = member["revision"] if as_json else state_of(member)
             if seen.get(member["id"]) != now:
                 seen[member["id"]] = now
-                print(json.dumps(member) if as_json else _line(member), flush=True)
+                print(json.dumps(member) if as_json else plain(_line(member)), flush=True)
     return last
 
 

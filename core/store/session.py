@@ -46,6 +46,7 @@ _SQLITE_BROKEN = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PROTOCOL,  # of locks, over a network
 }
 
 

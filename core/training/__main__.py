@@ -17,8 +17,9 @@ from core.reading import UnreadableSpec, read_json
 from core.results import CurveHead, EpochResult, curve
 from core.spec import Spec
 from core.states import State
+from core.streams import complain
 from core.training import BadData, Member, devices, load, train
-from core.training.ending import DONE, EXPERIMENT_FAILED, complain, exit_code
+from core.training.ending import DONE, EXPERIMENT_FAILED, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from core.spec import FolderName
+from core.spec import FOLDER_NAMES, FolderName
+from core.streams import complain, plain
 from core.training import folders, vision
-from core.training.ending import DONE, FAILED, USAGE, complain, exit_code
+from core.training.ending import DONE, FAILED, USAGE, exit_code
 from core.training.errors import BadData
 
 _KNOWN = ("digits", *vision.CLASSES)
-
-_NAMES = "at most 100 letters, digits, dots, dashes and underscores, no leading dot"
 
 Counts = dict[str, dict[str, int]]  # training and test set: images by class
 Report = dict[str, Any]
@@ -54,7 +53,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     if not _is_name(options.name):
-        complain(f"{options.name!r} is no name of a folder: {_NAMES}")
+        complain(f"{options.name!r} is no name of a folder: {FOLDER_NAMES}")
         return USAGE
     return _told(_report(options), options.json)
 
@@ -84,7 +83,10 @@ def _by_class(labels: Any) -> dict[str, int]:
 
 
 def _folder(name: str, data_dir: Path) -> Report:
-    root = data_dir / "folders" / name
+    try:
+        root = folders.place(data_dir / "folders", TypeAdapter(FolderName).validate_python(name))
+    except BadData as error:
+        return _answer(name, {}, problems=[str(error)])
     if not root.is_dir():
         there = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir()) if root.parent.is_dir() else []
         has = ", ".join(there) or "none"
@@ -95,7 +97,7 @@ def _folder(name: str, data_dir: Path) -> Report:
         problems.append(f"{root / 'train'} needs at least two classes: a folder for each")
     for each in dict.fromkeys([*train.classes, *test.classes]):
         if not _is_name(each):
-            problems.append(f"no spec can name the class {each!r}: rename its folders ({_NAMES})")
+            problems.append(f"no spec can name the class {each!r}: rename its folders ({FOLDER_NAMES})")
     without_test = [each for each in train.classes if each not in test.classes]
     if without_test and not test.problems:
         problems.append(f"{', '.join(without_test)}: no such class in {root / 'test'}, so it cannot be a trained class")
@@ -132,7 +134,7 @@ def _told(report: Report, as_json: bool) -> int:
         print(json.dumps(report, indent=2))
         return DONE if report["ok"] else FAILED
     for name, classes in report["sets"].items():
-        print(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items()))
+        print(plain(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items())))
     for each in report["unreadable"]:
         complain(f"{each['file']} cannot be read as an image ({each['reason']}): replace or remove it")
     for problem in report["problems"]:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from core.errors import BallastError
 from core.reading import UnreadableSpec
+from core.streams import complain, ready_streams
 
 DONE, FAILED, USAGE, EXPERIMENT_FAILED, INTERRUPTED = 0, 1, 2, 4, 130
 
 
 def exit_code(program: Callable[[], int]) -> int:
     """What `program` returns, or what stands for what it raises."""
+    ready_streams()
     try:
         code = program()
         print(end="", flush=True)  # while it can still be answered for; nothing where stdout is closed
@@ -31,10 +33,6 @@ def exit_code(program: Callable[[], int]) -> int:
         _print_no_more()
         return FAILED
     return code
-
-
-def complain(sentence: str) -> None:
-    print(f"ballast: {sentence}", file=sys.stderr)
 
 
 def _print_no_more() -> None:

@@ -1,16 +1,32 @@
 """Anybody's own images: a folder a class, a file an image (DESIGN §8). Faults are sentences with file and number."""
 
+import os
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from core.training.decoding import Unreadable, decoded
 from core.training.errors import BadData
 from core.training.images import resized
 
-_CLIPPED = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes that become white where Pillow makes RGB of them
+_LEFT_BY_WINDOWS = ("thumbs.db", "desktop.ini")  # what other systems leave begins with a dot
+
+
+def place(parent: Path, name: str) -> Path:
+    """The folder in `parent` that a spec calls `name`, whichever form of Unicode it is written in (macOS writes é as e
+    and an accent); where there is none, its path all the same. Raises BadData where there are two."""
+    try:
+        found = [entry for entry in parent.iterdir() if _called(entry) == name]
+    except OSError:
+        found = []  # whoever reads the folder says it
+    if len(found) > 1:
+        raise _twice(parent, name)
+    return found[0] if found else parent / os.fsdecode(name.encode(errors="surrogateescape"))
 
 
 def read(root: Path, needed: tuple[str, str], also_others: bool) -> dict[str, Tensor]:
@@ -18,12 +34,12 @@ def read(root: Path, needed: tuple[str, str], also_others: bool) -> dict[str, Te
     Reads the `needed` classes, and the others too where `also_others`.
 
     Raises BadData where a needed class is missing, or a class read is empty or holds a file that is no whole image."""
-    names = [entry.name for entry in _entries(root) if entry.is_dir()]
+    classes = _classes(root)
     for name in needed:
-        if name not in names:
-            found = ", ".join(map(repr, names)) or "none"
+        if name not in classes:
+            found = ", ".join(map(repr, classes)) or "none"
             raise BadData(f"the folder {root} has no class {name!r} (it has: {found}): add a folder of that name")
-    return {name: _read_class(root / name) for name in names if also_others or name in needed}
+    return {name: _read_class(folder) for name, folder in classes.items() if also_others or name in needed}
 
 
 class Checked(NamedTuple):
@@ -38,24 +54,24 @@ def check(root: Path) -> Checked:
     """Look at every file of every class: what would fail an experiment later, all at once."""
     checked = Checked({}, [], [])
     try:
-        folders = [entry for entry in _entries(root) if entry.is_dir()]
+        classes = _classes(root)
     except BadData as error:
         checked.problems.append(str(error))
         return checked
-    for folder in folders:
+    for name, folder in classes.items():
         try:
             files = _files(folder)
         except BadData as error:
             checked.problems.append(str(error))
             files = []
-        checked.classes[folder.name] = sum(_readable(file, checked) for file in files)
+        checked.classes[name] = sum(_readable(file, checked) for file in files)
     return checked
 
 
 def _readable(file: Path, checked: Checked) -> bool:
     try:
-        _decoded(file)
-    except _Unreadable as error:
+        decoded(file)
+    except Unreadable as error:
         checked.unreadable.append((file, str(error)))
         return False
     return True
@@ -66,45 +82,62 @@ def _read_class(folder: Path) -> Tensor:
     return torch.cat([_read_image(file, f"image {i} of {len(files)}") for i, file in enumerate(files, 1)])
 
 
+def _classes(root: Path) -> dict[str, Path]:
+    """The class folders in ascending order of name. Raises BadData."""
+    with _told(root):
+        folders = [entry for entry in _entries(root) if entry.is_dir()]
+    classes: dict[str, Path] = {}
+    for folder in folders:
+        name = _called(folder)
+        if name in classes:
+            raise _twice(root, name)
+        classes[name] = folder
+    return classes
+
+
 def _files(folder: Path) -> list[Path]:
-    files = _entries(folder)
+    with _told(folder):
+        files = _entries(folder)
     if not files:
         raise BadData(f"the class folder {folder} holds no image: put at least one file into it")
     return files
 
 
 def _entries(folder: Path) -> list[Path]:
+    """By name, as a spec writes it: so a copy made on another system has the same order."""
+    return sorted(
+        (entry for entry in folder.iterdir() if not _is_no_image(entry.name)),
+        key=lambda entry: (_called(entry), entry.name),
+    )
+
+
+def _is_no_image(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LEFT_BY_WINDOWS
+
+
+def _called(entry: Path) -> str:
+    """Its name as a spec holds it: UTF-8 in every locale, in the composed form of Unicode."""
+    return unicodedata.normalize("NFC", os.fsencode(entry.name).decode(errors="surrogateescape"))
+
+
+def _twice(parent: Path, name: str) -> BadData:
+    return BadData(f"{parent} has two folders named {name!r}, in different forms of Unicode: rename one of them")
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
     try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]  # .DS_Store and its like
+        yield
     except OSError as error:
         raise BadData(
             f"the folder {folder} cannot be read ({error.strerror}): make train/ and test/ with a folder for each class"
         ) from error
-    return sorted(entries, key=lambda entry: entry.name)
 
 
 def _read_image(file: Path, number: str) -> Tensor:
     try:
-        return resized(_decoded(file))
-    except _Unreadable as error:
+        return resized(decoded(file))
+    except Unreadable as error:
         raise BadData(
             f"{number} in {file.parent}, {file.name!r}, cannot be read as an image ({error}): replace or remove it"
         ) from error
-
-
-class _Unreadable(Exception):
-    """The file is no whole image; says why."""
-
-
-def _decoded(file: Path) -> Tensor:
-    """RGB, uint8 [1, 3, h, w]."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            if image.mode in _CLIPPED:
-                raise ValueError(f"{image.mode}, more than 8 bits a channel")
-            pixels = np.array(image.convert("RGB"))
-    except Exception as error:  # whatever a decoder meets: OSError, SyntaxError, struct.error, DecompressionBombError
-        raise _Unreadable(" ".join(str(error).split())[:200]) from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)

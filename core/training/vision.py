@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from core.locks import NoLocks, require_locks
 from core.training.errors import BadData
 
 CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10"}  # of torchvision
@@ -88,7 +89,10 @@ def _locked(locks_dir: Path, name: str) -> Iterator[None]:
     lock = FileLock(locks_dir / f"{name}.lock")
     try:
         locks_dir.mkdir(parents=True, exist_ok=True)
+        require_locks(locks_dir)  # or filelock would make do with a file that is there, and stays after a kill
         lock.acquire()
+    except NoLocks as error:
+        raise BadData(str(error)) from error
     except OSError as error:
         raise BadData(
             f"cannot write to {locks_dir} ({error.strerror}): set BALLAST_HOME to a folder that you may write to"

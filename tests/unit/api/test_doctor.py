@@ -1,5 +1,6 @@
 """`ballast doctor`: what it finds on machines that are well, and on those that are not."""
 
+import errno
 import json
 import socket
 import subprocess
@@ -129,6 +130,22 @@ def test_what_is_no_database(tmp_path: Path) -> None:
         assert database["status"] == "wrong"
         assert "BALLAST_DATABASE_URL" in database["todo"]
         assert "secret" not in str(database)
+
+
+def test_a_disk_without_locks_stops_work(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    env = environment(f"http://127.0.0.1:{free_port()}") | {"BALLAST_HOME": str(home)}
+    nolocks = [sys.executable, "-P", str(Path(__file__).parents[2] / "nolocks.py"), str(errno.ENOLCK)]
+    command = [*nolocks, *COMMAND, "doctor", "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+    found = {each["name"]: each for each in json.loads(done.stdout)}
+    assert done.returncode == 1
+    for name in ("home", "database"):
+        assert found[name]["status"] == "wrong"
+        assert found[name]["found"] == f"the file system of {home} has no file locks (No locks available)"
+        assert "a local disk" in found[name]["todo"]
+    assert list(home.iterdir()) == []
 
 
 def test_a_home_that_cannot_be_written_stops_work(tmp_path: Path) -> None:

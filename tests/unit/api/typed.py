@@ -26,7 +26,7 @@ class Ballast:
         self.url = url
         self.folder = folder
 
-    def __call__(self, *words: str, status: int = 0, stdin: str = "") -> str:
+    def __call__(self, *words: str, status: int = 0, stdin: str | bytes = "") -> str:
         """What it prints; or, where it fails as it should, its one sentence."""
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch:
@@ -35,7 +35,8 @@ class Ballast:
                 patch.delenv(name)
             patch.setenv("BALLAST_URL", self.url)
             patch.setattr(sys, "argv", ["ballast", *words])
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            sent = stdin.encode() if isinstance(stdin, str) else stdin
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sent)))
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             with pytest.raises(SystemExit) as ended:  # any other exception would be a traceback

@@ -1,5 +1,6 @@
 """Short ways to specs: one as a user writes it, and every valid one (a hypothesis strategy)."""
 
+import unicodedata
 from typing import Any
 
 from hypothesis import strategies as st
@@ -29,7 +30,11 @@ _subset = {
     "eval_limit": st.none() | _counts,
     "seed": _seeds,
 }
-_folder_names = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,98}", fullmatch=True)
+_folder_names = (
+    st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/\\"), min_size=1, max_size=30)
+    .map(lambda name: unicodedata.normalize("NFC", name))
+    .filter(lambda name: not name.startswith("."))
+)
 _below_one = st.floats(0, 1, exclude_max=True)
 _sides = st.decimals("0.000001", 1_000_000, places=6).map(lambda side: f"{side:f}") | st.integers(1, 10**6).map(str)
 

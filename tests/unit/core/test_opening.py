@@ -1,5 +1,7 @@
 """Opening in order: a home that can be written, one service a home, a database of our revision; or one sentence."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +9,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from core.locks import NoLocks, require_locks
 from core.opening import HomeUnusable, look_at_checkpoints, open_store, prepare_home, sole_service
 from core.settings import Settings, load_settings
 from core.store import schema
 from core.store.errors import SchemaMissing
+from tests.nolocks import without_locks
 
 REDIS = "redis://127.0.0.1:1/0"
 
@@ -135,3 +139,29 @@ def test_a_database_without_our_schema_is_not_opened(tmp_path: Path) -> None:
     prepare_home(settings)
     schema.upgrade(settings.database_url)
     open_store(settings).close()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def test_a_file_system_without_locks_is_not_taken_for_a_service(tmp_path: Path, error: int) -> None:
+    settings = at(tmp_path / "home")
+    prepare_home(settings)
+    schema.upgrade(settings.database_url)
+    before = sorted(settings.home.iterdir())
+
+    def serve() -> None:
+        with sole_service(settings):
+            pass
+
+    for start in (serve, lambda: prepare_home(settings), lambda: open_store(settings).close()):
+        with pytest.raises(NoLocks) as caught:
+            without_locks(error, start)
+        assert str(caught.value) == (
+            f"the file system of {settings.home} has no file locks ({os.strerror(error)}): "
+            "set BALLAST_HOME to a folder on a local disk"
+        )
+    assert sorted(settings.home.iterdir()) == before
+
+
+def test_a_file_system_where_somebody_holds_locks_has_them(tmp_path: Path) -> None:
+    with sole_service(at(tmp_path)):
+        require_locks(tmp_path)

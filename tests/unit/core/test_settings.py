@@ -101,6 +101,25 @@ def test_a_secret_may_come_from_a_file(
         load_settings()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_secret_may_have_been_written_on_windows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes("postgresql://ballast:pässword@db/ballast\r\n".encode(encoding))
+    monkeypatch.setenv("BALLAST_DATABASE_URL_FILE", str(file))
+    assert load_settings().database_url == "postgresql://ballast:pässword@db/ballast"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HOME", "/h\udcff"), ("DATABASE_URL", "sqlite:////h\udcff"), ("CHECKPOINT_URL", "c\udcff")]
+)
+def test_bytes_that_are_no_text_are_said(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"BALLAST_{name}", value)
+    with pytest.raises(SettingsError, match=f"^BALLAST_{name} holds bytes that are no UTF-8: choose another one$"):
+        load_settings()
+
+
 def test_what_the_caller_says_goes_before_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`ballast demo` runs on a database of its own, also where another is set."""
     file = tmp_path / "secret"

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of
-from core.spec import DatasetName, ImportanceWeight, ModelName, Spec, holds_text
+from core.spec import DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
 from tests.unit.core.builders import Json, sent, spec, valid_specs
 
 FULL: Json = {
@@ -360,13 +361,33 @@ def test_a_batch_is_no_larger_than_a_training_set_whose_size_the_spec_says(batch
 @pytest.mark.parametrize("field", ["folder", "base_class", "other_class"])
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\x00", "a\n", "é", "x" * 101, "a b", "a\ud800"],
+    ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\x00", "a\n", "a\x1b[2J", "a\x85", "x" * 101, "a\ud800"],
     ids=ascii,
 )
 def test_no_folder_leaves_the_data_directory(field: str, name: str) -> None:
     value = {"name": "image_folder", "folder": "birds", "base_class": "jay", "other_class": "crow", field: name}
     (fault,) = faults(sent(dataset=value))
     assert fault.pointer == f"/dataset/{field}"
+    assert fault.detail == "is no name of a folder"
+    assert fault.allowed == "at most 100 printable characters, no slash or backslash, no leading dot"
+
+
+@pytest.mark.parametrize("name", ["hot dog", "é", "犬", "-", "a.b", "x" * 100, "\u0958" * 50], ids=ascii)
+def test_a_folder_has_any_printable_name_and_keeps_it(name: str) -> None:
+    """In the composed form, which may be the longer one."""
+    dataset = Spec.model_validate(
+        sent(dataset={"name": "image_folder", "folder": name, "base_class": name, "other_class": "crow"})
+    ).dataset
+    assert dataset.base_class == unicodedata.normalize("NFC", name)
+    pattern = ImageFolder.model_json_schema()["properties"]["folder"]["pattern"]
+    assert re.fullmatch(pattern, dataset.base_class)  # what the document says
+    assert type(dataset).model_validate_json(dataset.model_dump_json()) == dataset
+
+
+def test_two_forms_of_one_name_are_one_class() -> None:
+    classes = {"base_class": "Caf\u00e9", "other_class": "Cafe\u0301"}
+    (fault,) = faults(sent(dataset={"name": "image_folder", "folder": "x", **classes}))
+    assert (fault.pointer, fault.detail) == ("/dataset/other_class", "is the base class too")
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -10,8 +10,8 @@ REPOSITORY = Path(__file__).parents[3]
 
 TALKS = """
 import os, sys
-from core.streams import complain, open_closed, say
-open_closed()
+from core.streams import complain, ready_streams, say
+ready_streams()
 file = open("file", "w")
 assert file.fileno() > 2, file.fileno()
 say("heard")

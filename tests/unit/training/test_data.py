@@ -1,6 +1,8 @@
 """`python -m core.training.data`: what is there, what is wrong with it, all at once and without a download."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from core.training import vision
 from core.training.data import main
 from tests.data import DATA
+from tests.nolocks import without_locks
 from tests.servers import free_port
 from tests.unit.training.builders import locks_dir
 from tests.unit.training.test_folders import write
@@ -82,13 +85,34 @@ def test_every_unreadable_file_of_a_folder_is_listed(tmp_path: Path, capsys: pyt
     assert "notes.txt cannot be read as an image" in capsys.readouterr().err
 
 
+def test_whatever_is_no_file_is_listed_and_waited_for_by_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "folders/hot pets/train", classes={"hot dog": 3, "cat": 2})
+    write(tmp_path / "folders/hot pets/test", classes={"hot dog": 1, "cat": 1})
+    dogs = tmp_path / "folders/hot pets/train/hot dog"
+    os.mkfifo(dogs / "pipe.png")
+    (dogs / "loop.png").symlink_to("loop.png")
+    (dogs / "more").mkdir()
+    (dogs / "none.png").touch()
+    found = report(tmp_path, "hot pets", capsys)
+    assert {Path(each["file"]).name: each["reason"] for each in found["unreadable"]} == {
+        "loop.png": "Too many levels of symbolic links",
+        "more": "a folder, not a file",
+        "none.png": "an empty file",
+        "pipe.png": "a named pipe, not a file",
+    }
+    assert found["sets"]["train"] == {"cat": 2, "hot dog": 3}
+
+
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
         ({}, "needs at least two classes"),
         ({"train": {"dog": 1}}, "needs at least two classes"),
         ({"train": {"dog": 1, "cat": 1}, "test": {"dog": 1}}, "cat: no such class in"),
-        ({"train": {"dog": 1, "hot dog": 1}, "test": {"dog": 1, "hot dog": 1}}, "can name the class 'hot dog'"),
+        ({"train": {"dog": 1, "hot\\dog": 1}, "test": {"dog": 1, "hot\\dog": 1}}, r"can name the class 'hot\\dog'"),
+        ({"train": {"dog": 1, "Café": 1, "Cafe\u0301": 1}, "test": {"dog": 1}}, "two folders named 'Café'"),
         ({"train": {"dog": 1, "c" * 101: 1}, "test": {"dog": 1}}, f"can name the class '{'c' * 101}'"),
     ],
 )
@@ -121,6 +145,12 @@ def test_locks_that_cannot_be_made_are_said(tmp_path: Path, capsys: pytest.Captu
     arguments = ["fetch", "mnist", "--data-dir", str(DATA), "--locks-dir", str(tmp_path / "file" / "locks")]
     assert main(arguments) == 1
     assert "set BALLAST_HOME to a folder that you may write to" in capsys.readouterr().err
+
+
+def test_locks_that_there_are_none_of_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vision._datasets()  # imported here, not under the filter
+    assert without_locks(errno.ENOSYS, lambda: run(tmp_path, "fetch", "mnist")) == 1
+    assert "has no file locks (Function not implemented): set BALLAST_HOME to a folder" in capsys.readouterr().err
 
 
 def test_a_download_that_fails_leaves_nothing_behind(

@@ -1,5 +1,7 @@
 """Anybody's own images, and a sentence with file and number for each way in which they can be wrong."""
 
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +70,8 @@ def test_more_than_eight_bits_a_channel_would_become_white_and_is_refused(pets: 
 def test_grey_images_and_hidden_files_are_welcome(pets: Path) -> None:
     cats = pets / "folders/pets/train/cat"
     Image.new("L", (10, 10), 77).save(cats / "zzz.png")
-    (cats / ".DS_Store").write_bytes(b"no image")
+    for left_by_a_system in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (cats / left_by_a_system).write_bytes(b"no image")
     data = loaded(pets)
     assert data.class_sizes == (6, 6)
     assert 77 in data.train_images[:6, 2, 0, 0]
@@ -113,3 +116,64 @@ def test_a_folder_among_the_images_is_said(pets: Path) -> None:
     (pets / "folders/pets/test/bird/more").mkdir()
     with pytest.raises(BadData, match=r"image 3 of 3 in .*pets/test/bird, 'more'"):
         loaded(pets)
+
+
+def test_a_pipe_among_the_images_is_said_and_nobody_waits_for_it(pets: Path) -> None:
+    os.mkfifo(pets / "folders/pets/train/dog/pipe.png")
+    with pytest.raises(BadData, match=r"image 7 of 7 in .*pets/train/dog, 'pipe.png', cannot be .*a named pipe, not a"):
+        loaded(pets)
+
+
+@pytest.mark.parametrize("name", ["hot dog", "Café", "犬", "d'oh", "$5 & up", "-rf", "a" * 100, " "])
+def test_any_printable_name_will_do_for_folder_and_class(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "folders" / name / "train", classes={name: 3, "cat": 2})
+    write(tmp_path / "folders" / name / "test", classes={name: 2, "cat": 1, "big bird": 1})
+    dataset = {"name": "image_folder", "folder": name, "base_class": name, "other_class": "cat"}
+    data = load(spec_of(dataset=dataset).dataset, tmp_path, locks_dir())
+    assert data.class_sizes[data.base_index] == 3
+    assert (len(data.in_domain_images), len(data.out_of_domain_images)) == (3, 1)
+
+
+COMPOSED, DECOMPOSED = "Café", unicodedata.normalize("NFD", "Café")
+
+
+@pytest.mark.parametrize("typed", [COMPOSED, DECOMPOSED], ids=["composed", "decomposed"])
+@pytest.mark.parametrize("stored", [COMPOSED, DECOMPOSED], ids=["composed", "decomposed"])
+def test_a_name_is_the_same_in_either_form_of_unicode(stored: str, typed: str, tmp_path: Path) -> None:
+    """macOS writes names decomposed, and Linux keeps whatever bytes were copied there."""
+    write(tmp_path / "folders" / stored / "train", classes={stored: 3, "Caff": 2})
+    write(tmp_path / "folders" / stored / "test", classes={COMPOSED: 2, "Caff": 1})
+    dataset = {"name": "image_folder", "folder": typed, "base_class": typed, "other_class": "Caff"}
+    spec = spec_of(dataset=dataset)
+    assert spec.digest == spec_of(dataset=dataset | {"folder": COMPOSED, "base_class": COMPOSED}).digest
+    data = load(spec.dataset, tmp_path, locks_dir())
+    assert data.class_sizes == (2, 3)
+    assert data.in_domain_labels.tolist() == [0, 1, 1]
+
+
+def test_files_have_one_order_in_either_form_of_unicode(pets: Path) -> None:
+    cats = pets / "folders/pets/test/cat"
+    for image, name in zip(sorted(cats.iterdir()), ["é.png", "f.png"], strict=True):
+        image.rename(cats / unicodedata.normalize("NFD", name))  # e and an accent: before f; é comes after it
+    assert loaded(pets).in_domain_images[:2, 0, 0, 0].tolist() == [10, 0]
+
+
+def test_two_forms_of_one_name_are_said(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write(tmp_path / "folders/pets" / name, classes={COMPOSED: 2, DECOMPOSED: 2, "cat": 2})
+    dataset = {"name": "image_folder", "folder": "pets", "base_class": COMPOSED, "other_class": "cat"}
+    with pytest.raises(
+        BadData, match=r"pets/train has two folders named 'Café', in different forms of Unicode: rename"
+    ):
+        load(spec_of(dataset=dataset).dataset, tmp_path, locks_dir())
+    (tmp_path / "folders" / COMPOSED).mkdir()
+    (tmp_path / "folders" / DECOMPOSED).mkdir()
+    with pytest.raises(BadData, match=r"folders has two folders named 'Café', in different forms of Unicode: rename"):
+        load(spec_of(dataset=dataset | {"folder": COMPOSED}).dataset, tmp_path, locks_dir())
+
+
+def test_a_name_that_no_disk_can_hold_is_said(tmp_path: Path) -> None:
+    (tmp_path / "folders").mkdir()
+    dataset = {"name": "image_folder", "folder": "犬" * 100, "base_class": "dog", "other_class": "cat"}
+    with pytest.raises(BadData, match=r"/train cannot be read \(File name too long\)"):
+        load(spec_of(dataset=dataset).dataset, tmp_path, locks_dir())
