@@ -58,6 +58,7 @@ def test_a_submitted_experiment_has_every_key_of_the_contract(client: TestClient
         "epochs_done": 0,
         "epochs_total": 3,
         "eta_seconds": None,
+        "last_row": None,
         "error": None,
         "requested": None,
         "worker": None,
@@ -258,7 +259,8 @@ def test_what_has_ended_cannot_be_cancelled_and_the_problem_names_the_state(
         claims.finish(tx, claim, result(3), state, error)
     before = client.get(f"/experiments/{number}").json()
     refusal = problem(client.post(f"/experiments/{number}/cancel"), 409)
-    assert refusal["detail"] == f"experiment {number} is {state}: it cannot become cancelled"
+    has = "has succeeded already" if state is State.SUCCEEDED else "has failed"
+    assert refusal["detail"] == f"experiment {number} {has}: it cannot be cancelled"
     assert client.get(f"/experiments/{number}").json() == before
 
 

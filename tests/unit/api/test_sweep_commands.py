@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from api.cli.rows import local_time
+from api.client import Client
 from core.results import Predictions
 from core.states import ErrorKind, State
 from core.store import claims
@@ -160,10 +162,11 @@ class TestSweep:
     def test_it_is_queued_named_and_grows(self, ballast: Ballast) -> None:
         said = ballast("sweep", ballast.file(json.dumps(GRID)), "--name", "mine", "--priority", "3")
         assert said == "sweep 1 is queued with 4 experiments: follow it with `ballast watch 1`\n"
-        assert "mine 16:1, seed 0" in ballast("list", "--sweep", "1")
+        assert ballast("list", "--sweep", "1").splitlines()[-1].endswith("\t16:1\t0\t")
         assert "sweep 1 has 6 experiments now, 2 of them new: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
-        assert ballast("list", "--sweeps").splitlines()[1].split("\t") == ["1", "mine", "6 queued", "0/18", "–"]
+        made = local_time(ballast.json("show", "--sweep", "1")["created_at"])
+        assert ballast("list", "--sweeps").splitlines()[1].split("\t") == ["1", "mine", "6 queued", "0/18", made, "–"]
 
     def test_a_list_says_that_there_is_more(self, ballast: Ballast) -> None:
         submitted(ballast)
@@ -195,6 +198,8 @@ class TestSweep:
             ),
             (("figure-2", "--set", "epochs=5", "--set", "epochs=6"), "a field is set twice"),
             (("--into", "1", "--set", "epochs=3"), "grows by --axis and --seeds only"),
+            (("--into", "1", "--dedupe"), "grows by --axis and --seeds only"),
+            (("figure-2", "--from", "1"), "or --from with an experiment"),
             (("grid.json", "--as-drawn"), "means nothing without a preset"),
             (("list.json",), "holds no JSON object"),
             (("broken.json",), "is not JSON"),
@@ -220,6 +225,140 @@ class TestSweep:
             *(("delete", "--sweep", "7"), ("sweep", "--into", "7", "--seeds", "2"), ("wait", "--sweep", "7")),
         ):
             assert "there is no sweep 7" in ballast(*words, status=1)
+
+
+def events_of(ballast: Ballast, number: int) -> list[dict[str, Any]]:
+    client = Client(ballast.url)
+    found = client.events(number)
+    client.close()
+    return found
+
+
+class TestFromWhatIsThere:
+    def test_an_experiment_is_submitted_with_changes(self, ballast: Ballast) -> None:
+        ballast("submit", ballast.file(json.dumps({**SPEC, "name": "the first"})), "--set", "seed=3")
+        first = ballast.json("show", "1")
+        assert first["spec"]["seed"] == 3
+        second = ballast.json("submit", "--from", "1", "--set", "optimizer.lr=0.05", "--set", "name=slower")
+        assert second["spec"] == first["spec"] | {
+            "name": "slower",
+            "optimizer": {**first["spec"]["optimizer"], "lr": 0.05},
+        }
+        assert ballast("submit", "--from", "1", "--dedupe").startswith("experiment 1 was there already and is queued")
+        assert ballast.json("submit", "--from", "1")["name"] == ""  # which told of another
+        assert "there is no experiment 9" in ballast("submit", "--from", "9", status=1)
+        assert "/optimizer/lr is out of range" in ballast("submit", "--from", "1", "--set", "optimizer.lr=-1", status=2)
+        for words in ((), ("spec.json", "--from", "1")):
+            assert "--from with the number" in " ".join(ballast("submit", *words, status=2).replace("│", " ").split())
+
+    def test_it_is_the_base_of_a_sweep(self, ballast: Ballast) -> None:
+        ballast("submit", ballast.file(json.dumps({**SPEC, "name": "the first"})))
+        found = specs(ballast, "--from", "1", "--axis", "importance_weight=4:1,1:4", "--set", "epochs=5")
+        assert [(spec["importance_weight"], spec["epochs"], spec["name"]) for spec in found] == [
+            *(("4:1", 5, "4:1"), ("1:4", 5, "1:4"))
+        ]
+
+    def test_a_sweep_is_made_only_once(self, ballast: Ballast, store: Store) -> None:
+        grid = ballast.file(json.dumps(GRID), "grid.json")
+        assert ballast("sweep", grid, "--dedupe").startswith("sweep 1 is queued with 4 experiments")
+        assert ballast("sweep", grid, "--dedupe", "--name", "again") == "sweep 1 has 4 queued\n"
+        # Written otherwise, it is the same.
+        other = {"base": {**SPEC, "seed": 0}, "axes": {"seed": [1, 0], "importance_weight": ["1:16", "16:1"]}}
+        assert ballast.json("sweep", ballast.file(json.dumps(other)), "--dedupe")["id"] == 1
+        trained(store, State.FAILED)  # a failure is a result
+        assert ballast.json("sweep", grid, "--dedupe")["id"] == 1
+        assert ballast.json("sweep", grid, "--dedupe", "--seeds", "3")["id"] == 2
+        assert ballast.json("sweep", grid)["id"] == 3
+        ballast("cancel", "4")
+        assert ballast.json("sweep", grid, "--dedupe")["id"] == 3
+        ballast("cancel", "--sweep", "3")
+        assert ballast.json("sweep", grid, "--dedupe")["id"] == 4
+
+
+class TestLists:
+    def test_a_line_says_what_became_of_each(self, ballast: Ballast, store: Store) -> None:
+        submitted(ballast)
+        trained(store)
+        trained(store, State.FAILED)
+        claim = claimed(store)
+        with store.writing() as tx:
+            claims.record(tx, claim, result(1), epoch_seconds=40.0)
+        titles, *rows = (line.split("\t") for line in ballast("list").splitlines())
+        lines = [dict(zip(titles, row, strict=True)) for row in rows]
+        assert [line["state"] for line in lines] == ["queued", "running", "failed", "succeeded"]
+        assert [(line["base in"], line["base out"]) for line in lines] == [("–", "–"), *[("0.500", "0.500")] * 3]
+        assert [line["error"] for line in lines] == ["–", "–", "bad_data", "–"]
+        assert [line["took"] for line in lines[:2]] == ["–", "–"]
+        assert all(line["took"].startswith("0:00:0") for line in lines[2:])
+        assert lines[1]["time left"] == "0:01:20"
+        first = ballast.json("show", "1")
+        assert lines[3]["started"] == local_time(first["started_at"])
+        assert first["last_row"] == {
+            "epoch": 3,
+            "base_fraction_in_domain": 0.5,
+            "base_fraction_out_of_domain": 0.5,
+        }
+
+    def test_in_a_sweep_what_differs_takes_the_place_of_what_all_share(self, ballast: Ballast) -> None:
+        axes = ("--axis", "optimizer.weight_decay=0,0.01")
+        ballast("sweep", ballast.file(json.dumps(SPEC)), *axes)
+        for words in (("list", "--sweep", "1"), ("show", "--sweep", "1")):
+            lines = ballast(*words).splitlines()
+            assert sorted(line.split("\t")[-1] for line in lines if line.endswith(("decay 0", "decay 0.01"))) == [
+                *("weight_decay 0", "weight_decay 0.01")
+            ]
+
+    def test_an_experiment_is_shown_field_by_field(self, ballast: Ballast, store: Store) -> None:
+        submitted(ballast)
+        trained(store, State.FAILED)
+        lines = ballast("show", "1").splitlines()
+        for line in (
+            *("base in-domain\t0.500 after epoch 3", "error\tbad_data: so it was"),
+            *("dataset\tdigits, base_class 0, other_class 1, seed 0", "model\tmlp, hidden 64"),
+            *("optimizer\tlr 0.1, weight_decay 0, momentum 0", "importance_weight\t16:1", "batch_size\t16"),
+        ):
+            assert line in lines
+        assert any(line.startswith("took\t0:00:0") for line in lines)
+
+    def test_a_row_without_a_finite_number_says_none(self, ballast: Ballast, store: Store) -> None:
+        submitted(ballast)
+        claim = claimed(store)
+        row = result(1)
+        diverged = row._replace(finite_in_domain=row.n_in_domain - 1)
+        with store.writing() as tx:
+            claims.finish(tx, claim, diverged, State.FAILED, ExperimentError(ErrorKind.DIVERGED, "so it was"))
+        last = ballast.json("show", "1")["last_row"]
+        assert (last["epoch"], last["base_fraction_in_domain"]) == (1, None)
+        assert ballast("list").splitlines()[-1].split("\t")[3] == "–"
+
+
+class TestKept:
+    def test_predictions_are_counted(self, ballast: Ballast, store: Store) -> None:
+        submitted(ballast)
+        trained(store)
+        kept = ballast.json("predictions", "1")
+        found = [line.split("\t") for line in ballast("predictions", "1").splitlines()]
+        assert [row[:2] for row in found[1:3]] == [
+            [name.replace("_", "-"), str(kept["sets"][name]["n"])] for name in ("in_domain", "out_of_domain")
+        ]
+        assert found[1][2:] == ["3", f"{3 / kept['sets']['in_domain']['n']:.3f}"]  # of b"1", which is 0b00110001
+        assert found[3] == ["after epoch 1; predictions are kept of epochs 1"]
+        assert "has no predictions" in ballast("predictions", "1", "--epoch", "2", status=1)
+
+    def test_weights_are_written(self, ballast: Ballast, store: Store) -> None:
+        submitted(ballast)
+        claim = claimed(store)
+        with store.writing() as tx:
+            claims.finish(tx, claim, result(3, weights=b"safe tensors"), State.SUCCEEDED)
+        assert ballast("weights", "1") == "wrote experiment-1.safetensors\n"
+        assert (ballast.folder / "experiment-1.safetensors").read_bytes() == b"safe tensors"
+        piped = subprocess.run(
+            [*COMMAND, "weights", "1", "--out", "-"], env=environment(ballast.url), capture_output=True, check=True
+        )
+        assert piped.stdout == b"safe tensors"
+        assert ballast.json("weights", "1", "--out", "w") == {"experiment_id": 1, "file": "w"}
+        assert "cannot write no/w" in ballast("weights", "1", "--out", "no/w", status=1)
+        assert "weights" in ballast("weights", "2", status=1)
 
 
 class TestWishes:
@@ -276,6 +415,23 @@ class TestWishes:
         assert ballast("delete", "3") == "experiment 3 is deleted\n"
         assert "there is no experiment 2" in ballast("show", "2", status=1)
 
+    def test_a_priority_is_of_an_experiment_or_of_what_waits_of_a_sweep(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submitted(ballast))
+        trained(store)
+        waits = "no worker is alive: start one with `ballast worker`, unless one is starting"
+        assert ballast("priority", "2", "-5") == f"experiment 2 has priority -5: {waits}\n"
+        assert ballast("priority", "--sweep", sweep, "7") == (
+            "what waits of sweep 1 has priority 7: it has 3 queued, 1 succeeded\n"
+        )
+        assert [each["priority"] for each in ballast.json("list", "--sweep", sweep)] == [7, 7, 7, 0]
+        changed = ballast.json("priority", "--sweep", sweep, "7")
+        assert changed["counts"]["queued"] == 3
+        events = [event["detail"] for event in events_of(ballast, 2) if event["kind"] == "priority"]
+        assert events == ["-5", "7"]  # the same again is no news
+        assert "has succeeded already: only one that is queued" in ballast("priority", "1", "3", status=1)
+        for words in (("5",), ("2", "101"), ("2", "3", "4"), ("--sweep", "1", "2", "3"), ("2", "--nonsense")):
+            assert "Usage:" in ballast("priority", *words, status=2)
+
     @pytest.mark.parametrize("command", ["cancel", "pause", "resume", "retry", "delete", "wait", "show"])
     @pytest.mark.parametrize("numbers", [(), ("1", "--sweep", "1")])
     def test_one_number_is_needed(self, ballast: Ballast, command: str, numbers: tuple[str, ...]) -> None:
@@ -292,7 +448,7 @@ class TestWaiting:
         assert ballast("wait", "1") == "experiment 1 has succeeded\n"
         later.join()
         trained(store, State.FAILED)
-        assert "experiment 2 is failed: bad_data: so it was" in ballast("wait", "2", status=4)
+        assert "experiment 2 has failed: bad_data: so it was" in ballast("wait", "2", status=4)
         ballast("cancel", "3")
         assert "experiment 3 is cancelled" in ballast("wait", "3", status=4)
 
@@ -391,4 +547,4 @@ def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: 
     shown = ballast("show", "1")
     assert "time left\t0:01:20" in shown
     assert "trained with\tBallast 0.1.0 (0123456789ab, changed), torch 2.13.0, on cpu, threads 1\n" in shown
-    assert "16:1, seed 1" in ballast("show", "--sweep", sweep)
+    assert "\t16:1\t1\t" in ballast("show", "--sweep", sweep)

@@ -91,7 +91,7 @@ def test_only_what_has_succeeded_can_be_extended(store: Store) -> None:
     claim = claimed(store)
     with store.writing() as tx:
         claims.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.BAD_DATA, "x"))
-    with pytest.raises(NotAllowed, match="is failed: only one that has succeeded"):
+    with pytest.raises(NotAllowed, match="has failed: only one that has succeeded"):
         extended(store, queued, 5)
     with pytest.raises(NotFound):
         extended(store, 99, 5)
