@@ -138,7 +138,7 @@ def test_a_database_that_cannot_keep_every_name_is_refused_with_what_to_do(
     database: Database, opened: Callable[[str], Store]
 ) -> None:
     for needs in (lambda: schema.upgrade(database.url), lambda: schema.require(opened(database.url))):
-        with pytest.raises(DatabaseBroken, match="encoding of the database is (SQL_ASCII|LATIN1).* ENCODING 'UTF8'"):
+        with pytest.raises(DatabaseBroken, match=r"encoding of the database is (SQL_ASCII|LATIN1).* ENCODING 'UTF8'"):
             needs()
 
 
