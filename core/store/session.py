@@ -56,6 +56,20 @@ _SQLITE_BROKEN = {
 }
 
 
+# What is tried to learn whether writes come through: as much as a submission writes, onto the disk, and undone.
+_TRIED = {
+    "sqlite": (  # with next to no cache, or nothing would reach the disk before the end
+        "CREATE TABLE tried (bytes BLOB)",
+        f"INSERT INTO tried VALUES (zeroblob({256 * 1024}))",
+    ),
+    "postgresql": (  # a table would grow with every try; what does not fit into memory goes to the same disk
+        "UPDATE experiments SET revision = revision WHERE false",
+        "SET LOCAL work_mem = '64kB'",
+        "SELECT count(*) FROM generate_series(1, 20000)",
+    ),
+}
+
+
 class Store:
     """One database. One a process is enough: it is safe to share between threads."""
 
@@ -70,8 +84,11 @@ class Store:
         if self.dialect == "sqlite":
             # SQLite's own queue of writers is unfair and slow; ours, within a process, doubles the writes (STORE §1).
             self._turn: AbstractContextManager[Any] = threading.Lock()
+            self._tried = engine_for(self._engine.url)
+            event.listen(self._tried, "connect", _be_brief)
         else:
             self._turn = nullcontext()
+            self._tried = self._engine
             event.listen(self._engine, "connect", lambda connection, _: self._connections.add(connection))
 
     def cut_if_hung(self, seconds: float) -> None:
@@ -95,7 +112,19 @@ class Store:
         with translated(), self._turn, self._timed(), self._writer.begin() as tx:
             yield tx
 
+    def try_to_write(self) -> None:
+        """What writes, and leaves nothing. Raises DatabaseUnavailable, DatabaseBroken: of a full disk, of a standby."""
+        with translated(), to_write(self._tried).connect() as tx:
+            try:
+                for statement in _TRIED[self.dialect]:
+                    tx.exec_driver_sql(statement)
+            except OperationalError as error:
+                if self.dialect == "sqlite" and transient(error):
+                    return  # it is busy: somebody else writes, which is answer enough
+                raise
+
     def close(self) -> None:
+        self._tried.dispose()
         self._engine.dispose()
 
     @contextmanager
@@ -186,6 +215,11 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA busy_timeout = 30000")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _be_brief(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA cache_size = 1")
 
 
 def _begin_sqlite(connection: Connection) -> None:
