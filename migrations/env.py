@@ -12,7 +12,7 @@ from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine, event, func, select
 
 from core.store.schema import schema_of
-from core.store.session import database_url, engine_for, to_write
+from core.store.session import SHRINKABLE, database_url, engine_for, to_write
 from core.store.tables import metadata
 
 _MIGRATORS = 0xBA11A58  # the advisory lock that migrations take in turn
@@ -65,6 +65,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000}")
     # With foreign keys on, a table rebuilt by batch mode takes all rows that refer to it along.
     connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute(SHRINKABLE)
     _write_ahead(connection)
 
 

@@ -2,6 +2,8 @@
 database is.
 """
 
+import sqlite3
+from contextlib import closing
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +95,21 @@ def upgrade(url: str) -> None:
         store.close()
     with translated():
         command.upgrade(_config(url), "head")
+    _let_it_shrink(url)
+
+
+def _let_it_shrink(url: str) -> None:
+    """Once, and not while workers would have to wait for it. Nothing depends on it."""
+    with closing(Store(url)) as store:
+        with store.reading() as tx:
+            if at_work(tx):
+                return
+        try:
+            store.make_shrinkable()
+        except sqlite3.Error as error:
+            log.warning(
+                "the database keeps the space of what is deleted, until an upgrade finds room", error=str(error)
+            )
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from itertools import count
 from typing import Any
 from weakref import WeakSet
@@ -56,6 +56,11 @@ _SQLITE_BROKEN = {
 }
 
 
+SHRINKABLE = "PRAGMA auto_vacuum = INCREMENTAL"  # before the first table, or before a VACUUM
+_INCREMENTAL = 2
+_PAGES = 1000  # of SQLite's file that are given back at a time: some 50 ms, for which a heartbeat may wait
+_SPARE = 250  # that it keeps: a megabyte, which is soon written again
+
 # What is tried to learn whether writes come through: as much as a submission writes, onto the disk, and undone.
 _TRIED = {
     "sqlite": (  # with next to no cache, or nothing would reach the disk before the end
@@ -76,6 +81,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = engine_for(database_url(url))
         self.dialect = self._engine.dialect.name  # "sqlite" or "postgresql"
+        self._closed = False
         self._numbers = count()
         self._open: dict[int, float] = {}  # transactions, and when they were begun
         self._ended = 0.0  # when one came to its end
@@ -123,7 +129,31 @@ class Store:
                     return  # it is busy: somebody else writes, which is answer enough
                 raise
 
+    def give_back_space(self) -> None:
+        """Let SQLite's file shrink by what was deleted, in steps between which others write; PostgreSQL sees to that by
+        itself. What fails is tried again after the next deletion."""
+        if self.dialect != "sqlite":
+            return
+        with suppress(sqlite3.Error), closing(self._engine.raw_connection()) as pooled:
+            file: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
+            while not self._closed and _of(file, "freelist_count") > _SPARE:
+                began = time.monotonic()
+                with self._turn:  # as a script: execute() would take one step, which is one page
+                    file.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
+                time.sleep(time.monotonic() - began)
+            file.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # the file itself shrinks only now
+
+    def make_shrinkable(self) -> None:
+        """Write a SQLite file anew, once, that was made before it could give space back."""
+        if self.dialect != "sqlite":
+            return
+        with closing(self._engine.raw_connection()) as pooled:
+            file: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
+            if _of(file, "auto_vacuum") != _INCREMENTAL:
+                file.executescript(f"{SHRINKABLE}; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
+        self._closed = True
         self._tried.dispose()
         self._engine.dispose()
 
@@ -215,6 +245,11 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA busy_timeout = 30000")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_size_limit = 8388608")  # after a large deletion the log shrinks as well
+
+
+def _of(file: sqlite3.Connection, pragma: str) -> int:
+    return int(file.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
 def _be_brief(connection: sqlite3.Connection, _record: object) -> None:
