@@ -42,6 +42,7 @@ UNFORESEEN = (OperationalError, InternalError, ProgrammingError)
 
 _LOCK_TIMEOUT = "55P03"
 _READ_ONLY = "25006"
+_NO_OPTIONS = "unsupported startup parameter"  # of pgbouncer, which has no code for it
 # Serialization failure, deadlock, …, too many connections, longer than the role's statement_timeout.
 _RETRIED = {"40001", "40P01", _LOCK_TIMEOUT, "53300", "57014"}
 _POSTGRESQL_BROKEN = ("53", "58", "42501")  # out of disk or memory, I/O errors, no right to do it
@@ -193,6 +194,11 @@ def translated() -> Iterator[None]:
         if _sqlstate(error) == _READ_ONLY and transient(error):
             raise DatabaseUnavailable(
                 f"the database only reads ({reason}): it is a standby, or its default_transaction_read_only is on"
+            ) from error
+        if _NO_OPTIONS in reason:
+            raise DatabaseBroken(
+                f"the pooler before the database takes no options ({reason}): say by ALTER ROLE what they say, such as "
+                "the search_path"
             ) from error
         if transient(error):
             raise DatabaseUnavailable(f"the database does not answer ({reason})") from error

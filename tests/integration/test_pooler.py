@@ -11,6 +11,7 @@ from sqlalchemy import make_url, text
 
 from core.states import State
 from core.store import claims, experiments, schema
+from core.store.errors import DatabaseBroken
 from core.store.schema import Standing
 from core.store.session import Store
 from tests.integration.hosts import Host, ran_once, running, settings_of
@@ -121,6 +122,19 @@ def test_a_pooler_that_was_restarted_serves_the_same_store_again(pooled: Store, 
     with pooled.writing() as tx:
         claims.finish(tx, claim, result(3), State.SUCCEEDED)
     assert seen_now(pooled, claim.experiment_id).state is State.SUCCEEDED
+
+
+def test_a_schema_is_said_by_the_role_since_a_pooler_takes_no_options(pooled_url: str, postgres: Postgres) -> None:
+    with pytest.raises(DatabaseBroken, match=r"takes no options .* ALTER ROLE"):
+        schema.upgrade(f"{pooled_url}?options=-csearch_path%3Dmine")
+    name = str(make_url(pooled_url).database)
+    with psycopg.connect(postgres.url_of(name), autocommit=True) as direct:
+        direct.execute("CREATE SCHEMA mine")
+    postgres.execute(f"ALTER ROLE postgres IN DATABASE {name} SET search_path = mine")
+    schema.upgrade(pooled_url)
+    with psycopg.connect(postgres.url_of(name)) as direct:
+        found = direct.execute("SELECT schemaname FROM pg_tables WHERE tablename = 'experiments'").fetchall()
+    assert found == [("mine",)]
 
 
 @pytest.mark.slow
