@@ -135,8 +135,10 @@ class Store:
         itself. What fails is tried again after the next deletion."""
         if self.dialect != "sqlite":
             return
-        with suppress(sqlite3.Error), closing(self._engine.raw_connection()) as pooled:
+        with suppress(sqlite3.Error, DBAPIError, PoolTimeout), closing(self._engine.raw_connection()) as pooled:
             file: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
+            if _of(file, "auto_vacuum") != _INCREMENTAL:
+                return  # until `make_shrinkable`
             while not self._closed and _of(file, "freelist_count") > _SPARE:
                 began = time.monotonic()
                 with self._turn:  # as a script: execute() would take one step, which is one page

@@ -79,7 +79,7 @@ def test_a_store_that_is_closed_gives_back_no_more(store: Store, file: Path) -> 
 
 
 def test_a_file_of_before_is_written_anew_by_an_upgrade_once_no_worker_is_at_work(store: Store, file: Path) -> None:
-    kept = fill(store, 5)
+    kept, gone = fill(store, 5), fill(store, 5)
     worker_id = a_worker(store)
     store.close()
     with closing(sqlite3.connect(file)) as before:
@@ -88,6 +88,11 @@ def test_a_file_of_before_is_written_anew_by_an_upgrade_once_no_worker_is_at_wor
         )
     schema.upgrade(f"sqlite:///{file}")
     assert pragma(file, "auto_vacuum") == 0
+    old = Store(f"sqlite:///{file}")
+    delete(old, gone)
+    old.give_back_space()
+    old.close()
+    assert file.stat().st_size > 10 * MIB
     with store.writing() as tx:
         tx.execute(text(f"UPDATE workers SET state = 'gone' WHERE id = {worker_id}"))
     store.close()
