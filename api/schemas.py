@@ -61,7 +61,9 @@ class ExperimentOut(_Answer):
     name: str
     state: State
     stalled: bool = Field(description="Running, its worker alive, and no row for far longer than rows take.")
-    waiting_because: str | None = Field(description="Its place in the queue, no live worker, or that it is paused.")
+    waiting_because: str | None = Field(
+        description="Its place in the queue and about when its turn comes, no live worker, or that it is paused."
+    )
     spec: Spec | dict[str, Any] = Field(description="Every field, defaults filled in: it runs again as it is.")
     digest: str = Field(description="SHA-256 of what decides the curve.")
     sweep_id: int | None
@@ -71,7 +73,7 @@ class ExperimentOut(_Answer):
     failures: int = Field(description="Lost leases and crashes.")
     epochs_done: int
     epochs_total: int
-    eta_seconds: float | None
+    eta_seconds: float | None = Field(description="What its epochs that are left take, while it is running.")
     last_row: LastRowOut | None = Field(description="Of its curve, as far as it has come.")
     error: ErrorOut | None
     requested: Wish | None = Field(description="A wish that its worker has not obeyed yet.")
@@ -188,8 +190,12 @@ class SweepOut(_Answer):
     counts: Counts = Field(description="Members by state.")
     epochs_done: int
     epochs_total: int
-    eta_seconds: float | None
-    waiting_because: str | None = Field(description="Of one that is not over, while no member is running.")
+    eta_seconds: float | None = Field(
+        description="What its own work takes on the workers that there are, once it is its turn: not what is before it."
+    )
+    waiting_because: str | None = Field(
+        description="What is before those of its members that are queued, and about when their turn comes."
+    )
     created_at: Time
     grids: list[GridOut]
     links: SweepLinks

@@ -1,6 +1,6 @@
-"""Throwaway servers for tests: a real PostgreSQL and a real Redis, from the binaries of pip packages. Each listens on a
-free loopback port (and at `also`, an address that other hosts reach), keeps its data in a folder of its own, and dies
-with the process that started it.
+"""Throwaway servers for tests: a real PostgreSQL and a real Redis, from the binaries of pip packages, and a pgbouncer
+where the machine has one. Each listens on a free loopback port (and at `also`, an address that other hosts reach),
+keeps its data in a folder of its own, and dies with the process that started it.
 """
 
 import atexit
@@ -172,6 +172,55 @@ class Postgres(_Server):
     def _answers(self) -> bool:
         try:
             psycopg.connect(self.url, connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+class NoPooler(Exception):
+    """This machine has no pgbouncer."""
+
+
+class PgBouncer(_Server):
+    """Before a PostgreSQL, in transaction mode: each transaction meets another of three processes. Raises NoPooler."""
+
+    name = "pgbouncer"
+    stop_signal = signal.SIGINT  # after the transactions that are open
+    last_signal = signal.SIGTERM
+
+    def __init__(self, server: Postgres) -> None:
+        found = shutil.which("pgbouncer", path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
+        if found is None:
+            raise NoPooler("this machine has no pgbouncer: apt-get install pgbouncer")
+        super().__init__()
+        self._program = found
+        self.uid, self.gid = server.uid, server.gid  # it refuses root as well
+        os.chown(self.folder, self.uid, self.gid)
+        (self.folder / "users").write_text('"postgres" ""\n"theirs" ""\n')
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "trust",
+            "auth_file": self.folder / "users",
+            "pool_mode": "transaction",
+            "default_pool_size": 3,
+            "server_round_robin": 1,
+        }
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        database = f"* = host=127.0.0.1 port={server.port}"
+        (self.folder / "ini").write_text("\n".join(["[databases]", database, "[pgbouncer]", *lines, ""]))
+        self.start()
+
+    def url_of(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def _command(self) -> list[str]:
+        return [self._program, str(self.folder / "ini")]
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url_of("postgres"), connect_timeout=1).close()
         except psycopg.OperationalError:
             return False
         return True

@@ -143,12 +143,9 @@ def _part(value: Any) -> str:
     """A field of a spec for a person: "cnn, width 64, dropout 0"."""
     if not isinstance(value, dict):
         return unquoted(value)
-    said = [
-        unquoted(each) if key == "name" else f"{key} {unquoted(each)}"
-        for key, each in value.items()
-        if each is not None
-    ]
-    return ", ".join(said)
+    name = [value["name"]] if "name" in value else []
+    given = [f"{key} {unquoted(each)}" for key, each in value.items() if key != "name" and each is not None]
+    return ", ".join([*name, *given])
 
 
 def trained_with(provenance: Json) -> str:

@@ -135,8 +135,8 @@ def _picture(sweep: Json, shown: list[Json], curves: dict[int, _Curve], hidden: 
         table.add_column(title, no_wrap=True, min_width=least, overflow="ellipsis")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
-    left = f"time left {duration(sweep['eta_seconds'])}"
-    head = Text(f": {in_words(sweep['counts'])}; {sweep['waiting_because'] or left}")
+    left = f"time left {duration(sweep['eta_seconds'])}" if sweep["eta_seconds"] is not None else None
+    head = Text(f": {'; '.join(filter(None, [in_words(sweep['counts']), left, sweep['waiting_because']]))}")
     name = Text(" ".join(filter(None, ["sweep", str(sweep["id"]), sweep["name"] or sweep["preset"]])))
     name.truncate(max(20, width - len(head)), overflow="ellipsis")
     head = Text.assemble(name, head, style="bold", no_wrap=True, overflow="ellipsis")

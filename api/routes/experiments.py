@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Response
 from sqlalchemy import Connection
 
 from api.bodies import JsonRoute
@@ -141,11 +141,12 @@ def change_priority(id: Id, change: PriorityChange, store: StoreDep) -> Experime
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
-def delete_experiment(id: Id, store: StoreDep, files: FilesDep) -> None:  # noqa: A002
+def delete_experiment(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> None:  # noqa: A002
     """Delete it, with its curve, its checkpoints and all else, once it has ended. Its number is never given again."""
     with store.writing() as tx:
         folders = experiments.remove(tx, id)
     tidy_if_reachable(store, files, folders)
+    afterwards.add_task(store.give_back_space)
 
 
 @router.post(

@@ -23,8 +23,9 @@ def is_alive() -> Live:
 
 @router.get("/readyz", responses=documented(503))
 def is_ready(store: StoreDep, doorbell: DoorbellDep) -> Ready:
-    """Ready: the database answers and has our revision. A silent broker only degrades."""
+    """Ready: the database has our revision and takes what is written. A silent broker only degrades."""
     schema.require(store)
+    store.try_to_write()
     try:
         doorbell.check()
     except BrokerUnreachable:

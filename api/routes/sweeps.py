@@ -5,7 +5,7 @@ from contextlib import suppress
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
@@ -162,8 +162,9 @@ def _would_be_added(store: Store, sweep_id: int, request: GrowthRequest) -> Resp
 
 
 @router.delete("/{id}", status_code=202, responses=documented(404))
-def delete_sweep(id: Id, store: StoreDep, files: FilesDep) -> SweepOut:  # noqa: A002
+def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> SweepOut:  # noqa: A002
     """Delete every member that has ended, and the sweep with its last."""
+    afterwards.add_task(store.give_back_space)
     while True:
         with store.writing() as tx:
             left, folders = sweeps.remove_some(tx, id)

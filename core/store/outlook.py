@@ -1,15 +1,16 @@
 """What can be said of an experiment beside its state: what it waits for, how long it will take, whether it stalls."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heapreplace
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Select, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, case, select
 
 from core.states import State
 from core.store.checkpoints import RESERVED_MS
 from core.store.clock import rfc3339
 from core.store.experiments import Experiment, get
-from core.store.tables import experiments, literally
+from core.store.tables import AnyRow, experiments, literally
 from core.store.workers import kinds, takers
 
 NO_WORKER = "no worker is alive: start one with `ballast worker`, unless one is starting"
@@ -20,21 +21,35 @@ _STALLED_MS = 600_000
 _STALLED_EPOCHS = 5
 
 
+# Epochs that an attempt has still to train, or the next one will have: it goes on from the checkpoint.
+LEFT: ColumnElement[int] = experiments.c.epochs_total - case(
+    (experiments.c.state == literally(State.RUNNING), experiments.c.attempt_epoch), else_=experiments.c.checkpoint_row
+)
+
+
 class Outlook(NamedTuple):
     waiting_because: str | None = None
     eta_seconds: float | None = None
     stalled: bool = False
 
 
+class Place(NamedTuple):
+    """In the queue."""
+
+    before: int  # how many
+    seconds: float | None  # until its turn; None where that cannot be told
+
+
 def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     """Of each of `found`, in order."""
     waiting = [experiment for experiment in found if experiment.state is State.QUEUED]
-    places, workers = (places_by(tx, experiments.c.id), takers(tx)) if waiting else ({}, 0)
+    workers = takers(tx) if waiting else 0
+    places = places_by(tx, experiments.c.id, workers) if waiting else {}
     there = kinds(tx) if any(map(_is_reserved, waiting)) else set()
     return [_outlook(experiment, places, workers, there) for experiment in found]
 
 
-def _outlook(experiment: Experiment, places: dict[int, int], workers: int, there: set[str]) -> Outlook:
+def _outlook(experiment: Experiment, places: dict[int, Place], workers: int, there: set[str]) -> Outlook:
     match experiment.state:
         case State.QUEUED if workers and _is_reserved(experiment) and experiment.checkpoint_kind not in there:
             return Outlook(waiting_because=_reserved_because(experiment))
@@ -60,32 +75,82 @@ def _reserved_because(experiment: Experiment) -> str:
     return f"until {until} UTC it waits for the kind of device that wrote its checkpoint, {experiment.checkpoint_kind}"
 
 
-def queued_because(place: int | None, workers: int) -> str:
-    """For one that so many are before; None: too many to count."""
+def queued_because(place: Place | None, workers: int, whose: str = "it") -> str:
+    """For one at this place; None: too many are before it to be counted."""
     if not workers:
         return NO_WORKER
     if place is None:
-        return f"more than {_PLACES} are before it in the queue"
-    return "it is the next in the queue" if place == 0 else f"{place} before it in the queue"
+        return f"more than {_PLACES} are before {whose} in the queue"
+    where = f"{whose} is the next in the queue" if place.before == 0 else f"{place.before} before {whose} in the queue"
+    return f"{where}, and its turn comes in about {_roughly(place.seconds)}" if place.seconds else where
+
+
+def _roughly(seconds: float) -> str:
+    return f"{max(1, round(seconds / 60))} min" if seconds < 90 * 60 else f"{round(seconds / 3600)} h"
 
 
 def head_because(tx: Connection) -> str | None:
     """Why the head of the queue waits."""
-    found = tx.execute(_queue(experiments.c.id).limit(1)).scalar()
+    found: int | None = tx.execute(_queue(experiments.c.id).limit(1)).scalar()
     return None if found is None else outlook(tx, [get(tx, found)])[0].waiting_because
 
 
-def places_by(tx: Connection, column: Column[int]) -> dict[int, int]:
-    """How many are before the first of each value of `column`, at the head of the queue."""
-    places: dict[int, int] = {}
-    for place, value in enumerate(tx.execute(_queue(column).limit(_PLACES + 1)).scalars()):
-        places.setdefault(value, place)
+def places_by(tx: Connection, column: Column[int], workers: int) -> dict[int, Place]:
+    """Of the first of each value of `column`, at the head of the queue."""
+    running = tx.execute(_work(experiments.c.id).where(experiments.c.state == literally(State.RUNNING))).all()
+    queued = tx.execute(_queue(column).limit(_PLACES + 1)).all()
+    turns = _turns(running, queued, workers)
+    places: dict[int, Place] = {}
+    for before, (row, seconds) in enumerate(zip(queued, turns, strict=True)):
+        places.setdefault(row.value, Place(before, seconds))
     return places
 
 
-def _queue(column: Column[int]) -> Select[int]:
-    queued = select(column).where(experiments.c.state == literally(State.QUEUED))
+def _queue(column: Column[int]) -> Select[Any]:
+    queued = _work(column).where(experiments.c.state == literally(State.QUEUED))
     return queued.order_by(experiments.c.rank, experiments.c.id)
+
+
+def _work(column: Column[int]) -> Select[Any]:
+    return select(column.label("value"), experiments.c.pack_key, experiments.c.epoch_seconds, LEFT.label("left"))
+
+
+def _turns(running: Sequence[AnyRow], queued: Sequence[AnyRow], workers: int) -> Iterator[float | None]:
+    """In how many seconds each of `queued` is taken; None from the first on that is behind one which is like none that
+    has been measured."""
+    like = mean_by_like((row.pack_key, row.epoch_seconds, 1) for row in (*running, *queued) if row.epoch_seconds)
+
+    def seconds(row: AnyRow) -> float | None:
+        each = row.epoch_seconds or like.get(row.pack_key)
+        return None if each is None else row.left * each
+
+    pieces = [seconds(row) for row in running]
+    known = [piece for piece in pieces if piece is not None]
+    free = loads(known, workers) if workers and len(known) == len(pieces) else None
+    for row in queued:
+        yield free[0] if free else None
+        piece = seconds(row)
+        if free and piece is not None:
+            heapreplace(free, free[0] + piece)
+        else:
+            free = None
+
+
+def mean_by_like(measured: Iterable[tuple[str, float, int]]) -> dict[str, float]:
+    """What an epoch takes, by pack key: of (pack key, mean seconds, of so many)."""
+    sums: dict[str, tuple[float, int]] = {}
+    for pack_key, seconds, n in measured:
+        total, count = sums.get(pack_key, (0.0, 0))
+        sums[pack_key] = total + n * seconds, count + n
+    return {pack_key: total / count for pack_key, (total, count) in sums.items()}
+
+
+def loads(pieces: Iterable[float], workers: int) -> list[float]:
+    """How many seconds each worker is at work, a heap: whoever is free takes the next piece."""
+    busy = [0.0] * workers
+    for piece in pieces:
+        heapreplace(busy, busy[0] + piece)
+    return busy
 
 
 def _eta_seconds(experiment: Experiment) -> float | None:

@@ -2,14 +2,16 @@
 database is.
 """
 
+import sqlite3
+from contextlib import closing
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Connection, insert, inspect, select, text, update
+from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
-from core.store.errors import OtherHost, SchemaAhead, SchemaBehind, SchemaMissing
+from core.store.errors import DatabaseBroken, OtherHost, SchemaAhead, SchemaBehind, SchemaMissing
 from core.store.session import Store, translated
 from core.store.tables import service
 from core.store.workers import at_work
@@ -42,10 +44,31 @@ def standing(store: Store) -> Standing:
 def revision_of(store: Store) -> str | None:
     """The revision that the database has; None without a schema."""
     with store.reading() as tx:
-        if not inspect(tx).has_table("alembic_version"):
+        if not inspect(tx).has_table("alembic_version", schema_of(tx)):
             return None
         revision: str | None = tx.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
         return revision
+
+
+def schema_of(tx: Connection) -> str | None:
+    """The one schema of PostgreSQL's search path that tables are made in; those of another Ballast may lie in the
+    others. Raises DatabaseBroken where there is none, or where it could not take every name."""
+    if tx.dialect.name == "sqlite":
+        return None
+    names = ("search_path", "server_encoding")
+    asked = select(func.current_schema(), *(func.current_setting(name) for name in names))
+    place, path, encoding = tx.execute(asked).one()
+    if place is None:
+        raise DatabaseBroken(
+            f"the database has no schema that its search_path ({path or 'empty'}) names and this role may use: "
+            "run CREATE SCHEMA, or correct the search_path"
+        )
+    if encoding != "UTF8":
+        raise DatabaseBroken(
+            f"the encoding of the database is {encoding}, which cannot keep every name: "
+            "make another by CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+    return str(place)
 
 
 def require(store: Store) -> None:
@@ -72,6 +95,21 @@ def upgrade(url: str) -> None:
         store.close()
     with translated():
         command.upgrade(_config(url), "head")
+    _let_it_shrink(url)
+
+
+def _let_it_shrink(url: str) -> None:
+    """Once, and not while workers would have to wait for it. Nothing depends on it."""
+    with closing(Store(url)) as store:
+        with store.reading() as tx:
+            if at_work(tx):
+                return
+        try:
+            store.make_shrinkable()
+        except sqlite3.Error as error:
+            log.warning(
+                "the database keeps the space of what is deleted, until an upgrade finds room", error=str(error)
+            )
 
 
 def downgrade(url: str, revision: str) -> None:

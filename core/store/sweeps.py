@@ -4,11 +4,12 @@ Whoever changes a sweep locks its row first, then its members in the order of th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from statistics import fmean
 
-from sqlalchemy import Connection, case, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from core.spec import Spec
 from core.states import ENDED, WAITING, Ask, State, Wish
@@ -16,7 +17,7 @@ from core.store import checkpoints, wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound, SweepChanged
 from core.store.experiments import lock_all, lock_digest, prioritise, submit_members
-from core.store.outlook import PAUSED, head_because, places_by, queued_because
+from core.store.outlook import LEFT, PAUSED, Place, head_because, loads, mean_by_like, places_by, queued_because
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import takers
 from core.sweeps import Grid, refuse_too_many
@@ -34,8 +35,10 @@ class Sweep:
     counts: dict[State, int]  # of members, by every state
     epochs_done: int
     epochs_total: int
-    eta_seconds: float | None  # None: nothing left, nothing measured yet, or nobody to train it
-    waiting_because: str | None  # of one that is not over, and none of whose members is running
+    # The time of its own work, once it is its turn, on the workers that there are. None: nothing left, nothing measured
+    # yet, or nobody to train it.
+    eta_seconds: float | None
+    waiting_because: str | None  # what stands before those of its members that are queued, or that it is paused
 
 
 def submit(
@@ -158,35 +161,32 @@ def _lock(tx: Connection, sweep_id: int) -> AnyRow:
 
 
 def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
-    left = experiments.c.epochs_total - experiments.c.attempt_epoch
     # Members that are alike, so that one which has been measured tells of those that have not.
     alike = tx.execute(
         select(
             experiments.c.sweep_id,
             experiments.c.state,
             experiments.c.pack_key,
+            LEFT.label("left"),
             func.count().label("n"),
+            func.min(experiments.c.position).label("first"),
             func.sum(experiments.c.epochs_done).label("epochs_done"),
             func.sum(experiments.c.epochs_total).label("epochs_total"),
-            func.sum(left * experiments.c.epoch_seconds).label("seconds"),
-            func.sum(case((experiments.c.epoch_seconds.is_(None), left), else_=0)).label("unmeasured"),
+            func.count(experiments.c.epoch_seconds).label("measured"),
             func.avg(experiments.c.epoch_seconds).label("epoch_seconds"),
         )
         .where(experiments.c.sweep_id.in_([row.id for row in rows]))
-        .group_by(experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key)
+        .group_by(experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key, LEFT)
     )
     groups: dict[int, list[AnyRow]] = {row.id: [] for row in rows}
     for group in alike:
         groups[group.sweep_id].append(group)
     counts = {sweep_id: _counts(members) for sweep_id, members in groups.items()}
-    places = places_by(tx, experiments.c.sweep_id) if any(map(_waits, counts.values())) else {}
     workers = takers(tx)
-    because = {
-        sweep_id: head_because(tx) if places.get(sweep_id) == 0 else queued_because(places.get(sweep_id), workers)
-        for sweep_id, of_states in counts.items()
-        if _waits(of_states)
-    }
-    return [_sweep(row, groups[row.id], counts[row.id], because.get(row.id), workers) for row in rows]
+    waits = any(of_states[State.QUEUED] for of_states in counts.values())
+    places = places_by(tx, experiments.c.sweep_id, workers) if waits else {}
+    because = {row.id: _because(tx, counts[row.id], places.get(row.id), workers) for row in rows}
+    return [_sweep(row, groups[row.id], counts[row.id], because[row.id], workers) for row in rows]
 
 
 def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
@@ -196,8 +196,13 @@ def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
     return counts
 
 
-def _waits(counts: Mapping[State, int]) -> bool:
-    return bool(counts[State.QUEUED]) and not counts[State.RUNNING]
+def _because(tx: Connection, counts: Mapping[State, int], place: Place | None, workers: int) -> str | None:
+    first = place is not None and place.before == 0
+    if counts[State.QUEUED] and counts[State.RUNNING]:
+        return None if first or not workers else queued_because(place, workers, "its next")
+    if counts[State.QUEUED]:
+        return head_because(tx) if first else queued_because(place, workers)
+    return PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None
 
 
 def _sweep(
@@ -213,24 +218,26 @@ def _sweep(
         epochs_done=sum(int(group.epochs_done) for group in members),
         epochs_total=sum(int(group.epochs_total) for group in members),
         eta_seconds=_eta_seconds(members, workers),
-        waiting_because=because or (PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None),
+        waiting_because=because,
     )
 
 
 def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:
-    waiting = [group for group in members if group.state in (State.QUEUED, State.RUNNING)]
-    measured: dict[str, list[float]] = {}
-    for group in members:
-        if group.epoch_seconds is not None:
-            measured.setdefault(group.pack_key, []).append(group.epoch_seconds)
-    if not waiting or not workers or not measured:
+    like = mean_by_like((group.pack_key, group.epoch_seconds, group.measured) for group in members if group.measured)
+    waiting = [group for group in members if group.state in (State.RUNNING, State.QUEUED)]
+    if not waiting or not workers or not like:
         return None
-    of_its_like = {pack_key: fmean(seconds) for pack_key, seconds in measured.items()}
-    of_any = fmean(of_its_like.values())
-    seconds = sum(
-        float(group.seconds or 0) + int(group.unmeasured) * of_its_like.get(group.pack_key, of_any) for group in waiting
+    of_any = fmean(like.values())
+    waiting.sort(key=lambda group: (group.state != State.RUNNING, group.first))
+    return max(
+        loads(chain.from_iterable(_pieces(group, like.get(group.pack_key, of_any)) for group in waiting), workers)
     )
-    return seconds / min(workers, sum(int(group.n) for group in waiting))
+
+
+def _pieces(group: AnyRow, like_it: float) -> Iterable[float]:
+    """Seconds of each; of one that runs, as this attempt has been measured."""
+    measured = group.epoch_seconds if group.state == State.RUNNING else None
+    return repeat(group.left * float(measured or like_it), group.n)
 
 
 def _json(grids: Sequence[Grid]) -> str:

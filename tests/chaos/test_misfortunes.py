@@ -5,16 +5,20 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
 
 from core.results import EpochResult
 from core.settings import Settings
+from core.spec import Spec
 from core.states import Ask, ErrorKind, State
-from core.store import extensions
-from core.store.errors import NotAllowed
+from core.store import experiments, extensions
+from core.store.errors import DatabaseBroken, NotAllowed
+from core.store.session import Store
 from tests.chaos.conftest import EPOCHS, Tell
 from tests.chaos.crew import Crew, at_work
 from tests.chaos.trials import is_whole
@@ -54,21 +58,32 @@ def files(settings: Settings) -> Path:
 
 
 @pytest.fixture
-def little_space(settings: Settings, record_property: Callable[[str, object], None]) -> Iterator[Settings]:
-    """Checkpoints on a disk that has room for one."""
-    folder = files(settings)
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        loud = f"NOT TRIED: a full disk. This machine lends no small disk: {mounted.stderr.strip()}"
-        record_property("chaos", loud)
-        pytest.skip(loud)
+def small_disk(record_property: Callable[[str, object], None]) -> Iterator[Callable[[Path, str], None]]:
+    """Mounts one of a size at a folder."""
+    there: list[Path] = []
+
+    def mount(folder: Path, size: str) -> None:
+        folder.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            loud = f"NOT TRIED: a full disk. This machine lends no small disk: {mounted.stderr.strip()}"
+            record_property("chaos", loud)
+            pytest.skip(loud)
+        there.append(folder)
+
     try:
-        yield settings
+        yield mount
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        for folder in there:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def little_space(settings: Settings, small_disk: Callable[[Path, str], None]) -> Settings:
+    """Checkpoints on a disk that has room for one."""
+    small_disk(files(settings), "400k")
+    return settings
 
 
 def test_on_a_full_disk_training_goes_on(little_space: Settings, undisturbed: list[EpochResult], tell: Tell) -> None:
@@ -83,6 +98,32 @@ def test_on_a_full_disk_training_goes_on(little_space: Settings, undisturbed: li
         with pytest.raises(NotAllowed, match="its last checkpoint was not kept"), crew.store.writing() as tx:
             extensions.extend(tx, number, EPOCHS + 1)
     tell("disk full", trials=1)
+
+
+def submit_for_ever(store: Store) -> NoReturn:
+    while True:
+        with store.writing() as tx:
+            experiments.submit(tx, Spec.model_validate(DIGITS))
+
+
+def test_on_a_full_disk_a_service_says_that_it_is_not_ready_until_there_is_room(
+    template: Path, tmp_path: Path, small_disk: Callable[[Path, str], None]
+) -> None:
+    folder = tmp_path / "disk"
+    small_disk(folder, "2m")
+    shutil.copy(template, folder / "ballast.db")
+    store = Store(f"sqlite:///{folder / 'ballast.db'}")
+    store.try_to_write()
+    with (folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(DatabaseBroken, match="full"):
+        submit_for_ever(store)  # until the write-ahead log would have to grow
+    with pytest.raises(DatabaseBroken, match="full"):
+        store.try_to_write()
+    (folder / "filler").unlink()
+    store.try_to_write()
+    store.close()
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(

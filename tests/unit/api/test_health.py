@@ -1,13 +1,14 @@
 """Health, version, workers; and what is answered when the database or the broker is away."""
 
 import re
+import resource
 import sqlite3
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
+from sqlalchemy import inspect, make_url, text
 from structlog.testing import capture_logs
 
 from api.main import create_app
@@ -164,6 +165,51 @@ def test_a_database_that_goes_away_is_a_503_and_comes_back(doorbell: Doorbell) -
             server.start()
             assert [item["id"] for item in client.get("/experiments").json()["items"]] == [number]
         store.close()
+
+
+@on_sqlite
+def test_a_disk_that_takes_nothing_more_is_not_ready_until_it_does(client: TestClient, database_url: str) -> None:
+    """No file may grow beyond what the write-ahead log has already, which is what a full disk comes to."""
+    assert client.post("/experiments", json=spec()).status_code == 201
+    log = Path(f"{database_url.removeprefix('sqlite:///')}-wal")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+    try:
+        assert "look at its URL, its disk" in problem(client.get("/readyz"), 503)["detail"]
+        assert client.get("/experiments").status_code == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert client.get("/readyz").status_code == 200
+
+
+@on_sqlite
+def test_one_that_is_being_written_is_ready_and_to_ask_leaves_nothing(
+    client: TestClient, store: Store, database_url: str
+) -> None:
+    with store.writing():
+        assert client.get("/readyz").status_code == 200
+    file = Path(database_url.removeprefix("sqlite:///"))
+    size = file.stat().st_size
+    for _ in range(20):
+        assert client.get("/readyz").status_code == 200
+    store.close()  # what was written is where it belongs now
+    assert file.stat().st_size == size
+    with store.reading() as tx:
+        assert "tried" not in inspect(tx).get_table_names()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_standby_is_not_ready(database_url: str, doorbell: Doorbell) -> None:
+    name = make_url(database_url).database
+    store = Store(database_url)
+    with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL) as client:
+        assert client.get("/readyz").status_code == 200
+        with store.writing() as tx:
+            tx.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        store.close()  # its new connections only read
+        assert "only reads" in problem(client.get("/readyz"), 503)["detail"]
+        assert client.get("/experiments").status_code == 200
+    store.close()
 
 
 @on_sqlite

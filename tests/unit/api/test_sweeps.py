@@ -3,6 +3,7 @@ has since: priority, deletion, predictions, weights, an outlook."""
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,6 +234,19 @@ def test_predictions_and_weights_are_downloaded(client: TestClient, store: Store
     assert "no weights" in problem(client.get(f"/experiments/{waiting}/weights"), 404)["detail"]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("what", ["experiments", "sweeps"])
+def test_the_file_is_smaller_after_a_deletion(client: TestClient, store: Store, database_url: str, what: str) -> None:
+    sweep = made(client, axes=AXES)
+    number = sweep["members"]["items"][0]["id"]
+    client.post(f"/sweeps/{sweep['id']}/cancel")
+    with store.writing() as tx:
+        tx.execute(text(f"INSERT INTO weights VALUES ({number}, zeroblob(20000000))"))
+    here = f"/experiments/{number}" if what == "experiments" else f"/sweeps/{sweep['id']}"
+    assert client.delete(here).status_code in (202, 204)
+    assert Path(database_url.removeprefix("sqlite:///")).stat().st_size < 4_000_000
+
+
 def test_a_deleted_experiment_is_not_found_anywhere(client: TestClient, store: Store) -> None:
     number = finished(client, store)
     here = f"/experiments/{number}"
@@ -321,5 +335,5 @@ def test_presets_are_listed_and_shown(client: TestClient) -> None:
 def test_a_preset_is_made_of_its_grids(client: TestClient) -> None:
     sweep = made(client, preset="figure-2", base={"epochs": 2}, axes={"seed": [0, 1]})
     assert (sweep["preset"], sweep["counts"]["queued"]) == ("figure-2", 10)
-    assert sweep["members"]["items"][0]["name"] == "figure-2 256:1, seed 0"
+    assert sweep["members"]["items"][0]["name"] == "256:1, seed 0"
     assert sweep["grids"][0]["base"]["epochs"] == 2

@@ -75,8 +75,9 @@ def test_the_head_of_the_queue_is_read_in_its_order(large: Store) -> None:
     worker_id = a_worker(large)
     with large.writing() as tx:
         queued = experiments.list_newest(tx, state=State.QUEUED, limit=50)
-        places = plans(large, tx, lambda: outlook(tx, queued))[0]
+        _workers, running, places = plans(large, tx, lambda: outlook(tx, queued))
         head = plans(large, tx, lambda: claims.claim(tx, worker_id, 60_000))[1 if large.dialect == "postgresql" else 0]
+        assert_nothing_is_searched_whole(running)
         for plan in (places, head):
             assert "ix_experiments_queued" in plan
             assert_nothing_is_searched_whole(plan)

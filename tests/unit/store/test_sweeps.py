@@ -13,6 +13,7 @@ from core.results import Predictions
 from core.states import ENDED, Ask, State
 from core.store import claims, curves, events, experiments, predictions, sweeps, wishes
 from core.store.checkpoints import Saved
+from core.store.claims import Claim
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost, NotFound, NotKept, SweepChanged
 from core.store.experiments import Experiment
@@ -209,7 +210,7 @@ def test_the_time_left_is_that_of_measured_epochs_shared_by_the_workers(store: S
     assert seen(store, sweep_id).eta_seconds is None  # nothing measured yet
     with store.writing() as tx:
         claims.record(tx, claim, result(1), epoch_seconds=10.0)
-    assert seen(store, sweep_id).eta_seconds == (2 * 10 + 3 * 10 + 3 * 10) / 2
+    assert seen(store, sweep_id).eta_seconds == 2 * 10 + 3 * 10  # one worker has two, the other one
     assert (seen(store, sweep_id).epochs_done, seen(store, sweep_id).epochs_total) == (1, 9)
     with store.writing() as tx:
         (view,) = outlook(tx, [experiments.get(tx, claim.experiment_id)])
@@ -242,6 +243,95 @@ def test_what_is_trained_again_takes_its_time_again(store: Store) -> None:
         assert (found.epochs_done, found.attempt_epoch) == (2, 1)
         assert outlook(tx, [found])[0].eta_seconds == 20.0
     assert seen(store, sweep_id).eta_seconds == 20.0
+
+
+def recorded(store: Store, claim: Claim, epoch: int, seconds: float = 60.0) -> None:
+    with store.writing() as tx:
+        claims.record(tx, claim, result(epoch), epoch_seconds=seconds)
+
+
+def ended(store: Store, claim: Claim, seconds: float = 60.0) -> None:
+    with store.writing() as tx:
+        claims.finish(tx, claim, result(3), State.SUCCEEDED, epoch_seconds=seconds)
+
+
+def test_the_time_left_only_falls_while_others_come_before_it(store: Store) -> None:
+    """A minute an epoch, three epochs each, two workers."""
+    workers = [a_worker(store, pid=pid) for pid in (1, 2)]
+    sweep_id = made(store, seed=[0, 1, 2, 3])
+    looks: list[tuple[float | None, str | None]] = []
+
+    def look() -> None:
+        sweep = seen(store, sweep_id)
+        looks.append((sweep.eta_seconds, sweep.waiting_because))
+
+    mine = claimed(store, worker_id=workers[0])
+    recorded(store, mine, 1)
+    look()  # the second's three epochs and the fourth's, beside the first's two and the third's
+    made(store, priority=1, seed=[10, 11, 12, 13])
+    look()
+    theirs = claimed(store, worker_id=workers[1])
+    recorded(store, theirs, 1)
+    recorded(store, mine, 2)
+    look()
+    ended(store, mine)
+    others = claimed(store, worker_id=workers[0])
+    look()  # nothing of it runs any more
+    recorded(store, others, 1)
+    ended(store, theirs)
+    look()
+    told = [
+        (360.0, None),
+        (360.0, "4 before its next in the queue, and its turn comes in about 6 min"),
+        (360.0, "3 before its next in the queue, and its turn comes in about 5 min"),
+        (360.0, "2 before it in the queue, and its turn comes in about 5 min"),
+        (360.0, "2 before it in the queue, and its turn comes in about 3 min"),
+    ]
+    assert looks == told
+
+
+def test_members_that_hold_every_worker_are_what_its_next_waits_for(store: Store) -> None:
+    sweep_id = made(store, seed=[0, 1, 2])
+    for pid in (1, 2):
+        recorded(store, claimed(store, worker_id=a_worker(store, pid=pid)), 1)
+    assert (seen(store, sweep_id).eta_seconds, seen(store, sweep_id).waiting_because) == (120.0 + 180.0, None)
+
+
+def test_one_that_is_interrupted_with_a_checkpoint_has_no_more_time_left_than_before(store: Store) -> None:
+    sweep_id = made(store, seed=[0])
+    claim = claimed(store)
+    recorded(store, claim, 1)
+    recorded(store, claim, 2)
+    assert seen(store, sweep_id).eta_seconds == 60.0
+    with store.writing() as tx:
+        claims.save(tx, claim, Saved(2, 0, 10, "path", "sha256", "{}", "cpu"))
+        claims.release(tx, claim)
+    assert seen(store, sweep_id).eta_seconds == 60.0
+
+
+def test_a_mean_is_of_all_that_were_measured_whatever_their_state(store: Store) -> None:
+    sweep_id = made(store, seed=[0, 1, 2, 3])
+    worker_id = a_worker(store)
+    for seconds in (10.0, 10.0):
+        ended(store, claimed(store, worker_id=worker_id), seconds)
+    recorded(store, claimed(store, worker_id=worker_id), 1, 40.0)
+    assert seen(store, sweep_id).eta_seconds == 2 * 40 + 3 * (10 + 10 + 40) / 3
+
+
+def test_what_has_not_been_measured_is_counted_and_no_more(store: Store) -> None:
+    ids = [submitted(store), submitted(store, batch_size=32), submitted(store), submitted(store)]
+    claim = claimed(store)
+    recorded(store, claim, 1)
+
+    def because(experiment_id: int) -> str | None:
+        with store.reading() as tx:
+            return outlook(tx, [experiments.get(tx, experiment_id)])[0].waiting_because
+
+    assert because(ids[1]) == "it is the next in the queue, and its turn comes in about 2 min"
+    assert because(ids[2]) == "1 before it in the queue"  # of another batch size
+    with store.writing() as tx:
+        tx.execute(text(f"UPDATE experiments SET epoch_seconds = 7200 WHERE id = {ids[1]}"))
+    assert because(ids[3]) == "2 before it in the queue, and its turn comes in about 6 h"
 
 
 def test_the_time_left_of_ten_thousand_kinds_is_told_at_once(store: Store) -> None:
