@@ -1,9 +1,13 @@
 """Sweeps on the command line: what they send, what they print, and the exit code, over a real service."""
 
 import json
+import os
+import pty
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +231,14 @@ class TestSweep:
             assert "there is no sweep 7" in ballast(*words, status=1)
 
 
+def screen(keyboard: int) -> Iterator[str]:
+    """What a terminal shows until nobody writes to it any more."""
+    with suppress(OSError):
+        while part := os.read(keyboard, 1024):
+            yield part.decode()
+    os.close(keyboard)
+
+
 def events_of(ballast: Ballast, number: int) -> list[dict[str, Any]]:
     client = Client(ballast.url)
     found = client.events(number)
@@ -392,6 +404,33 @@ class TestWishes:
         assert "no experiments" in ballast("list", "--sweeps")
         assert "no experiments" in ballast("show", "--sweep", sweep)
         assert ballast("delete", "--sweep", sweep) == "sweep 1 is deleted\n"
+
+    @pytest.mark.parametrize(("typed", "left"), [("n\n", 4), ("\n", 4), ("y\n", 3), ("--yes", 3)])
+    def test_on_a_terminal_deletion_asks_how_much_is_to_go(
+        self, ballast: Ballast, store: Store, typed: str, left: int
+    ) -> None:
+        sweep = str(submitted(ballast))
+        trained(store)
+        keyboard, terminal = pty.openpty()
+        yes = [typed] if typed.startswith("--") else []
+        process = subprocess.Popen(
+            [*COMMAND, "delete", "--sweep", sweep, *yes],
+            env=environment(ballast.url),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        if not yes:
+            os.write(keyboard, typed.encode())
+        said = "".join(screen(keyboard))
+        assert process.wait(60) == (1 if left == 4 else 0), said
+        asked = (
+            "Delete what has ended of sweep 1: 1 experiment with curves, predictions, weights and checkpoints? [y/N]"
+        )
+        assert (asked in said) is not bool(yes)
+        assert len(ballast.json("list")) == left
 
     def test_why_what_failed_is_not_tried_again(self, ballast: Ballast, store: Store) -> None:
         sweep = str(submitted(ballast))

@@ -314,7 +314,9 @@ def test_a_figure_is_drawn_as_far_as_it_has_come(
     drawn = client.get(here)
     assert drawn.content != empty.content
     if file_format == "svg":
-        for words in ("so far", "digits, mlp, epochs 3", "weight_decay 0.01", "16:1", "in-domain", "out-of-domain"):
+        count = sum(sweep["counts"].values())
+        assert f"so far (1 of {count} have rows)" in drawn.text
+        for words in ("digits, mlp, epochs 3", "weight_decay 0.01", "16:1", "in-domain", "out-of-domain"):
             assert words in drawn.text
 
 

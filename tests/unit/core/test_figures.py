@@ -103,6 +103,11 @@ def test_the_legend_goes_from_the_heaviest_base_class_to_the_lightest() -> None:
     assert svg.legends() == [["base : other", "256:1", "16:1", "1:1", "1:16", "1:256"]]
 
 
+def test_a_weight_without_a_line_is_not_in_the_legend() -> None:
+    svg = drawn(line("16:1", [0.9, 0.5]), line("1:1", []), line("1:16", [None, None]), line("4:1", [None], [0.5]))
+    assert svg.legends() == [["base : other", "16:1", "4:1"]]
+
+
 def test_base_is_red_and_other_is_blue_and_the_heavier_the_deeper_and_even_is_grey() -> None:
     svg = drawn(*(line(weight, [0.9, 0.5]) for weight in WEIGHTS))
     left, right = ([rgb(stroke) for stroke in strokes(panel)] for panel in svg.panels)
