@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,6 +23,10 @@ _UNSAID = ("database_url", "broker_url", "checkpoint_url", "url", "host", "devic
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
 )
+
+_FOLDER = re.compile("filesystem://(localhost)?/*")  # always the one under the home
+_SSL_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_SSL_REQUIREMENTS = ("required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE")
 
 GPU = r"cuda:(0|[1-9]\d?)"  # torch takes cuda:256 for cuda:0
 
@@ -80,8 +84,15 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _known_broker(cls, url: str) -> str:
-        if url and not (url.startswith("filesystem://") or _is_address(url, "redis", "rediss")):
+        if not url or _FOLDER.fullmatch(url):
+            return url
+        if not _is_address(url, "redis", "rediss"):
             raise ValueError("is neither redis://HOST:PORT/0 nor empty, for a queue folder")
+        if not _kombu_reads(url):
+            raise ValueError(
+                "must end with the number of a database, such as redis://HOST:PORT/0, and know no options but "
+                f"{', '.join(_SSL_OPTIONS)}; a sign such as ; or ? in a password is written %3B or %3F"
+            )
         return url
 
     @field_validator("url")
@@ -183,6 +194,18 @@ def _is_address(url: str, *schemes: str) -> bool:
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # no such port, half an IPv6 address
         return False
+
+
+def _kombu_reads(url: str) -> bool:
+    """As it does when it connects, which raises too late: a path that is a number, one server, no option of others."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    return (
+        ";" not in url
+        and re.fullmatch(r"/{0,2}\d{0,9}", unquote(parts.path), re.ASCII) is not None
+        and all(name in _SSL_OPTIONS for name in options)
+        and all(each in _SSL_REQUIREMENTS for each in options.get("ssl_cert_reqs", []))
+    )
 
 
 def _from_files() -> dict[str, Any]:
