@@ -40,8 +40,10 @@ class _Loader(AppLoader):
 class _App(Celery):
     """Goes to our broker, also where CELERY_BROKER_URL, which Celery prefers to its own settings, is another's."""
 
+    backend_cls = "disabled://"
+
     def __init__(self, name: str, broker: str) -> None:
-        super().__init__(name, broker=broker, backend="disabled://", loader=_Loader, fixups=[], set_as_current=False)
+        super().__init__(name, broker=broker, loader=_Loader, fixups=[], set_as_current=False)
         self._broker = broker
 
     def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Connection:

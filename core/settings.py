@@ -1,4 +1,5 @@
-"""Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house reads the environment."""
+"""Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house obeys the environment,
+but what core.environment names."""
 
 import os
 import re
@@ -11,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.environment import for_a_child
 from core.errors import BallastError
 from core.faults import Fault, faults_of
 
@@ -162,7 +164,10 @@ class Settings(BaseSettings):
 
     def child_environment(self) -> dict[str, str]:
         """The environment in which a child process reads these same settings."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        inherited = for_a_child(os.environ)
+        for name in list(inherited):
+            if name.upper().startswith(PREFIX):  # pydantic reads them in small letters too
+                del inherited[name]
         values = self.model_dump(mode="json")
         return inherited | {PREFIX + name.upper(): str(value) for name, value in values.items()}
 

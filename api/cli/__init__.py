@@ -2,7 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
+import warnings
+from pathlib import Path
 from typing import NoReturn
 
 _INTERRUPTED = 130
@@ -13,11 +16,25 @@ def ballast() -> None:
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as of what a script starts with &
     if heeded:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    _forget_others()
     from api.cli.main import main
 
     if heeded:
         signal.signal(signal.SIGINT, _interrupt)
     main()
+
+
+def _forget_others() -> None:
+    """What the environment holds for other programs does not choose our packages, end us, or steer our libraries."""
+    if os.environ.get("PYTHONPATH"):
+        sys.path.insert(0, str(Path(__file__).parents[2]))
+    from core.environment import forget_foreign
+
+    if sys.warnoptions:  # with PYTHONWARNINGS=error, whatever a library has to say to its developers would be fatal
+        warnings.resetwarnings()
+        for unwanted in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", unwanted)  # as Python does
+    forget_foreign()
 
 
 def _interrupt(*_: object) -> NoReturn:
