@@ -75,7 +75,6 @@ def hostile(folder: Path) -> dict[str, str]:
         "PYTHONWARNINGS": "error",
         "PYTHONPATH": str(strangers),
         "PYTHONSAFEPATH": "1",
-        "PYTHONINSPECT": "1",
         "TERMINAL_WIDTH": "wide",
         "TYPER_USE_RICH": "perhaps",
         "TYPER_STANDARD_TRACEBACK": "1",
