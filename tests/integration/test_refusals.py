@@ -2,12 +2,14 @@
 heard again when it is mended.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis as redis_py
 
+from core import rehearsal
 from core.doorbell import QUEUE
 from core.states import State
 from tests.integration.hosts import Host, ran_once, running, settings_over, stays
@@ -22,6 +24,21 @@ MENDED = (
     "DEL unacked",
     "DEL _kombu.binding.ballast",
 )
+README = Path(__file__).parents[2] / "README.md"
+OF_ANY_CONNECTION = {
+    "hello",
+    "auth",
+    "client",
+    "ping",
+    "select",
+    "multi",
+    "exec",
+    "discard",
+    "info",
+    "pubsub",
+    "acl",
+    "config",
+}
 SAID = "no rings are heard"
 
 HARMS = {
@@ -59,6 +76,21 @@ def test_a_worker_trains_on_and_hears_again_after_redis(harm: str, fleet: tuple[
 def test_a_worker_outlives_also_that_redis(harm: str, fleet: tuple[Host, Redis]) -> None:
     host, server = fleet
     outlives(host, lambda: server.ask(*MORE_HARMS[harm].split()), lambda: mend(server), lambda: is_heard(server))
+
+
+def test_the_rights_of_the_readme_are_enough_and_the_check_tries_every_command(template: Path, tmp_path: Path) -> None:
+    """Redis itself tells what was refused, and which commands a doorbell and a worker have sent."""
+    (rights,) = re.findall(r"`ACL SETUSER ballast on >\S+ (.+?)`", README.read_text())
+    with Redis() as server, redis_py.Redis.from_url(server.url) as client:
+        server.ask(*f"ACL SETUSER bob on >hunter2 {rights}".split())
+        url = server.url.replace("redis://", "redis://bob:hunter2@")
+        client.config_resetstat()
+        with running(Host(settings_over(template, tmp_path, broker_url=url))) as host:  # whose launcher checks
+            wait_until(lambda: is_heard(server), 30)
+            ran_once(host, host.submit())
+        assert [entry for entry in client.acl_log() if entry["object"] != "client"] == []
+        sent = {name.removeprefix("cmdstat_").partition("|")[0] for name in client.info("commandstats")}
+    assert sent - {command[0].lower() for command in rehearsal._COMMANDS} <= OF_ANY_CONNECTION
 
 
 def test_a_worker_outlives_its_queue_folder(template: Path, tmp_path: Path) -> None:
