@@ -116,11 +116,11 @@ def outlives(host: Host, harm: Callable[[], None], mended: Callable[[], None], h
     host.wait_for_epoch(polled)
     assert stays(lambda: host.pids() == pids, 5)  # while it tries again, and again
     mended()
-    wait_until(heard, 30)
     done = host.experiment(polled).epochs_done
     host.wait_for_epoch(polled, done + 20)
     host.cancel(polled)
     assert host.wait_for_end(polled).state is State.CANCELLED
+    wait_until(heard, 60)  # once it has nothing to do: busy, it asks for no ring
     ran_once(host, host.submit(epochs=1))
     assert host.pids() == pids
     said = [line.partition("error=")[2] for line in host.lines()[begin:] if SAID in line]
