@@ -89,6 +89,8 @@ def api(settings: Settings, listener: socket.socket) -> Iterator[Callable[[], bo
                 lifespan="off",
                 timeout_graceful_shutdown=1,
                 server_header=False,
+                workers=1,  # these two else by WEB_CONCURRENCY and FORWARDED_ALLOW_IPS
+                forwarded_allow_ips="127.0.0.1,::1",
             )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api")

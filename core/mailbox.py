@@ -21,12 +21,20 @@ log = structlog.get_logger()
 
 
 class Channel(filesystem.Channel):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._make_folders()
+
     def get_table(self, exchange: str) -> list[Any]:
+        file = _exchange_file(self, exchange)
+        if not file.is_file():  # a pipe would never end
+            return []
         try:
-            text = _exchange_file(self, exchange).read_text()
+            return [filesystem.exchange_queue_t(*queue) for queue in loads(file.read_bytes())]
         except FileNotFoundError:
             return []
-        return [filesystem.exchange_queue_t(*queue) for queue in loads(text)]
+        except (ValueError, TypeError, RecursionError):  # no table, and nothing is lost: who listens binds again
+            return []
 
     def _queue_bind(self, exchange: str, routing_key: str | None, pattern: str | None, queue: str) -> None:
         binding = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
@@ -48,13 +56,14 @@ class Channel(filesystem.Channel):
                 _appear(file, dumps(after))
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override]  # two bases disagree
+        self._make_folders()
         name = f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg"
         _appear(Path(self.data_folder_out) / name, dumps(payload))
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - kombu's signature
         folder = Path(self.data_folder_in)
         for name in sorted(file.name for file in folder.iterdir()):
-            if name.partition(".")[2] != f"{queue}.msg":
+            if name.partition(".")[2] != f"{queue}.msg" or not (folder / name).is_file():
                 continue
             taken = folder / f".{name}.{os.getpid()}"
             try:
@@ -67,6 +76,11 @@ class Channel(filesystem.Channel):
             if message is not None:
                 return message
         raise Empty
+
+    def _make_folders(self) -> None:
+        """Again and again: somebody may have removed them. Who listens there finds out, and connects and binds anew."""
+        for folder in (Path(self.data_folder_out), self.control_folder):
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 class Transport(filesystem.Transport):

@@ -1,4 +1,5 @@
-"""Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house reads the environment."""
+"""Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house obeys the environment,
+but what core.environment names."""
 
 import json
 import os
@@ -6,13 +7,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.address import HOST, LOOPBACK, PORT, address_of, is_address
+from core.environment import for_a_child
 from core.errors import BallastError
 from core.faults import Fault, faults_of
 
@@ -27,6 +29,10 @@ _TEXTS = ("database_url", "broker_url", "checkpoint_url", "url")
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
 )
+
+_FOLDER = re.compile("filesystem://(localhost)?/*")  # always the one under the home
+_SSL_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_SSL_REQUIREMENTS = ("required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE")
 
 GPU = r"cuda:(0|[1-9]\d?)"  # torch takes cuda:256 for cuda:0
 
@@ -84,8 +90,15 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _known_broker(cls, url: str) -> str:
-        if url and not (url.startswith("filesystem://") or is_address(url, "redis", "rediss")):
+        if not url or _FOLDER.fullmatch(url):
+            return url
+        if not is_address(url, "redis", "rediss"):
             raise ValueError("is neither redis://HOST:PORT/0 nor empty, for a queue folder")
+        if not _kombu_reads(url):
+            raise ValueError(
+                "must end with the number of a database, such as redis://HOST:PORT/0, and know no options but "
+                f"{', '.join(_SSL_OPTIONS)}; a sign such as ; or ? in a password is written %3B or %3F"
+            )
         return url
 
     @field_validator("url")
@@ -152,7 +165,10 @@ class Settings(BaseSettings):
 
     def child_environment(self) -> dict[str, str]:
         """The environment in which a child process reads these same settings."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        inherited = for_a_child(os.environ)
+        for name in list(inherited):
+            if name.upper().startswith(PREFIX):  # pydantic reads them in small letters too
+                del inherited[name]
         values = self.model_dump(mode="json")
         return inherited | {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
@@ -184,6 +200,18 @@ def _sentence(fault: Fault) -> str:
 def _address_of(place: str) -> str:
     """A URL as it is; a path made absolute, as file://."""
     return place if "://" in place else f"file://{Path(place).expanduser().absolute()}"
+
+
+def _kombu_reads(url: str) -> bool:
+    """As it does when it connects, which raises too late: a path that is a number, one server, no option of others."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    return (
+        ";" not in url
+        and re.fullmatch(r"/{0,2}\d{0,9}", unquote(parts.path), re.ASCII) is not None
+        and all(name in _SSL_OPTIONS for name in options)
+        and all(each in _SSL_REQUIREMENTS for each in options.get("ssl_cert_reqs", []))
+    )
 
 
 def _from_files() -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""What Celery needs on Redis and in a folder, so that no message can kill a worker (CELERY.md §3, §4).
+"""What Celery needs on Redis and in a folder, so that neither a message nor an error of theirs can end a worker.
 
-As shipped, a body of `42` ends the worker, goes back into the queue and ends the next one.
+As shipped, a body of `42` ends the worker, goes back into the queue and ends the next one; and an answer that is an
+error, such as to a user without rights, ends each of them.
 """
 
+import logging
+import time
+from collections import deque
 from queue import Empty
 from typing import Any
 
@@ -12,12 +16,17 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import RedisError
 
 from core import mailbox
-from core.doorbell import TASK, folder_options
+from core.doorbell import AT_ONCE, TASK, folder_options
 from core.settings import Settings
 
-log = structlog.get_logger()
+RETRY_SECONDS = 2
+FORGOTTEN_SECONDS = 60  # without an error: the next one is said again, whichever it is
 
-_CONNECTION_ERRORS = (OSError, RedisError)  # Celery mends those
+log = structlog.get_logger()
+logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)  # it warns of what we say, but each time
+
+_CONNECTION_ERRORS = (OSError, RedisError)
+_WHATEVER = (Exception,)  # raised where something is asked of the broker: mended by connecting again, never an end
 
 
 def transport_options(settings: Settings) -> dict[str, Any]:
@@ -30,6 +39,7 @@ def transport_options(settings: Settings) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 10,
         "visibility_timeout": 60,
+        **AT_ONCE,
     }
 
 
@@ -42,8 +52,7 @@ def worker_config(settings: Settings) -> dict[str, Any]:
         "worker_consumer": f"{__name__}:CarefulConsumer",
         "task_acks_late": False,  # a lease in SQL says who works on what
         "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,  # those acknowledged late, and none is
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
@@ -51,7 +60,40 @@ def worker_config(settings: Settings) -> dict[str, Any]:
 
 
 class CarefulConsumer(Consumer):
-    """Drops what is no ring with one log line."""
+    """Drops what is no ring with one log line, and connects again after whatever error, said once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._said: set[str] = set()
+        self._failed_at = 0.0
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """At once or not at all: Celery would try for ever here, and say so each time."""
+        return conn.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+
+    def on_ready(self) -> None:
+        super().on_ready()
+        # Events that cannot be sent are kept: but not all of them, for as long as nobody lets us.
+        events = self.event_dispatcher  # type: ignore[attr-defined]  # unknown to the stubs
+        events._outbound_buffer = deque(events._outbound_buffer, maxlen=1000)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        self._say_and_wait(exc)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        super().on_connection_error_after_connected(exc)
+        self._say_and_wait(exc)
+
+    def _say_and_wait(self, error: Exception) -> None:
+        words = f"{type(error).__name__}: {error}".rpartition(" caused error: ")[2]  # before it stands a message's id
+        now = time.monotonic()
+        if now - self._failed_at > FORGOTTEN_SECONDS:
+            self._said.clear()
+        if words not in self._said:
+            log.warning("no rings are heard: training goes on, and work is found by polling", error=words)
+        self._said.add(words)
+        self._failed_at = now
+        time.sleep(RETRY_SECONDS)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         handle = super().create_task_handler(*args, **kwargs)
@@ -106,12 +148,15 @@ class RedisChannel(redis.Channel):
 
 class RedisTransport(redis.Transport):
     Channel = RedisChannel
+    connection_errors = _WHATEVER
 
     def _deliver(self, message: Any, queue: str | None) -> None:
         _dropping(super()._deliver, message, queue)
 
 
 class FolderTransport(mailbox.Transport):
+    connection_errors = _WHATEVER
+
     def _deliver(self, message: Any, queue: str | None) -> None:
         _dropping(super()._deliver, message, queue)
 

@@ -80,12 +80,8 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     app = make_app(settings, drain, leave)
     node = f"ballast-{slot}@{socket.gethostname()}"
     try:
-        app.worker_main(
-            [
-                *("--quiet", "worker", "--pool=threads", "--concurrency=1", "--loglevel=WARNING", f"--hostname={node}"),
-                *("--without-gossip", "--without-mingle", "--task-events"),
-            ]
-        )
+        # Not through Celery's command line, whose options may come from APP, BROKER_URL or LOADER in the environment.
+        app.Worker(hostname=node, loglevel="WARNING", quiet=True, without_gossip=True, without_mingle=True).start()
     finally:
         if leave.is_set():
             goodbye.join()  # Celery may be done before we are

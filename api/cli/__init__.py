@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import threading
+import warnings
 from typing import NoReturn
 
 from core.streams import ready_streams
@@ -16,11 +18,23 @@ def ballast() -> None:
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as of what a script starts with &
     if heeded:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    _forget_others()
     from api.cli.main import main
 
     if heeded:
         signal.signal(signal.SIGINT, _interrupt)
     main()
+
+
+def _forget_others() -> None:
+    """What the environment holds for other programs does not end us, or steer our libraries."""
+    from core.environment import forget_foreign
+
+    if sys.warnoptions:  # with PYTHONWARNINGS=error, whatever a library has to say to its developers would be fatal
+        warnings.resetwarnings()
+        for unwanted in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", unwanted)  # as Python does
+    forget_foreign()
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -5,6 +5,7 @@ is one for all threads.
 """
 
 import math
+import os
 import textwrap
 import threading
 import unicodedata
@@ -73,8 +74,7 @@ def draw(
     """Write a figure of `groups`, of the first 24, to `target`; the same input gives the same bytes. `subtitle`: what
     they have in common. Raises OSError."""
     with _DRAWING:
-        import matplotlib
-
+        matplotlib = _matplotlib()
         with matplotlib.rc_context(), warnings.catch_warnings():
             matplotlib.rcdefaults()  # somebody's matplotlibrc is no part of the input
             matplotlib.rcParams.update(_STYLE)
@@ -82,6 +82,17 @@ def draw(
             metadata = {"Date": None} if file_format == "svg" else {}
             figure = _figure(groups, title, subtitle)
             figure.savefig(target, format=file_format, dpi=150, bbox_inches="tight", pad_inches=0.2, metadata=metadata)
+
+
+def _matplotlib() -> Any:
+    """Imported without MPLBACKEND: a notebook sets one that only it has, and we need none."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return matplotlib
 
 
 def _figure(groups: Sequence[Group], title: str, subtitle: str) -> "Figure":

@@ -4,6 +4,7 @@ equal (PROTOCOL §8). No names of hosts, no paths: it may be published."""
 import functools
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -65,6 +66,7 @@ def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(_CLONE), *arguments],
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},  # of other clones
             capture_output=True,
             text=True,
             timeout=_GIT_SECONDS,

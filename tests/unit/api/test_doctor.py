@@ -184,6 +184,30 @@ def test_a_broker_that_answers_and_one_that_does_not(redis_server: Redis, tmp_pa
     assert "secret" not in str(broker)
 
 
+def test_a_broker_that_answers_and_refuses(tmp_path: Path) -> None:
+    with Redis() as server:
+        server.ask(*["ACL", "SETUSER", "bob", "on", ">secret", "+@all", "~ballast*"])
+        url = server.url.replace("redis://", "redis://bob:secret@")
+        broker = doctor(tmp_path, broker_url=url)["broker"]
+    assert broker["status"] == "warning"
+    assert "_kombu.binding.ballast" in broker["found"]
+    assert "BALLAST_BROKER_URL" in broker["todo"]
+    assert "secret" not in str(broker)
+
+
+def test_a_queue_folder_is_tried_where_there_is_one_and_made_by_nobody_who_looks(tmp_path: Path) -> None:
+    queue = tmp_path / "home" / "queue"
+    assert doctor(tmp_path)["broker"]["status"] == "ok"
+    assert not queue.exists()
+    queue.mkdir(parents=True)
+    assert doctor(tmp_path)["broker"] == {**doctor(tmp_path)["broker"], "status": "ok", "found": f"a folder, {queue}"}
+    (queue / "messages").rmdir()
+    (queue / "messages").write_text("somebody's")
+    broker = doctor(tmp_path)["broker"]
+    assert broker["status"] == "warning"
+    assert f"the queue folder {queue} cannot be used" in broker["found"]
+
+
 def test_which_data_seem_to_be_there(tmp_path: Path) -> None:
     assert doctor(tmp_path, data_dir=DATA)["data"]["found"].startswith(f"{DATA} seems to hold mnist")
     (tmp_path / "data/folders/pets/train").mkdir(parents=True)

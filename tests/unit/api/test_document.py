@@ -65,6 +65,7 @@ def test_the_document_lists_the_routes_of_the_contract_and_no_other(document: Js
         ("POST", "/sweeps"),
         ("GET", "/sweeps"),
         ("GET", "/sweeps/{id}"),
+        ("PATCH", "/sweeps/{id}"),
         ("DELETE", "/sweeps/{id}"),
         ("POST", "/sweeps/{id}/members"),
         ("GET", "/sweeps/{id}/figure.png"),

@@ -12,12 +12,12 @@ from sqlalchemy import inspect, make_url, text
 from structlog.testing import capture_logs
 
 from api.main import create_app
-from core.doorbell import Doorbell
+from core.doorbell import QUEUE, Doorbell
 from core.settings import Settings, load_settings
 from core.states import WorkerState
 from core.store import schema, workers
 from core.store.session import Store
-from tests.servers import Postgres, free_port
+from tests.servers import Postgres, Redis, free_port
 from tests.unit.api.builders import FILES, HOME, problem, spec
 from tests.unit.api.conftest import BASE_URL
 from tests.unit.store.builders import a_worker, claimed
@@ -98,6 +98,20 @@ def test_a_silent_broker_degrades_and_fails_nobody(store: Store, tmp_path: Path)
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["broker"]) == (200, "degraded")
         assert client.post("/experiments", json=spec()).status_code == 201
+    doorbell.close()
+
+
+@on_sqlite
+def test_a_broker_that_answers_and_refuses_degrades_too(
+    store: Store, tmp_path: Path, redis_server: Redis, database_url: str
+) -> None:
+    redis_server.ask("SET", QUEUE, "somebody's")
+    doorbell = Doorbell(load_settings(home=tmp_path, broker_url=redis_server.url, database_url=database_url))
+    with TestClient(create_app(store, doorbell, FILES, HOME), base_url=BASE_URL) as client:
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["broker"]) == (200, "degraded")
+        redis_server.ask("DEL", QUEUE)
+        assert client.get("/readyz").json()["broker"] == "ok"
     doorbell.close()
 
 
@@ -202,7 +216,7 @@ def test_one_that_is_being_written_is_ready_and_to_ask_leaves_nothing(
 def test_a_standby_is_not_ready(database_url: str, doorbell: Doorbell) -> None:
     name = make_url(database_url).database
     store = Store(database_url)
-    with TestClient(create_app(store, doorbell, FILES), base_url=BASE_URL) as client:
+    with TestClient(create_app(store, doorbell, FILES, HOME), base_url=BASE_URL) as client:
         assert client.get("/readyz").status_code == 200
         with store.writing() as tx:
             tx.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))

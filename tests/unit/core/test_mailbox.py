@@ -4,6 +4,7 @@ broker holds nobody up.
 
 import json
 import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from celery import Celery
@@ -20,7 +21,7 @@ from structlog.testing import capture_logs
 
 from core.doorbell import QUEUE, TASK, BrokerUnreachable, Doorbell, celery_app, empty_folder, folder_options
 from core.settings import Settings, load_settings
-from tests.servers import Redis, free_port
+from tests.servers import Redis, free_port, wait_until
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -260,3 +261,133 @@ def test_a_check_says_which_broker_does_not_answer_and_what_to_do_without_its_pa
     assert sentence.startswith(f"the broker at redis://{address} does not answer (")
     assert sentence.endswith("): start Redis, or correct BALLAST_BROKER_URL")
     assert "hunter2" not in sentence
+
+
+class Harm(NamedTuple):
+    """What somebody does to a Redis, what the check must name, and how it is mended."""
+
+    commands: tuple[str, ...]
+    named: str
+
+
+FULL = "ACL SETUSER bob reset on >hunter2 +@all allkeys allchannels"
+HARMS = {
+    "a user of a few keys": Harm(
+        ("ACL SETUSER bob resetkeys resetchannels ~ballast* &ballast*",), "_kombu.binding.ballast"
+    ),
+    "a user without the keys of taken messages": Harm(("ACL SETUSER bob resetkeys ~ballast* ~_kombu.*",), "unacked"),
+    "a user without channels": Harm(("ACL SETUSER bob resetchannels",), "/0.celery.pidbox"),
+    "a user who may not take": Harm(("ACL SETUSER bob -brpop",), "BRPOP ballast"),
+    "a user who may not put": Harm(("ACL SETUSER bob -lpush",), "LPUSH ballast"),
+    "a user who may not ping": Harm(("ACL SETUSER bob -ping",), "ping"),
+    "another password": Harm(("ACL SETUSER bob resetpass >other",), "username-password"),
+    "a key of another type": Harm(("SET ballast x",), "LLEN ballast: WRONGTYPE"),
+    "a key of another type that kombu keeps": Harm(("SET unacked x",), "HGET unacked: WRONGTYPE"),
+    "no memory": Harm(("CONFIG SET maxmemory 1",), "maxmemory"),
+    "a replica": Harm(("REPLICAOF 127.0.0.1 1",), "read only replica"),
+}
+MENDED = (FULL, "CONFIG SET maxmemory 0", "REPLICAOF NO ONE", "FLUSHALL")
+
+
+@contextmanager
+def harmed(server: Redis, *commands: str) -> Iterator[None]:
+    for command in commands:
+        server.ask(*command.split())
+    try:
+        yield
+    finally:
+        for command in MENDED:
+            server.ask(*command.split())
+
+
+def of_bob(server: Redis) -> str:
+    return server.url.replace("redis://", "redis://bob:hunter2@")
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_check_says_what_a_redis_that_answers_refuses(harm: str, tmp_path: Path, redis_server: Redis) -> None:
+    commands, named = HARMS[harm]
+    server = redis_server
+    with harmed(server, FULL, *commands), doorbell(on(of_bob(server), tmp_path)) as bell:
+        with pytest.raises(BrokerUnreachable) as caught:
+            bell.check()
+        sentence = str(caught.value)
+        assert f"{redis_server.url} refuses what must be done there (" in sentence
+        assert named in sentence
+        assert "BALLAST_BROKER_URL" in sentence
+        assert "hunter2" not in sentence
+        for command in MENDED:
+            server.ask(*command.split())
+        bell.check()
+
+
+def test_a_check_leaves_nothing_and_takes_nothing(tmp_path: Path, redis_server: Redis) -> None:
+    with RedisClient.from_url(redis_server.url) as client, doorbell(on(redis_server.url, tmp_path)) as bell:
+        client.flushall()
+        bell.check()
+        assert client.keys() == []
+        bell.ring()
+        before = everything_in(client)
+        bell.check()
+        assert everything_in(client) == before
+
+
+def everything_in(client: Any) -> dict[bytes, bytes]:
+    return {key: client.dump(key) for key in client.scan_iter()}
+
+
+def test_a_check_wakes_nobody_who_waits_for_rings(tmp_path: Path, redis_server: Redis) -> None:
+    with RedisClient.from_url(redis_server.url) as client, doorbell(on(redis_server.url, tmp_path)) as bell:
+        client.flushall()
+        heard: list[Any] = []
+        waiting = threading.Thread(target=lambda: heard.append(client.blpop([QUEUE], timeout=2)))
+        waiting.start()
+        with RedisClient.from_url(redis_server.url) as other:
+            wait_until(lambda: other.info("clients")["blocked_clients"] == 1)
+        bell.check()
+        waiting.join()
+        assert heard == [None]
+
+
+def test_a_check_leaves_nothing_in_the_folder(tmp_path: Path) -> None:
+    with doorbell(embedded(tmp_path)) as bell:
+        bell.ring()
+        before = sorted(tmp_path.rglob("*"))
+        bell.check()
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("where", ["queue", "queue/messages", "queue/control"])
+def test_a_file_in_the_place_of_the_folder_is_a_sentence_and_no_ring_fails(tmp_path: Path, where: str) -> None:
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).write_text("somebody's")
+    with doorbell(embedded(tmp_path)) as bell:
+        with pytest.raises(BrokerUnreachable, match=r"the queue folder .* cannot be used .*BALLAST_HOME"):
+            bell.check()
+        with capture_logs() as logs:
+            bell.ring()
+            bell.ring()
+        assert len(logs) == 1
+        (tmp_path / where).unlink()
+        bell.check()
+        bell.ring()
+    assert len(messages(tmp_path)) == 1
+
+
+def test_a_pipe_or_a_folder_among_the_messages_holds_nobody_up(tmp_path: Path) -> None:
+    with channel_of(tmp_path) as channel:
+        for name, make in (("0_pipe", os.mkfifo), ("1_folder", Path.mkdir)):
+            make(tmp_path / "queue" / "messages" / f"{name}.{QUEUE}.msg")
+        channel._put(QUEUE, {"body": "next"})
+        assert channel._get(QUEUE) == {"body": "next"}
+        with pytest.raises(Empty):
+            channel._get(QUEUE)
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b"\xff\xfe", b"42", b"[42]", b"[[1]]"])
+def test_a_damaged_table_is_none_and_is_written_anew(tmp_path: Path, garbage: bytes) -> None:
+    with channel_of(tmp_path) as channel:
+        (tmp_path / "queue" / "control" / "exchange.exchange").write_bytes(garbage)
+        assert channel.get_table("exchange") == []
+        channel._queue_bind("exchange", "", "", "a")
+        assert [binding.queue for binding in channel.get_table("exchange")] == ["a"]

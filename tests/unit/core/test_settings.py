@@ -1,9 +1,12 @@
 """Settings: the defaults of CONTRACT §4, secrets from files, and one good sentence for each that cannot be obeyed."""
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from kombu import Connection
 
 from core.settings import Settings, SettingsError, load_settings
 
@@ -231,6 +234,51 @@ def test_every_usual_form_of_a_database_is_taken(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("url", ["redis://", "redis://host:port/0", "redis://host:99999", "redis://[::1", "http://x"])
 def test_a_broker_is_an_address(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("BALLAST_BROKER_URL", url)
+    with pytest.raises(SettingsError, match="BALLAST_BROKER_URL"):
+        load_settings()
+
+
+UNREADABLE = (
+    *("redis://h/abc", "redis://h/-1", "redis://h/1_0", "redis://h/0/x", "redis://h/%61", "redis://h:6379/0%20"),
+    *("redis://h/0?db=1", "redis://h/0?socket_timeout=5", "redis://h/0?hostname=x", "rediss://h/0?ssl_cert_reqs=maybe"),
+    *("redis://a:6379/0;redis://b:6379/0", "redis://:pa;ss@h/0", "redis://h/0?credential_provider=os.system"),
+)
+READABLE = (
+    *(
+        "redis://h",
+        "redis://h/",
+        "redis://h:6379/15",
+        "redis://h//3",
+        "redis://me:p%40%3B%2F@h:1/0",
+        "redis://[::1]:1/0",
+    ),
+    *(
+        "redis://:p%zz@h/0",
+        "redis://h/%31",
+        "rediss://h/0?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem",
+        "redis://me@h/0",
+    ),
+)
+
+
+@pytest.mark.parametrize("url", UNREADABLE)
+def test_what_kombu_would_stumble_over_is_a_sentence_at_the_start(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("BALLAST_BROKER_URL", url)
+    with pytest.raises(SettingsError, match="BALLAST_BROKER_URL must end with the number of a database"):
+        load_settings()
+
+
+@pytest.mark.parametrize("url", READABLE)
+def test_what_is_taken_is_read_by_kombu_too(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("BALLAST_BROKER_URL", url)
+    with Connection(load_settings().broker_url) as connection:
+        path = re.sub(r"\D", "", unquote(urlsplit(url).path)) or "0"
+        assert connection.transport.Channel._prepare_virtual_host(None, connection.virtual_host) == int(path)
+
+
+@pytest.mark.parametrize("url", ["filesystem:///elsewhere", "filesystem://h:x/", "filesystem://host//"])
+def test_a_queue_folder_is_always_the_one_under_the_home(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("BALLAST_BROKER_URL", url)
     with pytest.raises(SettingsError, match="BALLAST_BROKER_URL"):
         load_settings()

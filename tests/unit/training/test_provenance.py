@@ -3,13 +3,16 @@
 import getpass
 import json
 import platform
+import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from core.training import Data, provenance
+from core.training.provenance import _code
 from tests.unit.training.builders import digits, small_mnist, spec_of
 
 
@@ -27,6 +30,20 @@ def test_it_says_what_a_curve_depends_on_as_json() -> None:
     said = json.dumps(found)
     for private in (platform.node(), f"/{getpass.getuser()}/", str(__file__).rpartition("/")[0]):
         assert private not in said
+
+
+def test_the_commit_is_that_of_this_clone_also_within_a_command_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a hook, for which git sets them."""
+    ours = _code.__wrapped__()
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    who = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    subprocess.run(["git", "-C", str(tmp_path), *who, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert _code.__wrapped__() == ours
 
 
 def test_the_data_set_is_known_by_every_image_and_label() -> None:

@@ -1,0 +1,39 @@
+"""Whose variables are obeyed: ours (core.settings), and what a user means for the machine: terminal and locale, proxies
+and certificates, libpq's PG…, AWS_… and FSSPEC_…, CUDA's, and which kernels the processor runs.
+
+Those of other libraries are forgotten before these are imported. They were set for another program, and would choose
+our broker, crash an import, or change the bits of a curve, behind `BALLAST_*`. Arguments say it better where a library
+takes one, and there they do; most of these are read where none can be given.
+"""
+
+import os
+import re
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+_HERE = str(Path(__file__).parents[1])
+_FOREIGN = re.compile(
+    r"CELERY\w*|C_(FORCE_ROOT|STRICT_APP|WARN_APP|IMPDEBUG|FAKEFORK|REMDEBUG|WNOCONF|BENCH\w*)|REMAP_SIGTERM"
+    r"|KOMBU_\w+|PICKLE_PROTOCOL|DISABLE_TRACEBACKS|TIMER_DEBUG|AUTOSCALE_KEEPALIVE|NOSETPS|EVENTLET_NOBLOCK"
+    r"|_?MP_\w+|FORKED_BY_MULTIPROCESSING|MULTIPROCESSING_FORKING_DISABLE|DJANGO_SETTINGS_MODULE"  # billiard
+    r"|PSYCOPG_\w+|PYDANTIC_\w+|FASTAPI_\w+|UVICORN_\w+|WEB_CONCURRENCY|FORWARDED_ALLOW_IPS|TYPER_\w+|TERMINAL_WIDTH"
+    r"|MPLBACKEND|MATPLOTLIBRC"
+    r"|OMP_(NUM_THREADS|THREAD_LIMIT|DYNAMIC)|MKL_(NUM_THREADS|DYNAMIC)|(ONEDNN|DNNL)_DEFAULT_FPMATH_MODE"
+    r"|NVIDIA_TF32_OVERRIDE|TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"  # a precision that the spec does not say
+    r"|PYTHON(WARNINGS|INSPECT|ASYNCIODEBUG)"
+)
+
+
+def forget_foreign(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Take out what was set for others."""
+    for name in filter(_FOREIGN.fullmatch, list(environment)):
+        del environment[name]
+
+
+def for_a_child(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what was set for others, and with our packages before those of the same names in PYTHONPATH."""
+    child = dict(environment)
+    forget_foreign(child)
+    if places := child.get("PYTHONPATH"):
+        child["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([_HERE, *places.split(os.pathsep)]))
+    return child
