@@ -22,7 +22,7 @@ import typer.main
 from api.cli.main import app
 from api.client import Refused
 from core.states import ENDED, Ask
-from tests.data import DATA
+from tests.data import DATA, N_IN_DOMAIN
 from tests.e2e.processes import COMMAND, DIGITS, Process, Up, running, wait_for_end
 from tests.servers import free_port, wait_until
 
@@ -147,10 +147,9 @@ def test_the_demo_prints_the_curves_that_it_writes(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) -> None:
-    """On MNIST, which no test may download: 200 images a class, 500 to test on."""
-    dataset = {"name": "mnist", "train_per_class": 200, "eval_limit": 500}
+    """On the part of MNIST that is in the clone."""
     with running(Up(folder / "home", "--workers", "1", data_dir=DATA)) as own:
-        experiment = own.client.submit(DIGITS | {"dataset": dataset, "epochs": 3})
+        experiment = own.client.submit(DIGITS | {"dataset": {"name": "mnist"}, "epochs": 3})
         assert wait_for_end(own.client, experiment["id"])["state"] == "succeeded"
         program = python_of_the_readme()
         program = program.replace("http://localhost:8000", own.client.url).replace(".ballast/data", str(DATA))
@@ -168,7 +167,7 @@ def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) 
         kept = own.client.predictions(experiment["id"])
     assert len(fractions) == 3
     n = kept["sets"]["in_domain"]["n"]
-    assert n == 500
+    assert n == N_IN_DOMAIN
     assert {round(float(fraction) * n) for fraction in fractions} == {round(stored * n)}
     assert kept["epochs"] == [1, 2, 3]
 

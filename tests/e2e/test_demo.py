@@ -50,8 +50,8 @@ def test_the_curves_are_complete_and_count_whole_images(folder: Path) -> None:
         assert curve["complete"]
         assert curve["epoch"] == list(range(1, 101))
         assert curve["nonfinite"] == {}
-        assert all(abs(share * 91 - round(share * 91)) < 1e-9 for share in curve["base_fraction_in_domain"])
-        assert all(abs(share * 1437 - round(share * 1437)) < 1e-9 for share in curve["base_fraction_out_of_domain"])
+        for column, n in (("base_fraction_in_domain", 91), ("base_fraction_out_of_domain", 1437)):
+            assert curve[column] == [round(fraction * n) / n for fraction in curve[column]]
 
 
 def test_the_weights_disagree_first_and_agree_in_domain_later(folder: Path) -> None:

@@ -22,8 +22,8 @@ from tests.e2e.processes import (
 from tests.servers import Postgres, Redis
 
 MNIST = {
-    "name": "a few hundred images",
-    "dataset": {"name": "mnist", "train_per_class": 200, "eval_limit": 200},
+    "name": "four hundred images",
+    "dataset": {"name": "mnist", "eval_limit": 120},
     "model": {"name": "resnet", "width": 4},
     "importance_weight": "16:1",
     "epochs": 4,
@@ -54,7 +54,7 @@ def test_one_request_one_curve_on_real_mnist(distributed: tuple[Distributed, Red
     assert ended["state"] == "succeeded", ended["error"]
     assert epochs == curve["epoch"] == [1, 2, 3, 4]
     for column in ("base_fraction_in_domain", "base_fraction_out_of_domain"):
-        assert all((fraction * 200).is_integer() for fraction in curve[column])
+        assert curve[column] == [round(fraction * 120) / 120 for fraction in curve[column]]  # whole images
     assert curve["finite_logits"] == [1.0] * 4
     file = tmp_path / "spec.json"
     file.write_text(json.dumps(MNIST))
@@ -62,29 +62,30 @@ def test_one_request_one_curve_on_real_mnist(distributed: tuple[Distributed, Red
     assert measured(json.loads(alone.stdout)) == measured(curve)
 
 
-FIGURE_2 = {"epochs": 8, "dataset.train_per_class": 2000, "dataset.eval_limit": 500, "model.width": 16}
+FIGURE_2 = {"epochs": 16, "model.width": 16}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("distributed", ["2"], indirect=True)
 def test_figure_2_in_small_is_one_command(distributed: tuple[Distributed, Redis], tmp_path: Path) -> None:
-    """Shortened until two cores can do it. No heavy weight has learned by then: the order is all that shows."""
+    """On four hundred images. No heavy weight has learned by then: the order is all that shows."""
     system, _ = distributed
     changes = [f"--set={path}={value}" for path, value in FIGURE_2.items()]
     url = system.client.url
     done = ballast("sweep", "figure-2", *changes, "--seeds", "2", "--watch", seconds=300, home=tmp_path, url=url)
     assert done.returncode == 0, done.stdout + done.stderr
     (sweep,) = system.client.sweeps()
-    assert (sweep["counts"]["succeeded"], sweep["epochs_done"]) == (10, 80)
+    assert (sweep["counts"]["succeeded"], sweep["epochs_done"]) == (10, 160)
     members = list(system.client.members(sweep["id"]))
     assert len({member["spec"]["importance_weight"] for member in members}) == 5
     assert len({system.client.events(member["id"])[1]["worker"] for member in members}) == 2  # both have trained
     curves = [system.client.curve(member["id"]) for member in members]
-    assert all(curve["finite_logits"] == [1.0] * 8 for curve in curves)
+    assert all(curve["finite_logits"] == [1.0] * 16 for curve in curves)
     last = [curve["base_fraction_out_of_domain"][-1] for curve in curves]
     means = [sum(last[i : i + 2]) / 2 for i in range(0, 10, 2)]  # of the seeds of each weight
-    assert means[0] > means[2] > means[4]
+    assert means[0] >= means[2] >= means[4]
+    assert means[0] > means[4]
     file = tmp_path / "figure.png"
     assert ballast("figure", str(sweep["id"]), "--out", str(file), home=tmp_path, url=url).returncode == 0
     assert file.read_bytes().startswith(b"\x89PNG")

@@ -35,7 +35,7 @@ def test_a_data_set_that_is_there_is_counted_and_not_fetched_again(tmp_path: Pat
     assert done.stdout.endswith("mnist is ready\n")
     done = data("check", "mnist", "--json", tmp_path=tmp_path, data_dir=DATA)
     assert done.returncode == 0
-    assert json.loads(done.stdout)["sets"]["train"]["1"] == 6742
+    assert json.loads(done.stdout)["sets"]["train"]["1"] == 200
 
 
 def test_what_is_not_there_fails_with_one_and_says_what_to_do(tmp_path: Path) -> None:
