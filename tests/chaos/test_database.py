@@ -101,7 +101,6 @@ def test_tables_that_are_gone_for_a_while_end_no_worker(fleet: Fleet, undisturbe
 
 
 @pytest.mark.parametrize("outage", [frozen, cut_off])
-@pytest.mark.timeout(240)
 def test_a_run_survives_an_outage_of_its_database(
     outage: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[EpochResult], tell: Tell
 ) -> None:
@@ -117,7 +116,7 @@ def survives(harm: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[Epoch
 
     what = harm(fleet)
 
-    twice = twice_until_end(host, experiment, 120)
+    twice = twice_until_end(host, experiment)
     is_whole(host, experiment, undisturbed)
     claims = turns(host, experiment).count("claimed")
     assert claims <= 2

@@ -35,14 +35,14 @@ def trial(crew: Crew, model: dict[str, Any], orphan: bool) -> None:
     short, long = (Spec.model_validate(fields | {"epochs": epochs}) for epochs in (5, 10))
     parent, whole = crew.submit([short, long])
     for number in (parent, whole):
-        assert crew.wait_for_end(number, 60).state is State.SUCCEEDED
+        assert crew.wait_for_end(number).state is State.SUCCEEDED
     with crew.store.writing() as tx:
         child = extensions.extend(tx, parent, 10)
     if orphan:
         with crew.store.writing() as tx:
             folders = experiments.remove(tx, parent)
         tidy(crew.store, Files(crew.settings.checkpoint_url), folders)
-    ended = crew.wait_for_end(child.id, 60)
+    ended = crew.wait_for_end(child.id)
     rows = undisturbed(long, crew.settings.data_dir, crew.settings.locks_dir)
     is_whole(crew, child.id, rows)
     is_whole(crew, whole, rows)

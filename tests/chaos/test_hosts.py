@@ -48,7 +48,6 @@ def hosts(request: pytest.FixtureRequest, network: Network, tmp_path: Path) -> I
         yield hosts
 
 
-@pytest.mark.timeout(300)
 def test_a_host_that_loses_its_link_loses_its_experiment_and_spoils_nothing(
     hosts: list[Linked], undisturbed: list[EpochResult], tell: Tell
 ) -> None:
@@ -60,10 +59,10 @@ def test_a_host_that_loses_its_link_loses_its_experiment_and_spoils_nothing(
     lost, other = sorted(hosts, key=lambda each: not each.has(holder))
 
     lost.cable.cut()
-    wait_until(lambda: turns(host, experiment) == ["claimed", "lease_lost", "claimed"], 120)
+    wait_until(lambda: turns(host, experiment) == ["claimed", "lease_lost", "claimed"])
     written = rows_of(host, experiment, attempt=1)
     lost.cable.mend()
-    twice = twice_until_end(host, experiment, 120)
+    twice = twice_until_end(host, experiment)
 
     is_whole(host, experiment, undisturbed)
     assert turns(host, experiment) == ["claimed", "lease_lost", "claimed", "succeeded"]
@@ -71,10 +70,10 @@ def test_a_host_that_loses_its_link_loses_its_experiment_and_spoils_nothing(
     assert rows_of(host, experiment, attempt=1) == written
     assert written < EPOCHS
 
-    host.wait_until_idle(60)
+    host.wait_until_idle()
     work = [host.submit(epochs=1_000_000, eval_every=10) for _ in hosts]
     for each in work:
-        host.wait_for_epoch(each, 10, 60)
+        host.wait_for_epoch(each, 10)
     assert lost.has(host.experiment(work[0]).worker) != lost.has(host.experiment(work[1]).worker)
     for each in work:
         host.cancel(each)

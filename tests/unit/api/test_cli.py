@@ -11,7 +11,7 @@ import pytest
 
 from core.store import claims
 from core.store.session import Store
-from tests.servers import free_port, wait_until
+from tests.servers import PATIENCE_S, free_port, wait_until
 from tests.unit.api.builders import spec
 from tests.unit.api.typed import COMMAND, Ballast, environment
 from tests.unit.store.builders import a_worker, claimed, result
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
         )
         link, _ = listener.accept()  # it has asked, and waits for ever
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE_S)
         link.close()
     assert process.returncode == 130
     assert b"Traceback" not in said
@@ -184,10 +184,10 @@ def test_ctrl_c_at_any_moment_prints_no_traceback(tmp_path: Path, words: tuple[s
             text=True,
         )
         # Before, Python begins, and has not read a line of ours.
-        wait_until(lambda: "pydantic_core" in Path(f"/proc/{process.pid}/maps").read_text(), 20)
+        wait_until(lambda: "pydantic_core" in Path(f"/proc/{process.pid}/maps").read_text())
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in said
     assert process.returncode == 130 or said  # it was faster, and says what it found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.data import DATA
-from tests.servers import free_port, wait_until
+from tests.servers import PATIENCE_S, free_port, wait_until
 from tests.unit.api.typed import COMMAND, environment
 
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\nfrom api.cli.main import main; main()"
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
         wait_until(lambda: "core.training.data" in " ".join(psutil.Process(waiting.pid).cmdline()))
         time.sleep(0.5)  # Python starts anew: then it listens
         waiting.send_signal(signal.SIGINT)
-        _, said = waiting.communicate(timeout=20)
+        _, said = waiting.communicate(timeout=PATIENCE_S)
         holder.kill()
     assert waiting.returncode == 130
     assert said == b""

@@ -6,7 +6,7 @@ from core.training import load
 from tests.data import all_of_mnist
 from tests.unit.training.builders import locks_dir, rows_of, spec_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_after_six_epochs_of_mnist_the_weight_shows_only_out_of_domain() -> None:
