@@ -5,6 +5,7 @@ processes has servers of its own.
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
 
 _numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--alone", action="store_true", help="skip what starts a server or another process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--alone"):
+        sys.addaudithook(_start_nothing)
+
+
+def _start_nothing(event: str, _: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen" and "PYTEST_CURRENT_TEST" in os.environ:
+        pytest.skip("starts a process")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

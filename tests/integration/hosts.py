@@ -58,11 +58,6 @@ class Books:
     def kinds(self, experiment_id: int) -> list[str]:
         return [event.kind for event in self.events(experiment_id)]
 
-    def latency_ms(self, experiment_id: int) -> int:
-        """From submitted to claimed."""
-        submitted, claimed, *_ = self.events(experiment_id)
-        return claimed.at_ms - submitted.at_ms
-
     def curve(self, experiment_id: int) -> list[EpochResult]:
         with self.store.reading() as tx:
             return curves.read(tx, experiment_id)[1]
