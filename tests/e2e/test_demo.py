@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.processes import COMMAND, ballast
-from tests.servers import PATIENCE_S, wait_until_gone
+from tests.servers import PATIENCE_S, wait_until, wait_until_gone
 
 WEIGHTS = ["256:1", "16:1", "1:1", "1:16", "1:256"]
 
@@ -27,13 +27,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("seconds", [1.5, 4])
-def test_ctrl_c_leaves_neither_a_process_nor_a_folder(tmp_path: Path, seconds: float) -> None:
+def has_begun(process: psutil.Process) -> bool:
+    """Before, Python begins, and has not read a line of ours."""
+    return "pydantic_core" in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def has_workers(process: psutil.Process) -> bool:
+    try:
+        return any("worker.process" in each.cmdline() for each in process.children(recursive=True))
+    except psutil.NoSuchProcess:  # one that has just ended
+        return False
+
+
+@pytest.mark.parametrize("moment", [has_begun, has_workers])
+def test_ctrl_c_leaves_neither_a_process_nor_a_folder(tmp_path: Path, moment: Callable[[psutil.Process], bool]) -> None:
     (tmp_path / "temporary").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     process = subprocess.Popen([COMMAND, "demo"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    time.sleep(seconds)
-    family = psutil.Process(process.pid).children(recursive=True)
+    demo = psutil.Process(process.pid)
+    wait_until(lambda: moment(demo))
+    family = demo.children(recursive=True)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # impatient
     _, said = process.communicate(timeout=PATIENCE_S)
