@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from core.store import schema
 from core.store.session import Store
@@ -21,6 +22,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test downloads: torchvision asks a proxy that is not there, here and in every process that a test starts.
 os.environ |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+
+# A machine may be busy: neither an example nor the making of examples is held to a time.
+settings.register_profile("ballast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ballast")
 
 _numbers = count(1)
 
