@@ -20,9 +20,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "orphan", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["beside its parent", "its parent deleted"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("orphan", [False, True], ids=["beside its parent", "its parent deleted"])
 def test_five_epochs_extended_to_ten_are_ten(orphan: bool, template: Path, tmp_path: Path, tell: Tell) -> None:
     with at_work(Crew(settings_over(template, tmp_path), 1)) as crew:
         for name, model in MODELS.items():

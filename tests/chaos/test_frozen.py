@@ -61,6 +61,7 @@ def test_a_frozen_worker_is_taken_over_and_writes_nothing_when_it_thaws(
     tell(f"worker frozen for longer than its lease, {where}", trials=1, twice=frozen_at - saved)
 
 
+@pytest.mark.slow
 def test_one_that_is_cancelled_while_its_worker_is_frozen_is_cancelled(crew: tuple[str, Crew], tell: Tell) -> None:
     where, hands = crew
     for what, state in ((Ask.CANCEL, State.CANCELLED), (Ask.PAUSE, State.PAUSED)):

@@ -33,7 +33,7 @@ class Linked:
         return worker is not None and worker.startswith(f"{self.cable.name}:")
 
 
-@pytest.fixture(params=["3 s", pytest.param("20 s", marks=pytest.mark.slow)])
+@pytest.fixture(params=["3 s", "20 s"])
 def hosts(request: pytest.FixtureRequest, network: Network, tmp_path: Path) -> Iterator[list[Linked]]:
     """Two, with leases of so long."""
     leases = SHORT if request.param == "3 s" else SHIPPED
@@ -48,6 +48,7 @@ def hosts(request: pytest.FixtureRequest, network: Network, tmp_path: Path) -> I
         yield hosts
 
 
+@pytest.mark.slow
 def test_a_host_that_loses_its_link_loses_its_experiment_and_spoils_nothing(
     hosts: list[Linked], undisturbed: list[EpochResult], tell: Tell
 ) -> None:

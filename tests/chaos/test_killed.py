@@ -126,19 +126,12 @@ def trial(settings: Settings, experiments: int, size: int, kills: int, chance: C
         assert killer.in_the_last_epoch >= max(1, kills // 5), killer.kills
 
 
-@pytest.mark.parametrize(("experiments", "size", "kills"), [(3, 2, 3), pytest.param(20, 3, 30, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_kills_on_postgresql_and_redis(
-    database_of_its_own: str,
-    redis_server: Redis,
-    tmp_path: Path,
-    experiments: int,
-    size: int,
-    kills: int,
-    chance: Chance,
-    tell: Tell,
+    database_of_its_own: str, redis_server: Redis, tmp_path: Path, chance: Chance, tell: Tell
 ) -> None:
     settings = settings_of(tmp_path / "home", database_url=database_of_its_own, broker_url=redis_server.url, **FAST)
-    trial(settings, experiments, size, kills, chance, tell, "killed at random, PostgreSQL and Redis")
+    trial(settings, 20, 3, 30, chance, tell, "killed at random, PostgreSQL and Redis")
 
 
 @pytest.mark.slow

@@ -45,6 +45,7 @@ def test_sigterm_in_mid_epoch_loses_no_step(
     tell("SIGTERM in mid-epoch", trials=stops, seed=chance.number, details=stopped)
 
 
+@pytest.mark.slow
 def test_with_the_database_away_it_leaves_and_its_lease_ends(tmp_path: Path, tell: Tell) -> None:
     with Postgres() as server:
         settings = settings_of(tmp_path / "home", database_url=server.url, **SHORT)
@@ -78,23 +79,17 @@ def test_a_second_sigterm_ends_it_at_once(template: Path, tmp_path: Path, tell: 
     tell("second SIGTERM", trials=1)
 
 
-@pytest.mark.parametrize(("experiments", "restarts"), [(2, 1), pytest.param(8, 10, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_rolling_restarts_under_load_fail_nothing(
-    experiments: int,
-    restarts: int,
-    database_of_its_own: str,
-    redis_server: Redis,
-    tmp_path: Path,
-    tell: Tell,
-    chance: Chance,
+    database_of_its_own: str, redis_server: Redis, tmp_path: Path, tell: Tell, chance: Chance
 ) -> None:
     settings = settings_of(
         tmp_path / "home", database_url=database_of_its_own, broker_url=redis_server.url, checkpoint_seconds=0.5
     )
-    wanted = specs(experiments)
+    wanted = specs(8)
     with at_work(Crew(settings, 2)) as crew:
         ids = crew.submit(wanted)
-        for _ in range(restarts):
+        for _ in range(10):
             wait_until(lambda: any(crew.at(each) for each in crew.running()))
             time.sleep(chance.uniform(0.2, 1.0))
             assert not crew.all_ended(ids), "all had ended before: give it more to train"
@@ -105,7 +100,7 @@ def test_rolling_restarts_under_load_fail_nothing(
             assert "lease_lost" not in crew.kinds(number)
             is_whole(crew, number, rows_of(spec, crew))
         details = [each for number in ids for each in resumptions(crew, number)]
-    tell("rolling restarts of all workers", trials=restarts, seed=chance.number, details=details)
+    tell("rolling restarts of all workers", trials=10, seed=chance.number, details=details)
 
 
 def rows_of(spec: Spec, crew: Crew) -> list[EpochResult]:

@@ -106,7 +106,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     tell("damaged checkpoint", trials=1, twice=done - older.epoch)
 
 
-@pytest.mark.parametrize("how", ["moved away", pytest.param("a file in its place", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["moved away", "a file in its place"])
 def test_where_checkpoints_cannot_be_reached_it_starts_again(
     how: str, settings: Settings, undisturbed: list[EpochResult], tell: Tell
 ) -> None:
@@ -125,6 +126,7 @@ def test_where_checkpoints_cannot_be_reached_it_starts_again(
     tell(f"unreachable checkpoint folder, {how}", trials=1, twice=done)
 
 
+@pytest.mark.slow
 def test_a_poison_experiment_is_given_up_and_holds_up_nobody(settings: Settings, tell: Tell) -> None:
     rarely = settings.model_copy(update={"checkpoint_seconds": 60})  # so that no newer one forgives a failure
     with at_work(crew_of(rarely, 2)) as crew:
@@ -149,10 +151,8 @@ def test_a_poison_experiment_is_given_up_and_holds_up_nobody(settings: Settings,
     tell("poison experiment", trials=1)
 
 
-@pytest.mark.parametrize(
-    ("what", "state"),
-    [(Ask.CANCEL, State.CANCELLED), pytest.param(Ask.PAUSE, State.PAUSED, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "state"), [(Ask.CANCEL, State.CANCELLED), (Ask.PAUSE, State.PAUSED)])
 def test_a_step_that_hangs_ends_when_its_user_wishes_it(
     what: Ask, state: State, settings: Settings, tell: Tell
 ) -> None:

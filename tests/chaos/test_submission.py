@@ -17,6 +17,7 @@ from tests.e2e.processes import DIGITS, Process, running
 from tests.servers import Redis, free_port, wait_until
 
 AT_ONCE = 20
+TRIALS = 10
 
 
 class Senders:
@@ -48,19 +49,19 @@ class Senders:
         assert len(self.numbers) + self.unreached == AT_ONCE
 
 
-@pytest.mark.parametrize("trials", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_one_key_makes_one_experiment_whenever_the_api_is_killed(
-    tmp_path: Path, database_url: str, redis_server: Redis, tell: Tell, chance: Chance, trials: int
+    tmp_path: Path, database_url: str, redis_server: Redis, tell: Tell, chance: Chance
 ) -> None:
     settings = {"home": tmp_path, "port": free_port(), "database_url": database_url, "broker_url": redis_server.url}
     seen: Counter[str] = Counter()
-    for trial in range(trials):
+    for trial in range(TRIALS):
         spec = DIGITS | {"name": f"trial-{trial}"}
         seen.update(_killed_in_the_middle(tmp_path / f"{trial}.log", settings, spec, chance))
     tell(
         "submission under fire",
-        trials=trials,
+        trials=TRIALS,
         seed=chance.number,
         details=[", ".join(f"{number} {what}" for what, number in seen.items())],
     )

@@ -79,6 +79,8 @@ def test_the_weights_disagree_first_and_agree_in_domain_later(folder: Path) -> N
     assert spread("base_fraction_in_domain", 40) < 0.1
     assert spread("base_fraction_out_of_domain", 3) > 0.9
     assert spread("base_fraction_out_of_domain", 100) < 0.6
+    last = [each["curve"]["base_fraction_out_of_domain"][99] for each in curves]
+    assert last == sorted(last, reverse=True)
 
 
 def test_the_figure_is_a_picture(folder: Path) -> None:

@@ -61,6 +61,7 @@ def test_nothing_is_left_when_up_is_killed(tmp_path: Path) -> None:
         wait_until_gone(family)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_a_worker_command_is_killed(tmp_path: Path) -> None:
     assert ballast("db", "upgrade", home=tmp_path).returncode == 0
     command = ("worker", "--devices", "cpu", "--processes", "2")

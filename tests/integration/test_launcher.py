@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 from filelock import FileLock
 
 from core.settings import Settings
@@ -131,6 +132,7 @@ def test_a_place_for_checkpoints_that_there_cannot_be_is_refused_in_a_sentence(i
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_checkpoints_on_one_of_several_hosts_are_warned_of(on_redis: Settings) -> None:
     with running(Host(on_redis)) as host:
         assert "other hosts cannot go on from this host's checkpoints" in host.says()
@@ -231,6 +233,7 @@ def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(i
         host.cancel(experiment)
 
 
+@pytest.mark.slow
 def test_signals_that_come_thick_and_fast_do_not_hang_the_launcher(in_folder: Settings) -> None:
     with running(Host(in_folder)) as host:
         children = host.children()

@@ -170,7 +170,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     assert b"Traceback" not in said
 
 
-@pytest.mark.parametrize("seconds", [0, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("seconds", [0, 0.3, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.1, 0.6))])
 @pytest.mark.parametrize("words", [("list",), ("doctor",), ("wait", "1"), ("worker",)])
 def test_ctrl_c_at_any_moment_prints_no_traceback(tmp_path: Path, words: tuple[str, ...], seconds: float) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # never answers
