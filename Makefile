@@ -17,7 +17,7 @@ demo: .venv/worker  ## five weights on real digits, a figure in a minute
 test: .venv/dev  ## every test but the slow ones, some six minutes on two cores
 	$(PYTEST) -m "not slow" $(ARGS)
 
-unit: .venv/dev  ## the tests that need no server and no process of their own, a minute
+unit: .venv/dev  ## the tests that need no server and no process of their own, a minute or two
 	$(PYTEST) -m "not slow" --alone tests/unit $(ARGS)
 
 test-slow: .venv/dev  ## the slow tests, a quarter of an hour
