@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from tests.benchmarks import curves, imports, latency, lists, start, training
+from tests.benchmarks import curves, imports, latency, lists, outages, start, training
 from tests.benchmarks.harness import report
 
 SUBJECTS = {
     "imports": imports.measure,
     "latency": latency.measure,
     "start": start.measure,
+    "outages": outages.measure,
     "training": training.measure,
     "curves": curves.measure,
     "lists": lists.measure,
