@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 SIZE := PyTorch and what goes with it, 1.4 GB on disk (more with CUDA), some minutes. pip says how far it is:
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow chaos lint format bench clean
+.PHONY: help demo test unit test-slow chaos lint format bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -14,14 +15,17 @@ help:  ## list the commands
 demo: .venv/worker  ## five weights on real digits, a figure in a minute
 	$(BIN)/ballast demo
 
-test: .venv/dev  ## every test but the slow ones, some ten minutes
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+test: .venv/dev  ## every test but the slow ones, some six minutes on two cores
+	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: .venv/dev  ## the slow tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+unit: .venv/dev  ## the tests that need no server and no process of their own, a minute or two
+	$(PYTEST) -m "not slow" --alone tests/unit $(ARGS)
+
+test-slow: .venv/dev  ## the slow tests, a quarter of an hour
+	$(PYTEST) -m slow $(ARGS)
 
 chaos: .venv/dev  ## whatever may happen to workers, hosts, Redis and databases: what it cost, a line each
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/chaos
+	$(PYTEST) tests/chaos $(ARGS)
 
 lint: .venv/dev  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -2,13 +2,16 @@
 processes has servers of its own.
 """
 
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from core.store import schema
 from core.store.session import Store
@@ -17,7 +20,29 @@ from tests.servers import Postgres, Redis
 # In the background of a script Ctrl-C is ignored, by whatever is started there too: the commands that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# No test downloads: torchvision asks a proxy that is not there, here and in every process that a test starts.
+os.environ |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+
+# A machine may be busy: neither an example nor the making of examples is held to a time.
+settings.register_profile("ballast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ballast")
+
 _numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--alone", action="store_true", help="skip what starts a server or another process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--alone"):
+        sys.addaudithook(_start_nothing)
+
+
+def _start_nothing(event: str, arguments: tuple[object, ...]) -> None:
+    """But git, whom training asks where its code comes from."""
+    if event == "subprocess.Popen" and arguments[0] != "git" and "PYTEST_CURRENT_TEST" in os.environ:
+        pytest.skip("starts a process")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

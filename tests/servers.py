@@ -23,7 +23,8 @@ import psutil
 import psycopg
 import redis
 
-_PATIENCE_S = 30
+# The end of every wait. What is waited for comes soon on an idle machine; on a busy one it comes.
+PATIENCE_S = 240
 
 # Becomes the server, under a user of its own (PostgreSQL refuses root); it ends with the thread that began it.
 _LAUNCH = """
@@ -63,7 +64,7 @@ class _Server:
         command = self._launch(self._command())
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while not self._answers():
             assert self._process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline, f"{self.name} does not answer"
@@ -75,7 +76,7 @@ class _Server:
             return
         self._process.send_signal(how or self.stop_signal)
         self._process.send_signal(signal.SIGCONT)  # a frozen one too
-        self._process.wait(_PATIENCE_S)
+        self._process.wait(PATIENCE_S)
         self._process = None
 
     def restart(self, how: signal.Signals | None = None) -> None:
@@ -266,12 +267,24 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Fails if the condition does not come true in that time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.02)
+        time.sleep(0.05)
+
+
+def is_there(process: psutil.Process) -> bool:
+    """One that only waits to be reaped is not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    wait_until(lambda: not any(map(is_there, processes)))
 
 
 def _package(name: str) -> Path:

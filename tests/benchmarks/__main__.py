@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.benchmarks import commands, curves, imports, latency, lists, start, training
+from tests.benchmarks import commands, curves, imports, latency, lists, outages, start, training
 from tests.benchmarks.harness import report
 
 SUBJECTS = {
@@ -11,6 +11,7 @@ SUBJECTS = {
     "commands": commands.measure,
     "latency": latency.measure,
     "start": start.measure,
+    "outages": outages.measure,
     "training": training.measure,
     "curves": curves.measure,
     "lists": lists.measure,

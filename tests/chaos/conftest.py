@@ -1,7 +1,7 @@
 """What the trials of `make chaos` share: a seed that is printed, and a line for each, in the summary of the run.
 
-Short forms belong to `make test`; the long ones are marked slow. BALLAST_CHAOS_SEED repeats a run as far as the machine
-lets it be repeated.
+What takes seconds belongs to `make test`; the rest is marked slow. BALLAST_CHAOS_SEED repeats a run as far as the
+machine lets it be repeated.
 """
 
 import os

@@ -21,7 +21,7 @@ from core.states import State, WorkerState
 from core.store import checkpoints, experiments
 from core.store.session import Store
 from tests.integration.hosts import Books
-from tests.servers import wait_until
+from tests.servers import PATIENCE_S, wait_until
 
 # After every step, experiment and step are in the page; who is called poison kills its worker in its second epoch, and
 # who is called stuck never ends a step of it.
@@ -71,7 +71,7 @@ class Crew(Books):
         self._slots = [self._started(slot) for slot in range(size)]
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: self.says().count("ready ") >= len(self._slots), 120)
+        wait_until(lambda: self.says().count("ready ") >= len(self._slots))
 
     def says(self) -> str:
         return self._log.read_text()
@@ -169,7 +169,7 @@ class Crew(Books):
         """SIGTERM to the only one, and another when it has left. Returns its exit status, and where it stopped."""
         popen, page = self._slots[0]
         popen.send_signal(signal.SIGTERM)
-        status = popen.wait(30)
+        status = popen.wait(PATIENCE_S)
         _, epoch, step = struct.unpack("<qqq", page[:24])
         self.tend()
         return status, At(epoch, step)
@@ -178,7 +178,7 @@ class Crew(Books):
         """SIGTERM to all at once, and new ones when they have left. Returns their exit statuses."""
         for popen, _ in self._slots:
             popen.send_signal(signal.SIGTERM)
-        statuses = [popen.wait(30) for popen, _ in self._slots]
+        statuses = [popen.wait(PATIENCE_S) for popen, _ in self._slots]
         for popen, _ in self._slots:
             _end(popen)
         self._slots = [self._started(slot) for slot in range(len(self._slots))]

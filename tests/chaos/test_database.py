@@ -34,9 +34,7 @@ class Fleet:
     outage_seconds: float
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(each, marks=[pytest.mark.slow] if each == "30 s" else []) for each in OUTAGES]
-)
+@pytest.fixture(scope="module", params=OUTAGES)
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     outage_seconds, leases = OUTAGES[request.param]
     with ExitStack() as stack:
@@ -82,6 +80,7 @@ def test_a_run_survives_restarts_of_its_database(fleet: Fleet, undisturbed: list
     survives(restarted_twice, fleet, undisturbed, tell)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fleet", ["6 s"], indirect=True)
 def test_tables_that_are_gone_for_a_while_end_no_worker(fleet: Fleet, undisturbed: list[EpochResult]) -> None:
     """Not an outage but something that nobody has foreseen."""
@@ -100,8 +99,8 @@ def test_tables_that_are_gone_for_a_while_end_no_worker(fleet: Fleet, undisturbe
         assert thread in host.says()  # its traceback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outage", [frozen, cut_off])
-@pytest.mark.timeout(240)
 def test_a_run_survives_an_outage_of_its_database(
     outage: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[EpochResult], tell: Tell
 ) -> None:
@@ -117,7 +116,7 @@ def survives(harm: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[Epoch
 
     what = harm(fleet)
 
-    twice = twice_until_end(host, experiment, 120)
+    twice = twice_until_end(host, experiment)
     is_whole(host, experiment, undisturbed)
     claims = turns(host, experiment).count("claimed")
     assert claims <= 2

@@ -20,9 +20,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "orphan", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["beside its parent", "its parent deleted"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("orphan", [False, True], ids=["beside its parent", "its parent deleted"])
 def test_five_epochs_extended_to_ten_are_ten(orphan: bool, template: Path, tmp_path: Path, tell: Tell) -> None:
     with at_work(Crew(settings_over(template, tmp_path), 1)) as crew:
         for name, model in MODELS.items():
@@ -35,14 +34,14 @@ def trial(crew: Crew, model: dict[str, Any], orphan: bool) -> None:
     short, long = (Spec.model_validate(fields | {"epochs": epochs}) for epochs in (5, 10))
     parent, whole = crew.submit([short, long])
     for number in (parent, whole):
-        assert crew.wait_for_end(number, 60).state is State.SUCCEEDED
+        assert crew.wait_for_end(number).state is State.SUCCEEDED
     with crew.store.writing() as tx:
         child = extensions.extend(tx, parent, 10)
     if orphan:
         with crew.store.writing() as tx:
             folders = experiments.remove(tx, parent)
         tidy(crew.store, Files(crew.settings.checkpoint_url), folders)
-    ended = crew.wait_for_end(child.id, 60)
+    ended = crew.wait_for_end(child.id)
     rows = undisturbed(long, crew.settings.data_dir, crew.settings.locks_dir)
     is_whole(crew, child.id, rows)
     is_whole(crew, whole, rows)

@@ -82,8 +82,8 @@ def test_forged_messages_have_no_effect(settings: Settings, tmp_path: Path, chan
         host.cancel(held)
         host.wait_for_end(held)
 
-        wait_until(queue.is_empty, 20)
-        wait_until(lambda: len(dropped(host)) >= len(forged), 10)
+        wait_until(queue.is_empty)
+        wait_until(lambda: len(dropped(host)) >= len(forged))
         after = host.submit()
         ran_once(host, after)
         assert len(dropped(host)) == len(forged)

@@ -14,7 +14,7 @@ from tests.chaos.conftest import Chance, Tell
 from tests.chaos.crew import At, Crew, at_work
 from tests.chaos.trials import undisturbed
 from tests.integration.hosts import same, settings_of, settings_over
-from tests.servers import Redis, wait_until
+from tests.servers import PATIENCE_S, Redis, wait_until
 
 # A second of training is some thirty steps of these; so checkpoints come every half second, and leases are short.
 FAST = {"heartbeat_seconds": 0.3, "lease_seconds": 1.5, "checkpoint_seconds": 0.5}
@@ -111,7 +111,7 @@ def trial(settings: Settings, experiments: int, size: int, kills: int, chance: C
         ids = crew.submit(wanted)
         killer = Killer(crew, ids, chance)
         done = sum(killer.kill(number) for number in range(kills))
-        wait_until(lambda: crew.all_ended(ids), 400)
+        wait_until(lambda: crew.all_ended(ids), 3 * PATIENCE_S)
         lost = 0
         for experiment_id, spec in zip(ids, wanted, strict=True):
             ended = crew.experiment(experiment_id)
@@ -126,23 +126,14 @@ def trial(settings: Settings, experiments: int, size: int, kills: int, chance: C
         assert killer.in_the_last_epoch >= max(1, kills // 5), killer.kills
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(("experiments", "size", "kills"), [(3, 2, 3), pytest.param(20, 3, 30, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_kills_on_postgresql_and_redis(
-    database_of_its_own: str,
-    redis_server: Redis,
-    tmp_path: Path,
-    experiments: int,
-    size: int,
-    kills: int,
-    chance: Chance,
-    tell: Tell,
+    database_of_its_own: str, redis_server: Redis, tmp_path: Path, chance: Chance, tell: Tell
 ) -> None:
     settings = settings_of(tmp_path / "home", database_url=database_of_its_own, broker_url=redis_server.url, **FAST)
-    trial(settings, experiments, size, kills, chance, tell, "killed at random, PostgreSQL and Redis")
+    trial(settings, 20, 3, 30, chance, tell, "killed at random, PostgreSQL and Redis")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_kills_embedded(template: Path, tmp_path: Path, chance: Chance, tell: Tell) -> None:
     trial(settings_over(template, tmp_path, **FAST), 8, 2, 10, chance, tell, "killed at random, embedded")

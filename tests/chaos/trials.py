@@ -12,6 +12,7 @@ from core.spec import Spec
 from core.states import ENDED, State
 from core.training import Member, load, train
 from tests.integration.hosts import DIGITS, Books, same
+from tests.servers import PATIENCE_S
 
 TURNS = {"claimed", "released", "lease_lost", "replay_mismatch", *ENDED}
 
@@ -37,15 +38,15 @@ def turns(host: Books, experiment_id: int) -> list[str]:
     return [kind for kind in host.kinds(experiment_id) if kind in TURNS]
 
 
-def twice_until_end(host: Books, experiment_id: int, seconds: float = 60) -> int:
+def twice_until_end(host: Books, experiment_id: int) -> int:
     """Waits for its end. How many epochs were trained twice: at each new claim, those since the checkpoint."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     attempt, twice = 1, 0
     while (now := host.experiment(experiment_id)).state not in ENDED:
         if now.attempt > attempt:
             twice += now.epochs_done - now.checkpoint_row
             attempt = now.attempt
-        assert time.monotonic() < deadline, f"has not ended after {seconds} s"
+        assert time.monotonic() < deadline, f"has not ended after {PATIENCE_S} s"
         time.sleep(0.02)
     return twice
 

@@ -16,7 +16,7 @@ import psutil
 from api.client import Client, ClientError
 from core.states import ENDED
 from tests.data import DATA
-from tests.servers import Postgres, Redis, free_port, wait_until
+from tests.servers import PATIENCE_S, Postgres, Redis, free_port, wait_until
 
 COMMAND = str(Path(sys.executable).with_name("ballast"))
 
@@ -24,14 +24,14 @@ DIGITS = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_w
 ENDLESS = DIGITS | {"epochs": 1_000_000, "eval_every": 10}
 
 
-def ballast(*arguments: str, seconds: float = 60, **environment: object) -> subprocess.CompletedProcess[str]:
+def ballast(*arguments: str, **environment: object) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself."""
     return subprocess.run(
         [COMMAND, *arguments],
         env=_environment(environment),
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -83,15 +83,14 @@ class Up(Process):
         home.mkdir(parents=True, exist_ok=True)
         super().__init__("up", *arguments, log=home / "up.log", **self.settings)
         self.client = Client(f"http://127.0.0.1:{self.settings['port']}")
-        wait_until(lambda: is_ready(self.client, self), 60)
+        wait_until(lambda: is_ready(self.client, self))
 
     def end(self) -> None:
         self.client.close()
         super().end()
 
 
-# A worker is given up after 3 s, not 20: the tests wait for it.
-FAST = {"heartbeat_seconds": 0.5, "lease_seconds": 3}
+FAST = {"heartbeat_seconds": 0.5}  # it hears of wishes ten times as soon
 
 
 class Distributed:
@@ -116,7 +115,7 @@ def distributed_over(postgres: Postgres, folder: Path, workers: str) -> Iterator
     with Redis() as redis:
         system = Distributed(folder, postgres.url_of(name), redis.url, workers)
         with running(system.api), running(system.worker), closing(system.client):
-            wait_until(lambda: is_ready(system.client, system.worker), 60)
+            wait_until(lambda: is_ready(system.client, system.worker))
             yield system, redis
 
 
@@ -140,18 +139,18 @@ def is_ready(client: Client, process: Process) -> bool:
         return False
 
 
-def wait_for_end(client: Client, experiment_id: int, seconds: float = 60) -> dict[str, Any]:
-    wait_until(lambda: client.experiment(experiment_id)["state"] in ENDED, seconds)
+def wait_for_end(client: Client, experiment_id: int) -> dict[str, Any]:
+    wait_until(lambda: client.experiment(experiment_id)["state"] in ENDED)
     return client.experiment(experiment_id)
 
 
-def wait_for_state(client: Client, experiment_id: int, state: str, seconds: float = 30) -> dict[str, Any]:
-    wait_until(lambda: client.experiment(experiment_id)["state"] == state, seconds)
+def wait_for_state(client: Client, experiment_id: int, state: str) -> dict[str, Any]:
+    wait_until(lambda: client.experiment(experiment_id)["state"] == state)
     return client.experiment(experiment_id)
 
 
-def wait_for_epoch(client: Client, experiment_id: int, epoch: int, seconds: float = 30) -> None:
-    wait_until(lambda: client.experiment(experiment_id)["epochs_done"] >= epoch, seconds)
+def wait_for_epoch(client: Client, experiment_id: int, epoch: int) -> None:
+    wait_until(lambda: client.experiment(experiment_id)["epochs_done"] >= epoch)
 
 
 def seconds_until_claimed(client: Client, experiment_id: int) -> float:
@@ -163,16 +162,6 @@ def seconds_until_claimed(client: Client, experiment_id: int) -> float:
 def measured(curve: dict[str, Any]) -> dict[str, Any]:
     """What a repeat must reproduce, bit for bit."""
     return {key: value for key, value in curve.items() if key not in ("id", "attempt", "seconds")}
-
-
-def all_gone(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those of `processes` that are still there after `seconds`."""
-    deadline = time.monotonic() + seconds
-    left = processes
-    while left and time.monotonic() < deadline:
-        time.sleep(0.05)
-        left = [each for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-    return left
 
 
 def _environment(settings: dict[str, object]) -> dict[str, str]:

@@ -24,9 +24,9 @@ from typer.core import TyperGroup
 from api.cli.main import app
 from api.client import Refused
 from core.states import ENDED, Ask
-from tests.data import DATA
+from tests.data import DATA, N_IN_DOMAIN
 from tests.e2e.processes import COMMAND, DIGITS, Process, Up, running, wait_for_end
-from tests.servers import free_port, wait_until
+from tests.servers import PATIENCE_S, free_port, wait_until
 
 README = Path(__file__).parents[2] / "README.md"
 SERVES = {"up": "Ballast serves", "api": "Ballast serves", "worker": "ready", "demo": "wrote"}
@@ -131,7 +131,7 @@ def test_a_line_does_what_it_says(line: str, up: Up, folder: Path) -> None:
         env=environment(home=up.settings["home"], port=up.settings["port"], data_dir=up.settings["home"]),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -151,10 +151,9 @@ def test_the_demo_prints_the_curves_that_it_writes(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) -> None:
-    """On MNIST, which no test may download: 200 images a class, 500 to test on."""
-    dataset = {"name": "mnist", "train_per_class": 200, "eval_limit": 500}
+    """On the part of MNIST that is in the clone."""
     with running(Up(folder / "home", "--workers", "1", data_dir=DATA)) as own:
-        experiment = own.client.submit(DIGITS | {"dataset": dataset, "epochs": 3})
+        experiment = own.client.submit(DIGITS | {"dataset": {"name": "mnist"}, "epochs": 3})
         assert wait_for_end(own.client, experiment["id"])["state"] == "succeeded"
         program, _ = python_of_the_readme()
         program = program.replace("(1)", f"({experiment['id']})").replace("(1,", f"({experiment['id']},")
@@ -171,7 +170,7 @@ def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) 
         kept = own.client.predictions(experiment["id"])
     assert len(fractions) == 3
     n = kept["sets"]["in_domain"]["n"]
-    assert n == 500
+    assert n == N_IN_DOMAIN
     assert {round(float(fraction) * n) for fraction in fractions} == {round(stored * n)}
     assert kept["epochs"] == [1, 2, 3]
 
@@ -230,7 +229,7 @@ def a_sweep(up: Up, state: str) -> int:
         return all(n == 0 for name, n in up.client.sweep(number)["counts"].items() if name not in ENDED)
 
     if state == "succeeded":
-        wait_until(ended, 60)
+        wait_until(ended)
     else:
         brought_to(state, up.client.ask_sweep, ended, number)
     return number
@@ -241,7 +240,7 @@ def brought_to(state: str, ask: Any, ended: Any, number: int) -> None:
         ask(number, Ask.PAUSE)
     if state == "cancelled":
         ask(number, Ask.CANCEL)
-        wait_until(ended, 30)
+        wait_until(ended)
 
 
 def serve(words: list[str], folder: Path) -> None:
@@ -250,10 +249,10 @@ def serve(words: list[str], folder: Path) -> None:
     subprocess.run([COMMAND, "db", "upgrade"], env=environment(**settings), check=True, capture_output=True)
     process = Process(*words, log=folder / "log", folder=folder, **settings)
     with running(process):
-        wait_until(lambda: SERVES[words[0]] in process.says(), 100)
+        wait_until(lambda: SERVES[words[0]] in process.says())
         if words[0] != "demo":
             process.send(signal.SIGTERM)
-        assert process.popen.wait(30) == 0, process.says()
+        assert process.popen.wait(PATIENCE_S) == 0, process.says()
 
 
 def environment(**settings: object) -> dict[str, str]:

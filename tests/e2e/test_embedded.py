@@ -6,7 +6,6 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -38,6 +37,8 @@ def test_the_curve_of_the_api_is_the_curve_of_ballast_run_bit_for_bit(up: Up, tm
     file.write_text(json.dumps(spec))
     experiment = up.client.submit(spec)
     assert wait_for_end(up.client, experiment["id"])["state"] == "succeeded"
+    kinds = [event["kind"] for event in up.client.events(experiment["id"])]
+    assert kinds == ["submitted", "claimed", "succeeded"]
 
     alone = ballast("run", str(file), "--json", home=tmp_path)
 
@@ -63,23 +64,12 @@ def test_the_curve_comes_in_parts_while_it_grows_and_they_make_the_whole(up: Up)
     assert parts > 1
 
 
-def test_a_posted_experiment_runs_within_half_a_second(up: Up) -> None:
-    latencies = []
-    for _ in range(7):
-        experiment = up.client.submit(DIGITS | {"epochs": 1})
-        wait_for_end(up.client, experiment["id"])
-        events = up.client.events(experiment["id"])
-        assert [event["kind"] for event in events] == ["submitted", "claimed", "succeeded"]
-        latencies.append(_seconds(events[1]["at"]) - _seconds(events[0]["at"]))
-    assert median(latencies) < 2, latencies  # `make bench` holds the promise of 0.5; here a broken doorbell and poll
-
-
 def test_cancelling_a_running_experiment_frees_its_worker(up: Up) -> None:
     experiment = up.client.submit(ENDLESS)
     wait_for_epoch(up.client, experiment["id"], 10)
     assert up.client.ask(experiment["id"], Ask.CANCEL)["requested"] == "cancel"
 
-    ended = wait_for_state(up.client, experiment["id"], "cancelled", 5)
+    ended = wait_for_state(up.client, experiment["id"], "cancelled")
 
     assert ended["requested"] is None
     assert ended["worker"] is None
@@ -135,7 +125,7 @@ def _animals(folder: Path) -> None:
 
 def _ended_badly(up: Up, dataset: dict[str, object], **more: object) -> str:
     experiment = up.client.submit(DIGITS | {"dataset": dataset} | more)
-    ended = wait_for_end(up.client, experiment["id"], 100)
+    ended = wait_for_end(up.client, experiment["id"])
     assert (ended["state"], ended["failures"]) == ("failed", 0)
     assert ended["error"]["kind"] == "bad_data", ended["error"]
     assert ended["error"]["traceback"] is None
@@ -179,8 +169,3 @@ def test_bad_data_ends_the_experiment_with_a_sentence_and_the_next_one_runs(up: 
 
 def _idle(up: Up) -> list[int]:
     return [each["pid"] for each in up.client.workers() if each["state"] == "idle"]
-
-
-def _seconds(at: str) -> float:
-    minute, second = at[:-1].rsplit(":", 1)
-    return float(second) + 60 * int(minute.rsplit(":", 1)[1])

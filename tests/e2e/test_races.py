@@ -23,14 +23,13 @@ TWO_EPOCHS = DIGITS | {"model": {"name": "cnn", "width": 4}, "batch_size": 4, "e
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_hundred_cancels_near_the_end_each_leave_one_end(tmp_path: Path) -> None:
     print(f"seed {SEED}")
     chance = random.Random(SEED)
     with running(Up(tmp_path / "home", "--workers", "2", data_dir=tmp_path, heartbeat_seconds=0.1)) as up:
         sweep = up.client.submit_sweep({"base": TWO_EPOCHS, "axes": {"seed": list(range(N))}})["id"]
         timers = _cancel_each_near_its_end(up, sweep, chance)
-        wait_until(lambda: sum(up.client.sweep(sweep)["counts"][state] for state in ENDED) == N, 200)
+        wait_until(lambda: sum(up.client.sweep(sweep)["counts"][state] for state in ENDED) == N)
         for timer in timers:
             timer.join()
         ends = [_the_one_end(up, member) for member in up.client.members(sweep)]
@@ -57,7 +56,7 @@ def _cancel_each_near_its_end(up: Up, sweep: int, chance: random.Random) -> list
                 timers[member["id"]].start()
         return len(timers) == N
 
-    wait_until(all_started, 200)
+    wait_until(all_started)
     return list(timers.values())
 
 
@@ -77,7 +76,6 @@ def _the_one_end(up: Up, member: dict[str, Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_ten_thousand_members_are_all_there_or_none_when_the_api_is_killed(tmp_path: Path) -> None:
     print(f"seed {SEED}")
     chance = random.Random(SEED)
@@ -111,7 +109,7 @@ def _api(home: Path, port: int) -> Process:
     home.mkdir(exist_ok=True)
     ballast("db", "upgrade", home=home)
     process = Process("api", log=home / f"api-{port}.log", home=home, port=port)
-    wait_until(lambda: "Ballast serves" in process.says(), 30)
+    wait_until(lambda: "Ballast serves" in process.says())
     return process
 
 

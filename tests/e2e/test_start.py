@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 
 from tests.e2e.processes import COMMAND, DIGITS, Process, Up, ballast, running, wait_for_end
-from tests.servers import Postgres, free_port, wait_until
+from tests.servers import PATIENCE_S, Postgres, free_port, wait_until
 
 
 def refused(*arguments: str, **environment: object) -> str:
@@ -80,7 +80,7 @@ def test_a_database_a_migration_ahead_starts_with_a_warning(tmp_path: Path) -> N
     assert upgraded.stdout == "the database has revision 9999\n"
     for command in ("api", "up"):
         with running(Process(command, log=tmp_path / command, home=tmp_path, port=free_port())) as process:
-            wait_until(lambda process=process: "Ballast serves" in process.says(), 20)
+            wait_until(lambda process=process: "Ballast serves" in process.says())
             assert "newer than this Ballast" in process.says()
 
 
@@ -107,17 +107,17 @@ def test_two_services_never_share_a_port(tmp_path: Path) -> None:
     port = free_port()
     both = [Process("up", log=tmp_path / name, home=tmp_path / f"home-{name}", port=port) for name in "ab"]
     with running(both[0]), running(both[1]):
-        wait_until(lambda: any(each.popen.poll() is not None for each in both), 30)
+        wait_until(lambda: any(each.popen.poll() is not None for each in both))
         (loser,) = [each for each in both if each.popen.poll() is not None]
         assert loser.popen.returncode == 1
         assert "BALLAST_PORT" in loser.says()
         (winner,) = [each for each in both if each is not loser]
-        wait_until(lambda: "Ballast serves" in winner.says(), 30)
+        wait_until(lambda: "Ballast serves" in winner.says())
 
 
 def test_where_no_device_is_there_nothing_is_served(tmp_path: Path) -> None:
     with running(Process("up", log=tmp_path / "log", home=tmp_path / "home", port=free_port(), device="cuda:99")) as up:
-        assert up.popen.wait(60) == 1
+        assert up.popen.wait(PATIENCE_S) == 1
         assert "there is no device cuda:99" in up.says()
         assert "the workers have ended: stopping" in up.says()
 

@@ -90,4 +90,4 @@ def queue_of(settings: Settings) -> Queue:
 def put(queue: Queue, *messages: bytes) -> None:
     """Lays them there and waits until they are taken."""
     queue.lay(*messages)
-    wait_until(queue.is_empty, 20)
+    wait_until(queue.is_empty)

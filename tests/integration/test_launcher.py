@@ -3,16 +3,16 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
+import pytest
 from filelock import FileLock
 
 from core.settings import Settings
 from core.states import State, WorkerState
-from tests.integration.hosts import Host, is_guard, ran_once, running, same, stays
-from tests.servers import wait_until
+from tests.integration.hosts import Host, is_guard, ran_once, running, same
+from tests.servers import PATIENCE_S, is_there, wait_until, wait_until_gone
 from worker.launch import DEVICE_UNUSABLE
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
@@ -37,7 +37,7 @@ def launched(settings: Settings, *options: str, **environment: str) -> subproces
         env=inherited | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -49,6 +49,7 @@ if "worker.process" in sys.orig_argv:
     def hold():
         while not pathlib.Path(__file__).with_name("stuck").exists():
             time.sleep(0.1)
+        pathlib.Path(__file__).with_name("held").touch()
         collections.deque(itertools.repeat(0), maxlen=0)
     threading.Thread(target=hold, daemon=True).start()
 """
@@ -58,18 +59,8 @@ def guards(host: Host) -> list[psutil.Process]:
     return list(filter(is_guard, host.children()))
 
 
-def gone(processes: list[psutil.Process], seconds: float) -> bool:
-    """Within `seconds`. One that only waits to be reaped is gone."""
-    deadline = time.monotonic() + seconds
-    while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def test_a_killed_worker_is_replaced_and_its_experiment_goes_on_after_its_lease(in_folder: Settings) -> None:
-    with running(Host(in_folder)) as host:
+    with running(Host(in_folder.model_copy(update={"lease_seconds": 3.0}))) as host:
         undisturbed = host.submit(epochs=100)
         ran_once(host, undisturbed)
         experiment = host.submit(epochs=100)
@@ -90,9 +81,8 @@ def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_fol
     with running(Host(in_folder)) as host:
         for wait in ("0.5", "1"):
             host.processes()[0].kill()
-            wait_until(lambda wait=wait: f"restart_in_seconds={wait} " in host.says(), 5)
-            assert host.processes() == [] or not host.processes()[0].is_running()
-            wait_until(lambda: len(host.processes()) == 1 and host.processes()[0].is_running(), 10)
+            wait_until(lambda wait=wait: f"restart_in_seconds={wait} " in host.says())
+            wait_until(lambda: len(host.processes()) == 1 and host.processes()[0].is_running())
         assert host.says().count("a worker process died") == 2
         ran_once(host, host.submit())
 
@@ -141,7 +131,7 @@ def test_a_place_for_checkpoints_that_there_cannot_be_is_refused_in_a_sentence(i
         env=in_folder.child_environment() | {"BALLAST_CHECKPOINT_URL": "s4://bucket"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 1
@@ -149,13 +139,13 @@ def test_a_place_for_checkpoints_that_there_cannot_be_is_refused_in_a_sentence(i
     assert done.stderr.count("\n") == 1
 
 
-def test_nothing_is_left_ten_seconds_after_the_launcher_was_killed(in_folder: Settings) -> None:
+def test_nothing_is_left_when_the_launcher_is_killed(in_folder: Settings) -> None:
     with running(Host(in_folder, workers=2)) as host:
         experiment = host.submit(**ENDLESS)
         host.wait_for_epoch(experiment)
         children = host.children()
         host.send(signal.SIGKILL)
-        assert gone(children, 10)
+        wait_until_gone(children)
         assert host.experiment(experiment).state is State.QUEUED
         assert host.experiment(experiment).failures == 0
 
@@ -169,10 +159,10 @@ def test_a_frozen_orphan_is_killed_while_another_leaves_in_order(in_folder: Sett
         frozen.suspend()
         children = host.children()
         host.send(signal.SIGKILL)
-        assert gone([psutil.Process(trains)], 7)  # the grace time is 8
+        wait_until_gone([psutil.Process(trains)])
         assert host.kinds(experiment) == ["submitted", "claimed", "released"]
         assert frozen.status() == psutil.STATUS_STOPPED
-        assert gone(children, 10)
+        wait_until_gone(children)
 
 
 def test_an_orphan_that_never_lets_go_of_pythons_lock_is_killed(in_folder: Settings, tmp_path: Path) -> None:
@@ -180,12 +170,11 @@ def test_an_orphan_that_never_lets_go_of_pythons_lock_is_killed(in_folder: Setti
     settings = in_folder.model_copy(update={"grace_seconds": 1.0})
     with running(Host(settings, environment={"PYTHONPATH": str(tmp_path)})) as host:
         children = host.children()
-        (worker,) = host.processes()
         (tmp_path / "stuck").touch()
-        time.sleep(0.5)
+        wait_until((tmp_path / "held").exists)
         host.send(signal.SIGKILL)
-        assert stays(lambda: not gone([worker], 0), 1.2)  # by itself it would end after a second
-        assert gone(children, 5)
+        wait_until_gone(children)
+        assert [each.state for each in host.workers()] == [WorkerState.IDLE]  # it has not left
 
 
 def test_a_guard_that_dies_is_replaced_and_knows_all_workers(in_folder: Settings) -> None:
@@ -193,14 +182,14 @@ def test_a_guard_that_dies_is_replaced_and_knows_all_workers(in_folder: Settings
     with running(Host(settings)) as host:
         (first,) = guards(host)
         first.kill()
-        wait_until(lambda: any(each.pid != first.pid for each in guards(host)), 5)
+        wait_until(lambda: any(each.pid != first.pid for each in guards(host)))
         host.processes()[0].kill()  # so that the guard hears of another one, too
-        wait_until(lambda: host.says().count("ready ") == 2, 30)
+        wait_until(lambda: host.says().count("ready ") == 2)
         (worker,) = host.processes()
         worker.suspend()
         children = host.children()
         host.send(signal.SIGKILL)
-        assert gone(children, 5)
+        wait_until_gone(children)
 
 
 def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
@@ -211,8 +200,8 @@ def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
         for experiment in experiments:
             host.wait_for_epoch(experiment)
         host.send(signal.SIGTERM)
-        assert host.launcher.wait(10) == 0
-        assert gone(children, 0)
+        assert host.launcher.wait(PATIENCE_S) == 0
+        assert not any(map(is_there, children))
         for experiment in experiments:
             assert host.kinds(experiment) == ["submitted", "claimed", "released"]
             assert host.experiment(experiment).failures == 0
@@ -220,37 +209,24 @@ def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
         assert "Traceback" not in host.says()
 
 
-def test_a_second_sigterm_ends_what_does_not_obey_within_a_second(in_folder: Settings) -> None:
-    with running(Host(in_folder)) as host:
-        (child,) = host.processes()
-        child.suspend()
-        host.send(signal.SIGTERM)
-        assert stays(lambda: host.launcher.poll() is None, 1)
-        host.send(signal.SIGTERM)
-        assert host.launcher.wait(1) == 0
-        assert gone([child], 1)
-
-
-def test_a_frozen_worker_is_killed_soon_after_the_grace_time(in_folder: Settings) -> None:
+def test_a_frozen_worker_is_killed_after_the_grace_time(in_folder: Settings) -> None:
     with running(Host(in_folder.model_copy(update={"grace_seconds": 1.0}))) as host:
         (child,) = host.processes()
         child.suspend()
-        began = time.monotonic()
         host.send(signal.SIGTERM)
-        assert host.launcher.wait(10) == 0
-        assert time.monotonic() - began > 1
-        assert gone([child], 1)
+        assert host.launcher.wait(PATIENCE_S) == 0
+        assert not is_there(child)
 
 
 def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(in_folder: Settings) -> None:
-    settings = in_folder.model_copy(update={"grace_seconds": 1.0})
+    settings = in_folder.model_copy(update={"grace_seconds": 1.0, "lease_seconds": 3.0})
     settings.locks_dir.mkdir(parents=True)
     with running(Host(settings)) as host, FileLock(settings.locks_dir / "mnist.lock"):  # so its data never come
         experiment = host.submit(dataset={"name": "mnist"})
-        wait_until(lambda: host.experiment(experiment).state is State.RUNNING)
-        time.sleep(0.5)
+        (worker,) = host.processes()
+        wait_until(lambda: "/PIL/" in Path(f"/proc/{worker.pid}/maps").read_text())  # torchvision's: the lock is next
         host.send(signal.SIGTERM)
-        assert host.launcher.wait(10) == 0
+        assert host.launcher.wait(PATIENCE_S) == 0
         assert "did not stop in time" in host.says()
         assert host.experiment(experiment).state is State.RUNNING
     with running(Host(settings)) as host:
@@ -258,10 +234,11 @@ def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(i
         host.cancel(experiment)
 
 
+@pytest.mark.slow
 def test_signals_that_come_thick_and_fast_do_not_hang_the_launcher(in_folder: Settings) -> None:
     with running(Host(in_folder)) as host:
         children = host.children()
         for _ in range(50):
             host.send(signal.SIGTERM)
-        assert host.launcher.wait(5) == 0
-        assert gone(children, 1)
+        assert host.launcher.wait(PATIENCE_S) == 0
+        wait_until_gone(children)

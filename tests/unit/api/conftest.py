@@ -12,7 +12,7 @@ from core.doorbell import Doorbell
 from core.settings import Settings, load_settings
 from core.store.session import Store
 from tests.unit.api.builders import FILES, HOME
-from tests.unit.api.serving import serving
+from tests.unit.api.serving import application, serving
 from tests.unit.api.typed import Ballast
 
 BASE_URL = "http://127.0.0.1:8000"
@@ -38,7 +38,7 @@ def doorbell(settings: Settings) -> Iterator[Doorbell]:
 
 @pytest.fixture
 def client(store: Store, doorbell: Doorbell) -> Iterator[TestClient]:
-    app = create_app(store, doorbell, FILES, HOME)
+    app = application(store, doorbell)
     with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
         yield client
 

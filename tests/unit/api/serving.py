@@ -1,4 +1,4 @@
-"""The application under a real uvicorn."""
+"""The application, and under a real uvicorn."""
 
 import socket
 import threading
@@ -7,18 +7,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.main import create_app
 from core.doorbell import Doorbell
 from core.store.session import Store
 from tests.unit.api.builders import FILES, HOME
 
+_made: list[FastAPI] = []
+
+
+def application(store: Store, doorbell: Doorbell, home: Path = HOME) -> FastAPI:
+    """The same for all tests, one after the other, over what each has: its document takes a while to make."""
+    if not _made:
+        _made.append(create_app(store, doorbell, FILES, home))
+    state = _made[0].state
+    state.store, state.doorbell, state.home_folder = store, doorbell, home
+    return _made[0]
+
 
 @contextmanager
 def serving(store: Store, doorbell: Doorbell, port: int = 0, home: Path = HOME) -> Iterator[str]:
     """Its URL; on a port of our choice, to be away and come back."""
     listener = socket.create_server(("127.0.0.1", port))
-    app = create_app(store, doorbell, FILES, home)
+    app = application(store, doorbell, home)
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -25,7 +25,7 @@ from core.states import Ask, State
 from core.store import claims, experiments
 from core.store.session import Store
 from core.store.tables import idempotency_keys
-from tests.servers import free_port
+from tests.servers import PATIENCE_S, free_port
 from tests.unit.api.builders import spec
 from tests.unit.api.serving import serving
 from tests.unit.store.builders import a_worker, claimed, result
@@ -371,21 +371,19 @@ def test_a_service_that_starts_anew_meanwhile_is_waited_for(store: Store, doorbe
     made: list[Any] = []
     submission = threading.Thread(target=lambda: made.append(client.submit(spec())))
     submission.start()
-    assert broken.wait(10)
+    assert broken.wait(PATIENCE_S)
     thread.join()
     time.sleep(1)
     with serving(store, doorbell, port):
-        submission.join(20)
+        submission.join()
     client.close()
     assert made[0]["id"] == 1
 
 
 def test_what_is_never_reached_is_not_sent_again() -> None:
     client = Client(f"http://127.0.0.1:{free_port()}")
-    since = time.monotonic()
     with pytest.raises(Unreachable, match="no Ballast service answers"):
         client.submit(spec())
-    assert time.monotonic() - since < 5
     client.close()
 
 

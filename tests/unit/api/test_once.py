@@ -17,6 +17,7 @@ from core.store.experiments import ExperimentError
 from core.store.idempotency import KEPT_MS
 from core.store.session import Store
 from core.store.tables import experiments, idempotency_keys
+from tests.servers import PATIENCE_S
 from tests.unit.api.builders import Json, problem, spec
 from tests.unit.store.builders import claimed, result
 
@@ -249,7 +250,7 @@ def at_once(n: int, post: Callable[[int], Response]) -> list[Response]:
     barrier = threading.Barrier(n)
 
     def send(number: int) -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE_S)
         answers.append(post(number))
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(n)]

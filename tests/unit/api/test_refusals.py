@@ -351,14 +351,14 @@ _fields = st.sampled_from(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.dictionaries(_fields, _junk, min_size=1, max_size=4))
 def test_whatever_json_is_sent_the_answer_is_no_500(client: TestClient, fields: Json) -> None:
     body = json.dumps({**fields, "importance_weight": "none"})
     problem(post(client, body), 422)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=40))
 def test_whatever_bytes_are_sent_the_answer_is_no_500(client: TestClient, body: bytes) -> None:
     response = post(client, body)

@@ -20,6 +20,7 @@ from core.states import ErrorKind, State
 from core.store import claims
 from core.store.experiments import ExperimentError
 from core.store.session import Store
+from tests.servers import PATIENCE_S
 from tests.unit.api.typed import COMMAND, Ballast, environment
 from tests.unit.store.builders import claimed, result
 
@@ -513,7 +514,7 @@ class TestWaiting:
         trained(store, State.FAILED)
         for _ in range(3):
             trained(store)
-        out, err = done.communicate(timeout=30)
+        out, err = done.communicate(timeout=PATIENCE_S)
         assert done.returncode == 4
         assert "experiment 1  16:1, seed 0  failed  3/3  bad_data: so it was" in out
         assert err == "ballast: sweep 1 has 3 succeeded, 1 failed: look with `ballast list --sweep 1`\n"

@@ -6,7 +6,6 @@ import pty
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from core.states import ENDED, State
 from core.store import claims
 from core.store.claims import Claim
 from core.store.session import Store
-from tests.servers import free_port
+from tests.servers import PATIENCE_S, free_port
 from tests.unit.api.serving import serving
 from tests.unit.api.typed import COMMAND, Ballast, environment
 from tests.unit.store.builders import a_worker, claimed, result
@@ -78,7 +77,7 @@ class Terminal:
         while self._read():
             pass
         os.close(self._ours)
-        _, err = self.process.communicate(timeout=30)
+        _, err = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, err
 
     def _read(self) -> bool:
@@ -186,17 +185,16 @@ def test_a_service_that_is_away_for_a_while_ends_nothing(
         sweep(client, 1)
         client.close()
         process = started(url, *words, "--json")
-        time.sleep(4)  # its first look is over
-        assert process.poll() is None
+        assert process.stderr is not None
+        waits = "waiting: no worker is alive: start one with `ballast worker`, unless one is starting\n"
+        assert process.stderr.readline() == waits
+    away = process.stderr.readline()
+    assert away.startswith(f"no Ballast service answers at {url}")
+    assert away.endswith("; trying again for a minute\n")
     trained(store)
-    time.sleep(3)
     with serving(store, doorbell, port):
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert err.startswith("waiting: no worker is alive: start one with `ballast worker`, unless one is starting\n")
-    assert f"\nno Ballast service answers at {url}" in err
-    assert err.endswith("; trying again for a minute\n")
-    assert err.count("\n") == 2
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (0, "")
     found = [json.loads(line) for line in out.splitlines()] if words[0] == "watch" else [json.loads(out)]
     assert found[-1].get("state", "succeeded") == "succeeded"
     assert found[-1]["epochs_done"] == 3
@@ -205,9 +203,7 @@ def test_a_service_that_is_away_for_a_while_ends_nothing(
 @pytest.mark.parametrize("words", [("wait", "1"), ("watch", "1")])
 def test_a_service_that_was_never_there_is_not_waited_for(tmp_path: Path, words: tuple[str, ...]) -> None:
     ballast = Ballast(f"http://127.0.0.1:{free_port()}", tmp_path)
-    since = time.monotonic()
     assert "no Ballast service answers" in ballast(*words, status=3)
-    assert time.monotonic() - since < 10
 
 
 def test_ctrl_c_says_that_the_sweep_goes_on(served: str, client: Client) -> None:
@@ -216,7 +212,7 @@ def test_ctrl_c_says_that_the_sweep_goes_on(served: str, client: Client) -> None
     assert process.stdout is not None
     assert process.stdout.readline() == "experiment 1  mine seed 0  queued  0/3\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert err == ("sweep 1 goes on: `ballast watch 1` follows it again, `ballast cancel --sweep 1` ends it\n")
 
@@ -233,7 +229,7 @@ def test_json_has_a_line_whenever_a_member_has_changed(served: str, client: Clie
     with store.writing() as tx:
         claims.record(tx, claim, result(2))
         claims.finish(tx, claim, result(3), State.SUCCEEDED)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert [json.loads(line)["state"] for line in out.splitlines()] == ["succeeded"]
 
 

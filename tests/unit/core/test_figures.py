@@ -189,7 +189,7 @@ def test_the_mean_passes_over_a_value_that_one_seed_lacks() -> None:
     assert [heights(stroke) for stroke in strokes(svg.panels[0])] == [[0.2, 0.4]]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=5)
 @given(st.lists(st.lists(st.integers(0, 100), min_size=2, max_size=6), min_size=2, max_size=4))
 def test_the_mean_is_the_mean_over_the_epochs_of_all_seeds(percents: list[list[int]]) -> None:
     seeds = [line("4:1", [0.0, *(percent / 100 for percent in own)], seed=k) for k, own in enumerate(percents)]
@@ -316,7 +316,7 @@ def test_titles_are_drawn_letter_by_letter(title: str) -> None:
     assert svg.words.count(title) == 2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=5)
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_any_title_is_drawn_as_both_formats(title: str, group_title: str) -> None:
     groups = [Group(group_title, [line("1:1", [0.5, 0.4])])]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -400,7 +400,6 @@ def test_every_fault_is_told_at_once() -> None:
     }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(valid_specs())
 def test_a_stored_spec_comes_back_as_it_was(value: Json) -> None:
     written = Spec.model_validate(value)

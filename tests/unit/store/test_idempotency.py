@@ -12,7 +12,7 @@ from core.store.idempotency import KEPT_MS, KeyedRequest
 from core.store.session import Store
 from core.store.tables import experiments as experiments_table
 from core.store.tables import idempotency_keys
-from tests.servers import wait_until
+from tests.servers import PATIENCE_S, wait_until
 from tests.unit.store.builders import spec
 
 REQUEST = KeyedRequest("/experiments", "abc", "f" * 64)
@@ -129,7 +129,7 @@ def test_a_request_in_flight_is_waited_for(store: Store, fails: bool) -> None:
         with store.writing() as tx:
             idempotency.begin(tx, REQUEST)
             begun.set()
-            assert go_on.wait(10)
+            assert go_on.wait(PATIENCE_S)
             idempotency.keep(tx, REQUEST, "first")
             if fails:
                 tx.rollback()
@@ -139,7 +139,7 @@ def test_a_request_in_flight_is_waited_for(store: Store, fails: bool) -> None:
 
     threads = [threading.Thread(target=first), threading.Thread(target=second)]
     threads[0].start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE_S)
     threads[1].start()
     assert found(store) is None
     threads[1].join(0.3)
@@ -160,7 +160,7 @@ def test_many_at_once_make_one_experiment_and_keys_that_expire_are_in_nobodys_wa
 
     def post(number: int) -> None:
         request = replace(REQUEST, key=str(number % 8))  # two of each, and all of them expired
-        barrier.wait(10)
+        barrier.wait(PATIENCE_S)
         with store.writing() as tx:
             before = idempotency.begin(tx, request)
             if before is None:
@@ -170,7 +170,7 @@ def test_many_at_once_make_one_experiment_and_keys_that_expire_are_in_nobodys_wa
     threads = [threading.Thread(target=post, args=(number,)) for number in range(16)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: not any(thread.is_alive() for thread in threads), 20)
+    wait_until(lambda: not any(thread.is_alive() for thread in threads))
     assert len(outcomes) == 16
     with store.reading() as tx:
         seeds = tx.execute(select(func.count()).select_from(experiments_table)).scalar_one()

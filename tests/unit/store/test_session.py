@@ -14,7 +14,7 @@ from core.states import Ask
 from core.store import clock, experiments, wishes, workers
 from core.store.errors import DatabaseBroken, DatabaseUnavailable, StoreError
 from core.store.session import Store, transient
-from tests.servers import Postgres, free_port
+from tests.servers import Postgres, free_port, wait_until
 from tests.unit.store.builders import a_worker, spec, submitted
 
 
@@ -58,12 +58,14 @@ def test_writers_of_many_threads_and_stores_all_come_through(store: Store, datab
 
 
 def test_the_clock_of_the_database_is_now_in_milliseconds_and_the_same_within_a_statement(store: Store) -> None:
+    before = time.time()
     with store.reading() as tx:
         first, again = tx.execute(select(clock.now_ms(), clock.now_ms())).one()
         time.sleep(0.005)
         later = tx.execute(select(clock.now_ms())).scalar_one()
     assert first == again < later
-    assert abs(later - time.time() * 1000) < 1000
+    assert int(before * 1000) <= first
+    assert later <= time.time() * 1000 + 1
 
 
 def test_times_are_written_as_rfc_3339() -> None:
@@ -176,12 +178,13 @@ def test_a_server_that_is_frozen_for_good_is_given_up_and_another_may_take_its_p
         with store.reading() as tx:
             tx.execute(text("SELECT 1"))
         with server.frozen(), ThreadPoolExecutor(1) as pool:
-            began = time.monotonic()
             asked = pool.submit(_ask, store)
-            while not asked.done():
-                assert time.monotonic() - began < 20
-                time.sleep(0.05)
+
+            def given_up() -> bool:
                 store.cut_if_hung(1)
+                return asked.done()
+
+            wait_until(given_up)
             with pytest.raises(DatabaseUnavailable):
                 asked.result()
         _ask(store)
@@ -198,10 +201,10 @@ def test_a_transaction_that_is_not_hung_is_not_cut(store: Store) -> None:
     with store.reading() as tx:
         tx.execute(text("SELECT 1"))
         store.cut_if_hung(5)
-        time.sleep(0.3)
+        time.sleep(0.6)
         with store.reading() as other:
             other.execute(text("SELECT 1"))
-        store.cut_if_hung(0.2)
+        store.cut_if_hung(0.5)
         tx.execute(text("SELECT 1"))
     store.cut_if_hung(0)
     with store.reading() as tx:

@@ -51,7 +51,7 @@ def stopped_again_and_again(spec: Spec, asks: list[int]) -> list[EpochResult]:
     return rows + trained(Member(spec, content))[0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(case=st.sampled_from(sorted(SPECS)), asks=st.lists(st.integers(0, 45), min_size=1, max_size=4))
 def test_a_run_in_pieces_has_the_bits_of_a_whole_one(case: str, asks: list[int]) -> None:
     assert same(stopped_again_and_again(SPECS[case], asks), undisturbed(case))

@@ -11,7 +11,7 @@ import pytest
 
 from core.training import vision
 from core.training.data import main
-from tests.data import DATA
+from tests.data import DATA, N_IN_DOMAIN, N_OUT_OF_DOMAIN
 from tests.nolocks import without_locks
 from tests.servers import free_port
 from tests.unit.training.builders import locks_dir
@@ -32,8 +32,8 @@ def report(data_dir: Path, name: str, capsys: pytest.CaptureFixture[str]) -> dic
 def test_mnist_is_counted_class_by_class(capsys: pytest.CaptureFixture[str]) -> None:
     found = report(DATA, "mnist", capsys)
     assert found["ok"]
-    assert {name: found["sets"]["train"][name] for name in "01"} == {"0": 5923, "1": 6742}
-    assert sum(found["sets"]["test"].values()) == 10_000
+    assert {name: found["sets"]["train"][name] for name in "01"} == {"0": 200, "1": 200}
+    assert sum(found["sets"]["test"].values()) == N_IN_DOMAIN + N_OUT_OF_DOMAIN
     assert run(DATA, "fetch", "mnist") == 0
     assert "mnist is ready" in capsys.readouterr().out
 
@@ -57,7 +57,6 @@ def test_a_check_downloads_nothing_and_says_how_to(
 def test_damaged_files_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(DATA / "MNIST", tmp_path / "MNIST")
     images = next(tmp_path.rglob("t10k-images-idx3-ubyte"))
-    images.chmod(0o644)
     images.write_bytes(images.read_bytes()[:-1000])
     assert not report(tmp_path, "mnist", capsys)["ok"]
 
@@ -160,6 +159,12 @@ def test_a_download_that_fails_leaves_nothing_behind(
     assert run(tmp_path, "fetch", "fashion_mnist") == 1
     assert "nor downloaded into it" in capsys.readouterr().err
     assert not any(tmp_path.glob("FashionMNIST"))
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_no_test_downloads(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "fetch", name) == 1
+    assert "Connection refused" in capsys.readouterr().err
 
 
 def test_only_known_data_sets_can_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

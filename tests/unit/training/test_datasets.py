@@ -18,7 +18,7 @@ from PIL import Image
 
 from core.training import BadData, Data, load, vision
 from core.training.images import normalised, resized
-from tests.data import DATA
+from tests.data import all_of_mnist
 from tests.unit.training.builders import digits, locks_dir, spec_of
 
 
@@ -42,7 +42,7 @@ def test_digits_are_split_as_the_protocol_says() -> None:
 
 
 def test_mnist_has_the_papers_counts() -> None:
-    data = loaded(DATA, name="mnist")
+    data = loaded(all_of_mnist(), name="mnist")
     assert sizes(data) == (5923, 6742, 980, 1135, 7885)
     assert data.channels == 1
 

@@ -77,24 +77,6 @@ def test_on_mnist_a_heavy_weight_predicts_only_its_class() -> None:
         assert not row.diverged
 
 
-def test_the_demo_shows_what_the_protocol_says() -> None:
-    weights = ["256:1", "16:1", "1:1", "1:16", "1:256"]
-    runs = [rows_of(spec_of(importance_weight=weight, epochs=100), digits()) for weight in weights]
-
-    def fractions(epoch: int) -> tuple[list[float], list[float]]:
-        rows = [run[epoch - 1] for run in runs]
-        return [in_domain_fraction(row) for row in rows], [out_of_domain_fraction(row) for row in rows]
-
-    def spread(values: list[float]) -> float:
-        return max(values) - min(values)
-
-    assert spread(fractions(1)[0]) > 0.9
-    assert spread(fractions(40)[0]) < 0.1
-    assert spread(fractions(3)[1]) > 0.9
-    assert spread(fractions(100)[1]) < 0.6
-    assert fractions(100)[1] == sorted(fractions(100)[1], reverse=True)
-
-
 @pytest.mark.parametrize("steps", [0, 1, 7, 16, 20])
 def test_a_wish_stops_training_before_the_next_step(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = 0

@@ -3,13 +3,14 @@
 import pytest
 
 from core.training import load
-from tests.data import DATA
+from tests.data import all_of_mnist
 from tests.unit.training.builders import locks_dir, rows_of, spec_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_after_six_epochs_of_mnist_the_weight_shows_only_out_of_domain() -> None:
+    mnist = all_of_mnist()
     weights = ("256:1", "16:1", "1:1", "1:16", "1:256")
     in_domain, out_of_domain = {}, {}
     for weight in weights:
@@ -19,7 +20,7 @@ def test_after_six_epochs_of_mnist_the_weight_shows_only_out_of_domain() -> None
             importance_weight=weight,
             epochs=6,
         )
-        last = rows_of(spec, load(spec.dataset, DATA, locks_dir()))[-1]
+        last = rows_of(spec, load(spec.dataset, mnist, locks_dir()))[-1]
         print(weight, last)
         assert not last.diverged
         in_domain[weight] = last.base_in_domain / last.n_in_domain

@@ -15,7 +15,7 @@ from tests.unit.training.reference import Outcome, Sabotage, reference
 EPOCHS = 5  # of 10 steps: 170 images make 10 whole batches of 16 and one that is dropped
 
 
-def of_width_8(**fields: object) -> Spec:
+def short(**fields: object) -> Spec:
     return spec_of(**{"epochs": EPOCHS, "importance_weight": "16:1"} | fields)
 
 
@@ -52,22 +52,22 @@ def differences(one: Outcome, two: Outcome) -> list[str]:
 
 
 CASES = {
-    "cnn": of_width_8(model={"name": "cnn", "width": 8}),
-    "resnet with batch norm": of_width_8(model={"name": "resnet", "width": 8}),
-    "resnet without batch norm": of_width_8(model={"name": "resnet", "width": 8, "batch_norm": False}),
-    "mlp": of_width_8(model={"name": "mlp", "hidden": 8}),
-    "linear": of_width_8(model={"name": "linear"}),
-    "batch_size": of_width_8(
+    "cnn": short(model={"name": "cnn", "width": 4}),
+    "resnet with batch norm": short(model={"name": "resnet", "width": 4}),
+    "resnet without batch norm": short(model={"name": "resnet", "width": 4, "batch_norm": False}),
+    "mlp": short(model={"name": "mlp", "hidden": 8}),
+    "linear": short(model={"name": "linear"}),
+    "batch_size": short(
         importance_weight="4:1", loss={"name": "cross_entropy", "normalization": "batch_size"}, optimizer={"lr": 0.02}
     ),
-    "dataset_mean": of_width_8(loss={"name": "cross_entropy", "normalization": "dataset_mean"}),
-    "dropout": of_width_8(model={"name": "cnn", "width": 8, "dropout": 0.5}, optimizer={"lr": 0.05}),
-    "another dropout": of_width_8(model={"name": "cnn", "width": 8, "dropout": 0.2}),
-    "weight decay": of_width_8(optimizer={"weight_decay": 0.01}),
-    "momentum": of_width_8(optimizer={"lr": 0.01, "momentum": 0.9}),
-    "decay and momentum": of_width_8(optimizer={"lr": 0.01, "momentum": 0.9, "weight_decay": 0.01}),
-    "full batch": of_width_8(batch_size=None, epochs=50),
-    "base class first": of_width_8(),
+    "dataset_mean": short(loss={"name": "cross_entropy", "normalization": "dataset_mean"}),
+    "dropout": short(model={"name": "cnn", "width": 4, "dropout": 0.5}, optimizer={"lr": 0.05}),
+    "another dropout": short(model={"name": "cnn", "width": 4, "dropout": 0.2}),
+    "weight decay": short(optimizer={"weight_decay": 0.01}),
+    "momentum": short(optimizer={"lr": 0.01, "momentum": 0.9}),
+    "decay and momentum": short(optimizer={"lr": 0.01, "momentum": 0.9, "weight_decay": 0.01}),
+    "full batch": short(batch_size=None, epochs=50),
+    "base class first": short(),
 }
 
 
@@ -80,12 +80,12 @@ def test_the_trainer_equals_the_reference(case: str) -> None:
 
 
 def test_the_mlp_learns_in_that_time() -> None:
-    losses = trained(of_width_8(importance_weight="1:1"), invented()).losses
+    losses = trained(short(importance_weight="1:1"), invented()).losses
     assert losses[-1] < losses[0] / 4
 
 
 def test_rows_say_what_the_reference_measured() -> None:
-    spec, data = of_width_8(importance_weight="4:1"), invented()
+    spec, data = short(importance_weight="4:1"), invented()
     *_, (member, row) = train([Member(spec)], data, dtype=torch.float64)
     expected = reference(spec, data)
     predicted = (expected.in_domain[:, 1] > expected.in_domain[:, 0]).long()
@@ -103,8 +103,8 @@ def test_rows_say_what_the_reference_measured() -> None:
 def test_the_comparison_notices(sabotage: Sabotage) -> None:
     data = invented()
     drops = sabotage == "dropout in evaluation"
-    model = {"name": "cnn", "width": 8, "dropout": 0.5} if drops else {"name": "mlp", "hidden": 8}
-    spec = of_width_8(model=model, optimizer={"weight_decay": 0.01}, importance_weight="4:1")
+    model = {"name": "cnn", "width": 4, "dropout": 0.5} if drops else {"name": "mlp", "hidden": 8}
+    spec = short(model=model, optimizer={"weight_decay": 0.01}, importance_weight="4:1")
     outcome = trained(spec, data)
     assert differences(outcome, reference(spec, data)) == []
     noticed = differences(outcome, reference(spec, data, sabotage))

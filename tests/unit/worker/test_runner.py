@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -231,9 +230,8 @@ def test_who_must_stop_does_not_wait_for_checkpoints_out_of_reach(bench: Bench) 
     folder = bench.file(pointers[0]).parent
     folder.rename(folder.with_name("away"))
     folder.write_text("not a folder")
-    began = time.monotonic()
     bench.run(LeaveAfter(3))  # it is asked before each try
-    assert time.monotonic() - began < 5
+    assert [kind for kind, _ in bench.told()] == ["checkpoint_unreachable", "released"]  # of two, one was tried
     assert bench.now().state is State.QUEUED
     assert bench.pointers() == pointers
 
