@@ -39,6 +39,7 @@ IN_THE_STATE = {
     "resume": "paused",
     "retry": "cancelled",
     "delete": "cancelled",
+    "priority": "paused",
 }
 
 
@@ -201,11 +202,13 @@ def with_numbers(words: list[str], up: Up) -> list[str]:
     """The numbers of an example are somebody else's; ours are of what the command needs."""
     sent = list(words)
     for i, word in enumerate(words):
-        if not word.isdigit() or i == 0:
+        if not word.isdigit() or (words[0] == "priority" and i == len(words) - 1):
             continue
         before = words[i - 1]
         if before in ("--sweep", "--into"):
             sent[i] = str(a_sweep(up, IN_THE_STATE.get(words[0], "succeeded")))
+        elif before == "--from":
+            sent[i] = str(an_experiment(up, "succeeded"))
         elif not before.startswith("--"):
             state = IN_THE_STATE.get(words[0], "succeeded")
             sent[i] = str(a_sweep(up, state) if words[0] in OF_A_SWEEP else an_experiment(up, state))
