@@ -9,8 +9,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HOST, PORT = "127.0.0.1", 8000  # unless said otherwise
 
 
-def service_url() -> str:
-    """`Settings.url`. Raises SettingsError where `BALLAST_URL`, `BALLAST_HOST` or `BALLAST_PORT` cannot be obeyed."""
+def service_url() -> str | None:
+    """`Settings.url`; None where `BALLAST_URL`, `BALLAST_HOST` or `BALLAST_PORT` is not plainly right: the settings say
+    what is wrong with it."""
     given = {name.upper(): value for name, value in os.environ.items()}
     url, host, port = (given.get(f"BALLAST_{name}") for name in ("URL", "HOST", "PORT"))
     host, port = host or HOST, port or str(PORT)
@@ -19,9 +20,7 @@ def service_url() -> str:
             return address_of(host, int(port))
         if is_address(url, "http", "https"):
             return url.rstrip("/")
-    from core.settings import load_settings  # which says what is wrong
-
-    return load_settings().url
+    return None
 
 
 def address_of(host: str, port: int) -> str:

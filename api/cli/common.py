@@ -24,12 +24,19 @@ Priority = Annotated[int, typer.Option(min=-100, max=100, help="One point is wor
 
 @contextmanager
 def connected() -> Iterator[Client]:
-    client = Client(service_url())
+    client = Client(service_url() or _settled_url())
     say_when_trying("for 20 seconds")
     try:
         yield client
     finally:
         client.close()
+
+
+def _settled_url() -> str:
+    """Raises SettingsError."""
+    from core.settings import load_settings
+
+    return load_settings().url
 
 
 def one_of(id: int | None, sweep: int | None) -> int:  # noqa: A002 - the contract's name
