@@ -32,24 +32,34 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))  # in ASCII: no terminal's encoding, and nothing that it obeys
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, one_line: bool = False) -> None:
+    """With `one_line`, a row takes one line of a terminal: what there is no room for is left out, from the right."""
+    cells = [[cell(value) for value in row] for row in rows]
     if not on_terminal():
-        for row in (columns, *rows):
-            print("\t".join(cell(value) for value in row))
+        for line in (columns, *cells):
+            print("\t".join(line))
         return
     from rich.console import Console  # not in a pipe, which needs none of it
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    cells = [[cell(value) for value in row] for row in rows]
     # A column in which nothing stands only takes room.
     shown = [i for i in range(len(columns)) if not cells or any(row[i] not in ("", "–") for row in cells)]
+    console = Console()
+    if one_line:
+        shown = _that_fit(shown, [max(map(len, column)) for column in zip(columns, *cells, strict=True)], console.width)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for i in shown:
-        table.add_column(columns[i])
+        table.add_column(columns[i], no_wrap=one_line, overflow="ellipsis")
     for row in cells:
         table.add_row(*(Text(row[i], style=STATE_STYLES.get(row[i], "")) for i in shown))
-    Console().print(table)
+    console.print(table)
+
+
+def _that_fit(columns: Sequence[int], widths: Sequence[int], room: int) -> list[int]:
+    """The first of `columns` for which there is room; of the last of them its beginning will do."""
+    ends = [sum(widths[each] + 2 for each in columns[:n]) for n in range(len(columns))]
+    return [each for each, end in zip(columns, ends, strict=True) if end + min(widths[each], 8) <= room]
 
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -70,8 +80,13 @@ def in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no experiments"
 
 
+_SHORT = 9.95  # seconds: ten, rounded
+
+
 def duration(seconds: float | None) -> str:
-    return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
+    if seconds is None:
+        return "–"
+    return f"{seconds:.1f} s" if seconds < _SHORT else str(timedelta(seconds=round(seconds)))
 
 
 def fraction(value: float | None) -> str:

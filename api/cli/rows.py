@@ -14,18 +14,17 @@ def print_experiments(found: Sequence[Json], *, of_one_sweep: bool = False) -> N
     columns = {
         "id": [each["id"] for each in found],
         "state": [state_of(each) for each in found],
+        "weight": [each["spec"]["importance_weight"] for each in found],
+        "seed": [each["spec"]["seed"] for each in found],
         "epochs": [f"{each['epochs_done']}/{each['epochs_total']}" for each in found],
         "base in": [last_fraction(each, "base_fraction_in_domain") for each in found],
         "base out": [last_fraction(each, "base_fraction_out_of_domain") for each in found],
-        "started": [local_time(each["started_at"]) for each in found],
-        "took": [duration(took_seconds(each)) for each in found],
-        "time left": [duration(each["eta_seconds"]) for each in found],
+        "took": [_took_or_left(each) for each in found],
         "error": [each["error"] and each["error"]["kind"] for each in found],
-        "weight": [each["spec"]["importance_weight"] for each in found],
-        "seed": [each["spec"]["seed"] for each in found],
+        "started": [short_time(each["started_at"]) for each in found],
         **(_differing(found) if of_one_sweep else _naming(found)),
     }
-    print_table(list(columns), zip(*columns.values(), strict=True))
+    print_table(list(columns), zip(*columns.values(), strict=True), one_line=True)
 
 
 def _differing(found: Sequence[Json]) -> dict[str, list[Any]]:
@@ -51,12 +50,17 @@ def print_sweeps(found: Sequence[Json]) -> None:
                 each["name"] or each["preset"] or "",
                 in_words(each["counts"]),
                 f"{each['epochs_done']}/{each['epochs_total']}",
-                local_time(each["created_at"]),
+                short_time(each["created_at"]),
                 duration(each["eta_seconds"]),
             )
             for each in found
         ),
     )
+
+
+def _took_or_left(experiment: Json) -> str:
+    left = experiment["eta_seconds"]
+    return duration(took_seconds(experiment)) if left is None else f"{duration(left)} left"
 
 
 def state_of(experiment: Json) -> str:
@@ -79,6 +83,11 @@ def took_seconds(experiment: Json) -> float | None:
 def local_time(at: str | None) -> str | None:
     """RFC 3339 as the clock on the wall, to the minute."""
     return None if at is None else _time(at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def short_time(at: str | None) -> str | None:
+    """The same without the year, for a line that has little room."""
+    return None if at is None else _time(at).astimezone().strftime("%d %b %H:%M")
 
 
 def _time(at: str) -> datetime:

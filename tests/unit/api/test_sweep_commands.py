@@ -3,17 +3,17 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.cli.rows import local_time
+from api.cli.rows import short_time
 from api.client import Client
 from core.results import Predictions
 from core.states import ErrorKind, State
@@ -167,10 +167,10 @@ class TestSweep:
     def test_it_is_queued_named_and_grows(self, ballast: Ballast) -> None:
         said = ballast("sweep", ballast.file(json.dumps(GRID)), "--name", "mine", "--priority", "3")
         assert said == "sweep 1 is queued with 4 experiments: follow it with `ballast watch 1`\n"
-        assert ballast("list", "--sweep", "1").splitlines()[-1].endswith("\t16:1\t0\t")
+        assert ballast("list", "--sweep", "1").splitlines()[-1].startswith("1\tqueued\t16:1\t0\t")
         assert "sweep 1 has 6 experiments now, 2 of them new: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
-        made = local_time(ballast.json("show", "--sweep", "1")["created_at"])
+        made = short_time(ballast.json("show", "--sweep", "1")["created_at"])
         assert ballast("list", "--sweeps").splitlines()[1].split("\t") == ["1", "mine", "6 queued", "0/18", made, "–"]
 
     def test_a_list_says_that_there_is_more(self, ballast: Ballast) -> None:
@@ -232,12 +232,25 @@ class TestSweep:
             assert "there is no sweep 7" in ballast(*words, status=1)
 
 
-def screen(keyboard: int) -> Iterator[str]:
-    """What a terminal shows until nobody writes to it any more."""
-    with suppress(OSError):
+def at_a_terminal(ballast: Ballast, *words: str, typed: str = "", columns: int = 200) -> tuple[int, str]:
+    """The exit code of a command, and what the terminal showed."""
+    keyboard, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *words],
+        env=environment(ballast.url) | {"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    os.write(keyboard, typed.encode())
+    said = b""
+    with suppress(OSError):  # nobody writes to it any more
         while part := os.read(keyboard, 1024):
-            yield part.decode()
+            said += part
     os.close(keyboard)
+    return process.wait(), said.decode()
 
 
 def events_of(ballast: Ballast, number: int) -> list[dict[str, Any]]:
@@ -299,16 +312,28 @@ class TestLists:
         assert [line["state"] for line in lines] == ["queued", "running", "failed", "succeeded"]
         assert [(line["base in"], line["base out"]) for line in lines] == [("–", "–"), *[("0.500", "0.500")] * 3]
         assert [line["error"] for line in lines] == ["–", "–", "bad_data", "–"]
-        assert [line["took"] for line in lines[:2]] == ["–", "–"]
-        assert all(line["took"].startswith("0:00:0") for line in lines[2:])
-        assert lines[1]["time left"] == "0:01:20"
+        assert [line["took"] for line in lines[:2]] == ["–", "0:01:20 left"]
+        assert all(re.fullmatch(r"\d\.\d s|0:00:\d\d", line["took"]) for line in lines[2:])
         first = ballast.json("show", "1")
-        assert lines[3]["started"] == local_time(first["started_at"])
+        assert lines[3]["started"] == short_time(first["started_at"])
         assert first["last_row"] == {
             "epoch": 3,
             "base_fraction_in_domain": 0.5,
             "base_fraction_out_of_domain": 0.5,
         }
+
+    @pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
+    def test_on_a_terminal_each_takes_one_line(self, ballast: Ballast, store: Store, columns: int) -> None:
+        submitted(ballast)
+        trained(store)
+        status, said = at_a_terminal(ballast, "list", columns=columns)
+        lines = said.splitlines()
+        assert status == 0
+        assert len(lines) == 5
+        assert all(len(line) <= columns for line in lines)
+        assert lines[-1].split()[:5] == ["1", "succeeded", "16:1", "0", "3/3"]
+        assert "error" not in lines[0]  # where none has failed, that column would only take room
+        assert ("name" in lines[0]) is (columns >= 120)
 
     def test_in_a_sweep_what_differs_takes_the_place_of_what_all_share(self, ballast: Ballast) -> None:
         axes = ("--axis", "optimizer.weight_decay=0,0.01")
@@ -329,7 +354,7 @@ class TestLists:
             *("optimizer\tlr 0.1, weight_decay 0, momentum 0", "importance_weight\t16:1", "batch_size\t16"),
         ):
             assert line in lines
-        assert any(line.startswith("took\t0:00:0") for line in lines)
+        assert any(re.fullmatch(r"took\t(\d\.\d s|0:00:\d\d)", line) for line in lines)
 
     def test_a_row_without_a_finite_number_says_none(self, ballast: Ballast, store: Store) -> None:
         submitted(ballast)
@@ -340,7 +365,7 @@ class TestLists:
             claims.finish(tx, claim, diverged, State.FAILED, ExperimentError(ErrorKind.DIVERGED, "so it was"))
         last = ballast.json("show", "1")["last_row"]
         assert (last["epoch"], last["base_fraction_in_domain"]) == (1, None)
-        assert ballast("list").splitlines()[-1].split("\t")[3] == "–"
+        assert ballast("list").splitlines()[-1].split("\t")[5] == "–"
 
 
 class TestKept:
@@ -412,21 +437,9 @@ class TestWishes:
     ) -> None:
         sweep = str(submitted(ballast))
         trained(store)
-        keyboard, terminal = pty.openpty()
         yes = [typed] if typed.startswith("--") else []
-        process = subprocess.Popen(
-            [*COMMAND, "delete", "--sweep", sweep, *yes],
-            env=environment(ballast.url),
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        if not yes:
-            os.write(keyboard, typed.encode())
-        said = "".join(screen(keyboard))
-        assert process.wait(60) == (1 if left == 4 else 0), said
+        status, said = at_a_terminal(ballast, "delete", "--sweep", sweep, *yes, typed="" if yes else typed)
+        assert status == (1 if left == 4 else 0), said
         asked = (
             "Delete what has ended of sweep 1: 1 experiment with curves, predictions, weights and checkpoints? [y/N]"
         )
