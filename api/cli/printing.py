@@ -76,6 +76,18 @@ def counted(n: int) -> str:
     return "1 experiment" if n == 1 else f"{n} experiments"
 
 
+def in_runs(numbers: Sequence[int]) -> str:
+    """Numbers in ascending order: 1, 2, 4, 351 to 400."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    said = [str(first) if first == last else f"{first} to {last}" for first, last in runs]
+    return ", ".join(said)
+
+
 def in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no experiments"
 

@@ -13,6 +13,7 @@ from api.cli.printing import (
     AsJson,
     duration,
     fraction,
+    in_runs,
     note,
     on_terminal,
     print_json,
@@ -214,8 +215,7 @@ def predictions(
         base = sum(map(int.bit_count, b64decode(images["base64"])))
         rows.append((name.replace("_", "-"), images["n"], base, fraction(base / images["n"] if images["n"] else None)))
     print_table(("test set", "images", "base", "base fraction"), rows)
-    kept = ", ".join(map(str, found["epochs"]))
-    print(f"after epoch {found['epoch']}; predictions are kept of epochs {kept}")
+    print(f"after epoch {found['epoch']}; predictions are kept of epochs {in_runs(found['epochs'])}")
 
 
 @app.command(epilog="Example: ballast weights 417 --out weights.safetensors")
