@@ -322,7 +322,7 @@ def test_a_path_where_nothing_is_is_not_found(client: TestClient, path: str) -> 
         ("DELETE", "/experiments", {"GET", "HEAD", "POST"}),
         ("OPTIONS", "/experiments", {"GET", "HEAD", "POST"}),
         ("POST", "/experiments/1", {"DELETE", "GET", "HEAD", "PATCH"}),
-        ("PUT", "/sweeps/1", {"DELETE", "GET", "HEAD"}),
+        ("PUT", "/sweeps/1", {"DELETE", "GET", "HEAD", "PATCH"}),
         ("POST", "/", {"GET", "HEAD"}),
         ("POST", "/docs", {"GET", "HEAD"}),
         ("POST", "/openapi.json", {"GET", "HEAD"}),

@@ -166,7 +166,7 @@ class TestOnATerminal:
         terminal = Terminal(served, "figure", "1", "--out", "-")
         status, err = terminal.end()
         assert status == 2
-        assert "a terminal shows no PNG" in err
+        assert "a terminal shows no such file" in err
 
 
 def started(url: str, *words: str) -> subprocess.Popen[str]:
@@ -210,7 +210,7 @@ def test_ctrl_c_says_that_the_sweep_goes_on(served: str, client: Client) -> None
     sweep(client, 1)
     process = started(served, "watch", "1")
     assert process.stdout is not None
-    assert process.stdout.readline() == "experiment 1  mine seed 0  queued  0/3\n"
+    assert process.stdout.readline() == "experiment 1  seed 0  queued  0/3\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130

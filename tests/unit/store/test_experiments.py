@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from core.spec import Spec
-from core.states import Ask, ErrorKind, State, Wish
+from core.states import Ask, ErrorKind, State, Wish, clause
 from core.store import claims, events, experiments, wishes
 from core.store.errors import NotAllowed, NotFound
 from core.store.experiments import ExperimentError
@@ -135,7 +135,7 @@ def test_an_ended_experiment_cannot_be_cancelled_and_the_refusal_names_its_state
     claim = claimed(store)
     with store.writing() as tx:
         claims.finish(tx, claim, result(3), state, error)
-    with store.writing() as tx, pytest.raises(NotAllowed, match=f"experiment {experiment_id} is {state}"):
+    with store.writing() as tx, pytest.raises(NotAllowed, match=f"experiment {experiment_id} {clause(state)}"):
         wishes.ask(tx, experiment_id, Ask.CANCEL)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import func, select, update
 
-from core.states import ENDED, MOVES, Ask, ErrorKind, State, Wish
+from core.states import ENDED, MOVES, Ask, ErrorKind, State, Wish, clause
 from core.store import claims, events, experiments, sweeps, wishes
 from core.store.errors import NotAllowed, NotFound
 from core.store.experiments import Experiment, ExperimentError
@@ -108,7 +108,7 @@ def test_every_wish_in_every_state(store: Store, what: Ask, situation: str) -> N
     assert (before.state, before.requested) == SITUATIONS[situation]
     outcome = OUTCOMES[what][situation]
     if outcome is REFUSED:
-        with pytest.raises(NotAllowed, match=f"experiment {experiment_id} is {before.state}: "):
+        with pytest.raises(NotAllowed, match=f"experiment {experiment_id} {clause(before.state)}( already)?: "):
             asked(store, experiment_id, what)
         assert seen_now(store, experiment_id) == before
         return
