@@ -19,7 +19,7 @@ test: .venv/dev  ## every test but the slow ones, some six minutes on two cores
 	$(PYTEST) -m "not slow" $(ARGS)
 
 unit: .venv/dev  ## the tests that need no server and no process of their own, a minute or two
-	$(PYTEST) -m "not slow" --alone tests/unit $(ARGS)
+	$(PYTEST) -m "not slow" --alone -rfE tests/unit $(ARGS)
 
 test-slow: .venv/dev  ## the slow tests, a quarter of an hour
 	$(PYTEST) -m slow $(ARGS)

@@ -14,11 +14,11 @@ from tests.chaos.conftest import EPOCHS, Tell
 from tests.chaos.crew import Crew, at_work
 from tests.chaos.trials import is_whole
 from tests.integration.hosts import DIGITS, settings_of, settings_over
-from tests.servers import Redis, wait_until
+from tests.servers import PATIENCE_S, Redis, wait_until
 
 # Who was frozen in the middle of a transaction holds the row, until PostgreSQL ends it after ten seconds: so a wish is
 # refused with a sentence that says to try again.
-_AGAIN = stamina.RetryingCaller(attempts=None, timeout=30).on(DatabaseUnavailable)
+_AGAIN = stamina.RetryingCaller(attempts=None, timeout=PATIENCE_S).on(DatabaseUnavailable)
 
 FAST = {"heartbeat_seconds": 0.3, "lease_seconds": 3, "checkpoint_seconds": 0.5}
 

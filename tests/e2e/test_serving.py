@@ -12,7 +12,7 @@ import pytest
 
 from api.client import Client, ClientError
 from tests.e2e.processes import COMMAND, DIGITS, Up, ballast, running, wait_for_end, wait_for_epoch
-from tests.servers import Redis, free_port, wait_until
+from tests.servers import PATIENCE_S, Redis, free_port, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_launcher_that_comes_back_into_an_outage_is_tried_again(tmp_path: Path
     with Redis() as redis, running(Up(tmp_path / "home", "--workers", "1", broker_url=redis.url)) as up:
         redis.stop()
         launcher_of(up).kill()
-        wait_until(lambda: up.says().count("the workers' launcher died") == 2, 60)
+        wait_until(lambda: up.says().count("the workers' launcher died") == 2)
         assert "status=1" in up.says()
         redis.start()
         assert wait_for_end(up.client, up.client.submit(DIGITS)["id"])["state"] == "succeeded"
@@ -80,7 +80,7 @@ def test_a_launcher_that_comes_back_into_an_outage_is_tried_again(tmp_path: Path
 def test_a_launcher_that_was_told_to_leave_ends_the_service_in_a_sentence(tmp_path: Path) -> None:
     with running(Up(tmp_path / "home", "--workers", "1")) as up:
         launcher_of(up).terminate()
-        assert up.popen.wait(30) == 1
+        assert up.popen.wait(PATIENCE_S) == 1
         assert "the workers have ended: stopping" in up.says()
         assert "died" not in up.says()
 
@@ -95,12 +95,12 @@ def test_what_nobody_can_read_ends_no_service(command: str, streams: str, tmp_pa
     serving = subprocess.Popen(["bash", "-c", f"exec {COMMAND} {command} {streams}"], env=environment)
     try:
         with closing(Client(f"http://127.0.0.1:{port}")) as client:
-            wait_until(lambda: serving.poll() is not None or answers(client), 60)
+            wait_until(lambda: serving.poll() is not None or answers(client))
             experiment = client.submit(DIGITS)["id"]
             if command != "api":
                 assert wait_for_end(client, experiment)["state"] == "succeeded"
         serving.terminate()
-        assert serving.wait(30) == 0
+        assert serving.wait(PATIENCE_S) == 0
     finally:
         serving.kill()
         serving.wait()

@@ -87,7 +87,7 @@ def test_the_rights_of_the_readme_are_enough_and_the_check_tries_every_command(t
         url = server.url.replace("redis://", "redis://bob:hunter2@")
         client.config_resetstat()
         with running(Host(settings_over(template, tmp_path, broker_url=url))) as host:  # whose launcher checks
-            wait_until(lambda: is_heard(server), 30)
+            wait_until(lambda: is_heard(server))
             ran_once(host, host.submit())
         assert [entry for entry in client.acl_log() if entry["object"] != "client"] == []
         sent = {name.removeprefix("cmdstat_").partition("|")[0] for name in client.info("commandstats")}
@@ -122,7 +122,7 @@ def outlives(host: Host, harm: Callable[[], None], mended: Callable[[], None], h
     host.wait_for_epoch(polled, done + 20)
     host.cancel(polled)
     assert host.wait_for_end(polled).state is State.CANCELLED
-    wait_until(heard, 60)  # once it has nothing to do: busy, it asks for no ring
+    wait_until(heard)  # once it has nothing to do: busy, it asks for no ring
     ran_once(host, host.submit(epochs=1))
     assert host.pids() == pids
     said = [line.partition("error=")[2] for line in host.lines()[begin:] if SAID in line]
@@ -146,6 +146,6 @@ def is_taken(folder: Path) -> bool:
     lain = folder / "messages" / f"0_x.{QUEUE}.msg"
     if lain.parent.is_dir() and not list(lain.parent.glob("*.msg")):
         lain.write_text("{}")
-        wait_until(lambda: not lain.exists(), 10)
+        wait_until(lambda: not lain.exists())
         return True
     return False

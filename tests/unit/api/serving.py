@@ -39,5 +39,5 @@ def serving(store: Store, doorbell: Doorbell, port: int = 0, home: Path = HOME) 
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join()
         listener.close()

@@ -316,7 +316,7 @@ class Middleman:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join()
 
 
 def received(link: socket.socket) -> bytes:

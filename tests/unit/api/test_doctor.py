@@ -155,7 +155,7 @@ def test_a_disk_without_locks_stops_work(tmp_path: Path) -> None:
     env = environment(f"http://127.0.0.1:{free_port()}") | {"BALLAST_HOME": str(home)}
     nolocks = [sys.executable, "-P", str(Path(__file__).parents[2] / "nolocks.py"), str(errno.ENOLCK)]
     command = [*nolocks, *COMMAND, "doctor", "--json"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     found = {each["name"]: each for each in json.loads(done.stdout)}
     assert done.returncode == 1
     for name in ("home", "database"):

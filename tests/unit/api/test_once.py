@@ -257,7 +257,7 @@ def at_once(n: int, post: Callable[[int], Response]) -> list[Response]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join()
     assert len(answers) == n
     return answers
 

@@ -14,6 +14,7 @@ from core.store import claims
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from core.training.data import main
+from tests.servers import PATIENCE_S
 from tests.unit.api.builders import spec
 from tests.unit.api.typed import COMMAND, Ballast, environment
 from tests.unit.store.builders import a_worker, claimed
@@ -32,7 +33,9 @@ def typed(
     """In a process of its own, whose output is bytes."""
     line = ["/bin/sh", "-c", f'exec "$@" {redirected}', "sh", *COMMAND, *words]
     env = environment(ballast.url) | more
-    done = subprocess.run(line, cwd=ballast.folder, env=env, input=sent, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        line, cwd=ballast.folder, env=env, input=sent, capture_output=True, check=False, timeout=PATIENCE_S
+    )
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done
 

@@ -85,11 +85,11 @@ def test_processes_that_put_and_get_at_once_lose_nothing_and_read_nothing_by_hal
     for process in (*takers, *putters):
         process.start()
     for process in putters:
-        process.join(60)
+        process.join()
     done.set()
     bodies = [taken.get(timeout=PATIENCE_S) for _ in range(120)]
     for process in takers:
-        process.join(60)
+        process.join()
     assert {process.exitcode for process in (*takers, *putters)} == {0}
     assert sorted(bodies) == sorted(f"{name}/{number}" for name in range(2) for number in range(60))
     assert taken.empty()
@@ -112,7 +112,7 @@ def test_threads_that_get_at_once_take_each_message_once(tmp_path: Path) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert sorted(taken) == sorted(f"0/{number}" for number in range(100))
 
 

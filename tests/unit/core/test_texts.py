@@ -10,6 +10,7 @@ import pytest
 
 from core.reading import UnreadableSpec, read_json
 from core.streams import plain
+from tests.servers import PATIENCE_S
 
 ENCODINGS = {
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
@@ -22,7 +23,7 @@ READY = "import os, sys; from core.streams import ready_streams; ready_streams()
 
 def shell(code: str, redirected: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
     words = ["/bin/sh", "-c", f'"$0" -P -c "$1" {redirected}', sys.executable, READY + code]
-    return subprocess.run(words, env=os.environ | environment, capture_output=True, check=False, timeout=60)
+    return subprocess.run(words, env=os.environ | environment, capture_output=True, check=False, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

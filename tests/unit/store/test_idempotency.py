@@ -146,7 +146,7 @@ def test_a_request_in_flight_is_waited_for(store: Store, fails: bool) -> None:
     assert outcomes == []
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join()
     assert outcomes == [None if fails else "first"]
     assert found(store) == ("second" if fails else "first")
 
