@@ -40,8 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _start_nothing(event: str, arguments: tuple[object, ...]) -> None:
-    """But git, whom training asks where its code comes from."""
-    if event == "subprocess.Popen" and arguments[0] != "git" and "PYTEST_CURRENT_TEST" in os.environ:
+    """But what training asks where its code comes from, and on what it runs."""
+    if event == "subprocess.Popen" and arguments[0] not in ("git", "uname") and "PYTEST_CURRENT_TEST" in os.environ:
         pytest.skip("starts a process")
 
 
@@ -54,6 +54,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("chaos")
         for line in lines:
             terminalreporter.write_line(str(line))
+
+
+@pytest.fixture
+def a_process(request: pytest.FixtureRequest) -> None:
+    """For tests whose process is started in a thread of its own."""
+    if request.config.getoption("--alone"):
+        pytest.skip("starts a process")
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ from tests.unit.api.serving import serving
 from tests.unit.api.typed import COMMAND, environment
 from tests.unit.store.builders import a_worker
 
+pytestmark = pytest.mark.usefixtures("a_process")  # looks at devices in another
+
 Found = dict[str, dict[str, str]]
 
 
