@@ -75,6 +75,7 @@ def cut_off(fleet: Fleet) -> str:
     return f"cut off for {fleet.outage_seconds} s, {how}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fleet", ["6 s"], indirect=True)
 def test_a_run_survives_restarts_of_its_database(fleet: Fleet, undisturbed: list[EpochResult], tell: Tell) -> None:
     survives(restarted_twice, fleet, undisturbed, tell)

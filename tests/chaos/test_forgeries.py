@@ -63,6 +63,7 @@ def settings(request: pytest.FixtureRequest, _sqlite_template: Path, tmp_path: P
         yield settings_over(_sqlite_template, tmp_path, **redis)
 
 
+@pytest.mark.slow
 def test_forged_messages_have_no_effect(settings: Settings, tmp_path: Path, chance: Chance, tell: Tell) -> None:
     trace = tmp_path / "somebody-was-here"
     with closing(queue_of(settings)) as queue, running(Host(settings)) as host:

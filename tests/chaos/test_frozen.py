@@ -23,7 +23,7 @@ _AGAIN = stamina.RetryingCaller(attempts=None, timeout=PATIENCE_S).on(DatabaseUn
 FAST = {"heartbeat_seconds": 0.3, "lease_seconds": 3, "checkpoint_seconds": 0.5}
 
 
-@pytest.fixture(params=["PostgreSQL and Redis", pytest.param("embedded", marks=pytest.mark.slow)])
+@pytest.fixture(params=["PostgreSQL and Redis", "embedded"])
 def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Crew]]:
     if request.param == "embedded":
         settings = settings_over(request.getfixturevalue("template"), tmp_path, **FAST)
@@ -35,6 +35,7 @@ def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
         yield request.param, crew
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_is_taken_over_and_writes_nothing_when_it_thaws(
     crew: tuple[str, Crew], undisturbed: list[EpochResult], tell: Tell
 ) -> None:

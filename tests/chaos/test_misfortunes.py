@@ -86,6 +86,7 @@ def little_space(settings: Settings, small_disk: Callable[[Path, str], None]) ->
     return settings
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_training_goes_on(little_space: Settings, undisturbed: list[EpochResult], tell: Tell) -> None:
     with at_work(crew_of(little_space)) as crew:
         (number,) = crew.submit_all([RUN])
@@ -126,6 +127,7 @@ def test_on_a_full_disk_a_service_says_that_it_is_not_ready_until_there_is_room(
     store.close()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     settings: Settings, undisturbed: list[EpochResult], tell: Tell
 ) -> None:

@@ -23,7 +23,8 @@ from tests.servers import wait_until, wait_until_gone
 LONG = DIGITS | {"epochs": 250}  # some seconds
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_leaves_in_order_and_the_next_up_gives_the_same_curve(tmp_path: Path, number: signal.Signals) -> None:
     home = tmp_path / "home"
     with running(Up(home, "--workers", "1")) as first:

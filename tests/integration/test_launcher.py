@@ -77,6 +77,7 @@ def test_a_killed_worker_is_replaced_and_its_experiment_goes_on_after_its_lease(
         wait_until(lambda: {w.pid: w.state for w in host.workers()}[first.pid] is WorkerState.DEAD)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_folder: Settings) -> None:
     with running(Host(in_folder)) as host:
         for wait in ("0.5", "1"):
@@ -96,6 +97,7 @@ def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: S
     assert "restart" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_given_up_also_where_nobody_can_read_why(in_folder: Settings) -> None:
     device = f"{sys.executable} -P -m worker.process --device cuda:99 --name cuda:99 --slot 0"
     done = subprocess.run(["bash", "-c", f"{device} 2>/dev/full"], env=in_folder.child_environment(), check=False)
@@ -110,6 +112,7 @@ def test_devices_that_mean_nothing_are_a_usage_error_in_a_sentence(in_folder: Se
     )
 
 
+@pytest.mark.slow
 def test_the_process_of_a_gpu_is_shown_that_one_alone(in_folder: Settings, tmp_path: Path) -> None:
     """There is none here, so each says what it was shown."""
     (tmp_path / "pynvml.py").write_text(DRIVER)
@@ -150,6 +153,7 @@ def test_nothing_is_left_when_the_launcher_is_killed(in_folder: Settings) -> Non
         assert host.experiment(experiment).failures == 0
 
 
+@pytest.mark.slow
 def test_a_frozen_orphan_is_killed_while_another_leaves_in_order(in_folder: Settings) -> None:
     with running(Host(in_folder, workers=2)) as host:
         experiment = host.submit(**ENDLESS)
@@ -165,6 +169,7 @@ def test_a_frozen_orphan_is_killed_while_another_leaves_in_order(in_folder: Sett
         wait_until_gone(children)
 
 
+@pytest.mark.slow
 def test_an_orphan_that_never_lets_go_of_pythons_lock_is_killed(in_folder: Settings, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(STUCK)
     settings = in_folder.model_copy(update={"grace_seconds": 1.0})
@@ -177,6 +182,7 @@ def test_an_orphan_that_never_lets_go_of_pythons_lock_is_killed(in_folder: Setti
         assert [each.state for each in host.workers()] == [WorkerState.IDLE]  # it has not left
 
 
+@pytest.mark.slow
 def test_a_guard_that_dies_is_replaced_and_knows_all_workers(in_folder: Settings) -> None:
     settings = in_folder.model_copy(update={"grace_seconds": 1.0})
     with running(Host(settings)) as host:
@@ -192,6 +198,7 @@ def test_a_guard_that_dies_is_replaced_and_knows_all_workers(in_folder: Settings
         wait_until_gone(children)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
     with running(Host(on_redis, workers=3)) as host:
         children = host.processes()
@@ -209,6 +216,7 @@ def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
         assert "Traceback" not in host.says()
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_is_killed_after_the_grace_time(in_folder: Settings) -> None:
     with running(Host(in_folder.model_copy(update={"grace_seconds": 1.0}))) as host:
         (child,) = host.processes()
@@ -218,6 +226,7 @@ def test_a_frozen_worker_is_killed_after_the_grace_time(in_folder: Settings) -> 
         assert not is_there(child)
 
 
+@pytest.mark.slow
 def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(in_folder: Settings) -> None:
     settings = in_folder.model_copy(update={"grace_seconds": 1.0, "lease_seconds": 3.0})
     settings.locks_dir.mkdir(parents=True)

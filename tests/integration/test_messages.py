@@ -120,6 +120,7 @@ def test_garbage_does_not_come_back_after_the_visibility_timeout(on_redis: tuple
         wait_until(lambda: not client.exists("unacked"))
 
 
+@pytest.mark.slow
 def test_garbage_that_lay_there_before_the_worker_came_harms_nobody(template: Path, tmp_path: Path) -> None:
     with Redis() as server, redis_py.Redis.from_url(server.url) as client:
         client.lpush(QUEUE, *garbage())

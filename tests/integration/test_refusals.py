@@ -94,6 +94,7 @@ def test_the_rights_of_the_readme_are_enough_and_the_check_tries_every_command(t
     assert sent - {command[0].lower() for command in rehearsal._COMMANDS} <= OF_ANY_CONNECTION
 
 
+@pytest.mark.slow
 def test_a_worker_outlives_its_queue_folder(template: Path, tmp_path: Path) -> None:
     with running(Host(settings_over(template, tmp_path))) as host:
         folder, aside = host.settings.queue_dir, tmp_path / "aside"

@@ -99,7 +99,7 @@ def test_it_runs_as_a_module_and_ctrl_c_is_130(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("core.training", "spec.json"), ("core.training.data", "check", "digits")])
-@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize("as_json", [(), pytest.param(("--json",), marks=pytest.mark.slow)])
 def test_nobody_who_reads_and_a_full_disk_are_no_traceback(
     arguments: tuple[str, ...], as_json: tuple[str, ...], tmp_path: Path
 ) -> None:
