@@ -214,6 +214,7 @@ def test_a_step_that_hangs_ends_when_its_user_wishes_it(
     tell(f"hung step, {what}", trials=1)
 
 
+@pytest.mark.slow
 def test_without_memory_it_fails_with_the_numbers_and_the_worker_goes_on(settings: Settings, tell: Tell) -> None:
     with at_work(crew_of(settings)) as crew:
         (first,) = crew.submit_all([RUN | {"epochs": 3}])

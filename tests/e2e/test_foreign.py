@@ -166,6 +166,7 @@ def test_api_and_worker_work_on_their_own(tmp_path: Path) -> None:
         assert wait_for_end(client, client.submit(SPEC)["id"])["state"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_no_bit_of_a_curve_depends_on_it(
     tmp_path: Path, hostile_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_launcher_that_comes_back_into_an_outage_is_tried_again(tmp_path: Path
         assert wait_for_end(up.client, up.client.submit(DIGITS)["id"])["state"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_launcher_that_was_told_to_leave_ends_the_service_in_a_sentence(tmp_path: Path) -> None:
     with running(Up(tmp_path / "home", "--workers", "1")) as up:
         launcher_of(up).terminate()
@@ -85,6 +86,7 @@ def test_a_launcher_that_was_told_to_leave_ends_the_service_in_a_sentence(tmp_pa
         assert "died" not in up.says()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "streams"), [("up --workers 1", "<&- > /dev/full 2> >(head -n 1)"), ("api", "<&- >&- 2>&-")]
 )

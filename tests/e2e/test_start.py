@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from tests.e2e.processes import COMMAND, DIGITS, Process, Up, ballast, running, wait_for_end
@@ -36,6 +37,7 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     assert in_the_way.read_text() == "not a folder"
 
 
+@pytest.mark.slow
 def test_redis_unreachable(tmp_path: Path) -> None:
     broker = f"redis://:secret@127.0.0.1:{free_port()}/0"
     for command in ("up", "worker"):
@@ -45,6 +47,7 @@ def test_redis_unreachable(tmp_path: Path) -> None:
         assert "secret" not in sentence
 
 
+@pytest.mark.slow
 def test_postgresql_unreachable(tmp_path: Path) -> None:
     database = f"postgresql://me:secret@127.0.0.1:{free_port()}/nowhere"
     for command in (("up",), ("api",), ("worker",), ("db", "check"), ("db", "upgrade")):
@@ -60,6 +63,7 @@ def test_a_second_up_on_one_home_harms_nothing(tmp_path: Path) -> None:
         assert wait_for_end(first.client, experiment["id"])["state"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_database_a_migration_behind_names_the_command(tmp_path: Path, postgres: Postgres) -> None:
     postgres.execute("CREATE DATABASE behind")
     for settings in ({"home": tmp_path}, {"home": tmp_path, "database_url": postgres.url_of("behind")}):
@@ -70,6 +74,7 @@ def test_a_database_a_migration_behind_names_the_command(tmp_path: Path, postgre
         assert ballast("db", "check", **settings).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_database_a_migration_ahead_starts_with_a_warning(tmp_path: Path) -> None:
     assert ballast("db", "upgrade", home=tmp_path).returncode == 0
     engine = create_engine(f"sqlite:///{tmp_path / 'ballast.db'}")

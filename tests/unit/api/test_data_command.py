@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.data import DATA
 from tests.servers import PATIENCE_S, free_port, wait_until
@@ -38,6 +39,7 @@ def test_a_data_set_that_is_there_is_counted_and_not_fetched_again(tmp_path: Pat
     assert json.loads(done.stdout)["sets"]["train"]["1"] == 200
 
 
+@pytest.mark.slow
 def test_what_is_not_there_fails_with_one_and_says_what_to_do(tmp_path: Path) -> None:
     done = data("check", "cifar10", tmp_path=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
@@ -48,6 +50,7 @@ def test_what_is_not_there_fails_with_one_and_says_what_to_do(tmp_path: Path) ->
     assert not json.loads(done.stdout)["ok"]
 
 
+@pytest.mark.slow
 def test_a_name_that_makes_no_sense_is_usage(tmp_path: Path) -> None:
     mistyped = data("fetch", "mnits", tmp_path=tmp_path)
     assert mistyped.returncode == 2
@@ -56,6 +59,7 @@ def test_a_name_that_makes_no_sense_is_usage(tmp_path: Path) -> None:
         assert data(*words, tmp_path=tmp_path).returncode == 2, words
 
 
+@pytest.mark.slow
 def test_a_folder_may_be_named_like_an_option(tmp_path: Path) -> None:
     done = data("check", "--", "--json", tmp_path=tmp_path)
     assert done.returncode == 1

@@ -408,6 +408,7 @@ def test_a_move_from_a_state_that_has_passed_is_refused(store: Store) -> None:
         experiments.move(tx, experiment_id, 0, State.QUEUED, State.PAUSED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is Python that could break
 def test_a_queue_full_of_what_only_a_newer_worker_knows_is_passed_over(store: Store) -> None:
     with store.writing() as tx:

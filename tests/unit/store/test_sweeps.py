@@ -83,6 +83,7 @@ def test_a_warning_is_an_event_of_the_member_that_it_concerns(store: Store) -> N
     assert kinds == [["submitted"], ["submitted", "warning"], ["submitted"]]
 
 
+@pytest.mark.slow
 def test_ten_thousand_members_are_made_in_one_transaction_and_paged_in_order(store: Store) -> None:
     sweep_id = made(store, seed=list(range(10_000)))
     found = members(store, sweep_id)
@@ -334,6 +335,7 @@ def test_what_has_not_been_measured_is_counted_and_no_more(store: Store) -> None
     assert because(ids[3]) == "2 before it in the queue, and its turn comes in about 6 h"
 
 
+@pytest.mark.slow
 def test_the_time_left_of_ten_thousand_kinds_is_told_at_once(store: Store) -> None:
     """A minute and a half, once."""
     sweep_id = made(store, **{"dataset.seed": list(range(10_000))})
@@ -344,7 +346,7 @@ def test_the_time_left_of_ten_thousand_kinds_is_told_at_once(store: Store) -> No
 
 
 def test_why_an_experiment_waits(store: Store) -> None:
-    ids = [submitted(store) for _ in range(1003)]
+    ids = [member.id for member in members(store, made(store, seed=list(range(1003))))]
 
     def because(experiment_id: int) -> str | None:
         with store.reading() as tx:

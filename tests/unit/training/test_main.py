@@ -98,8 +98,9 @@ def test_it_runs_as_a_module_and_ctrl_c_is_130(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("core.training", "spec.json"), ("core.training.data", "check", "digits")])
-@pytest.mark.parametrize("as_json", [(), pytest.param(("--json",), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_nobody_who_reads_and_a_full_disk_are_no_traceback(
     arguments: tuple[str, ...], as_json: tuple[str, ...], tmp_path: Path
 ) -> None:
