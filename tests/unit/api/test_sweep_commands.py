@@ -237,7 +237,7 @@ def at_a_terminal(ballast: Ballast, *words: str, typed: str = "", columns: int =
     keyboard, terminal = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, *words],
-        env=environment(ballast.url) | {"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"},
+        env=environment(ballast.url) | {"COLUMNS": str(columns), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb"},
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
