@@ -39,18 +39,23 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, one_li
         for line in (columns, *cells):
             print("\t".join(line))
         return
-    from rich.console import Console  # not in a pipe, which needs none of it
+    from rich.cells import cell_len  # not in a pipe, which needs none of it
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     # A column in which nothing stands only takes room.
     shown = [i for i in range(len(columns)) if not cells or any(row[i] not in ("", "–") for row in cells)]
     console = Console()
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     if one_line:
-        shown = _that_fit(shown, [max(map(len, column)) for column in zip(columns, *cells, strict=True)], console.width)
+        shown = _that_fit(shown, widths, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for i in shown:
-        table.add_column(columns[i], no_wrap=one_line, overflow="ellipsis")
+        # Of a line the last column gives way: a long name takes no room from what stands before it.
+        room = console.width - sum(widths[each] + 2 for each in shown if each != i)
+        most = max(1, room) if one_line and i == shown[-1] else None
+        table.add_column(columns[i], no_wrap=one_line, overflow="ellipsis", max_width=most)
     for row in cells:
         table.add_row(*(Text(row[i], style=STATE_STYLES.get(row[i], "")) for i in shown))
     console.print(table)
@@ -77,15 +82,17 @@ def counted(n: int) -> str:
 
 
 def in_runs(numbers: Sequence[int]) -> str:
-    """Numbers in ascending order: 1, 2, 4, 351 to 400."""
+    """Numbers in ascending order: 1, 2, 4, 351 to 400; a run is of three at least."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
             runs[-1] = (runs[-1][0], number)
         else:
             runs.append((number, number))
-    said = [str(first) if first == last else f"{first} to {last}" for first, last in runs]
-    return ", ".join(said)
+    return ", ".join(
+        f"{first} to {last}" if last - first > 1 else ", ".join(map(str, range(first, last + 1)))
+        for first, last in runs
+    )
 
 
 def in_words(counts: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ from api.cli.printing import duration, in_runs
 
 @pytest.mark.parametrize(
     ("numbers", "said"),
-    [([], ""), ([3], "3"), ([1, 2, 4, 8], "1 to 2, 4, 8"), ([1, 4, 351, 352, 353, 400], "1, 4, 351 to 353, 400")],
+    [([], ""), ([3], "3"), ([1, 2, 4, 8], "1, 2, 4, 8"), ([1, 4, 351, 352, 353, 400], "1, 4, 351 to 353, 400")],
 )
 def test_numbers_in_a_row_are_said_by_their_ends(numbers: list[int], said: str) -> None:
     assert in_runs(numbers) == said

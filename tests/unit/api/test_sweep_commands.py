@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from api.cli.rows import short_time
 from api.client import Client
@@ -334,6 +335,18 @@ class TestLists:
         assert lines[-1].split()[:5] == ["1", "succeeded", "16:1", "0", "3/3"]
         assert "error" not in lines[0]  # where none has failed, that column would only take room
         assert ("name" in lines[0]) is (columns >= 120)
+
+    @pytest.mark.parametrize("name", ["a long name " * 16, "名前" * 90])
+    def test_on_a_terminal_a_long_name_takes_no_room_from_what_stands_before_it(
+        self, ballast: Ballast, name: str
+    ) -> None:
+        ballast("submit", ballast.file(json.dumps(SPEC | {"name": name})))
+        status, said = at_a_terminal(ballast, "list", columns=90)
+        titles, line = said.splitlines()
+        assert status == 0
+        assert titles.split() == ["id", "state", "weight", "seed", "epochs", "data", "set", "model", "name"]
+        assert line.startswith("1   queued  1:1     0     0/3     digits    mlp    " + name[:10])
+        assert cell_len(line.rstrip()) <= 90
 
     def test_in_a_sweep_what_differs_takes_the_place_of_what_all_share(self, ballast: Ballast) -> None:
         axes = ("--axis", "optimizer.weight_decay=0,0.01")
