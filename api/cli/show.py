@@ -56,6 +56,8 @@ def list_experiments(
         raise typer.BadParameter("--sweeps takes no filter of experiments")
     with connected() as client:
         found = list(client.sweeps(limit + 1) if sweeps else client.experiments(limit + 1, **filters))
+        if sweep is not None and not found:
+            client.sweep(sweep)  # which says so where there is none
     more = len(found) > limit
     found = found[:limit]
     if as_json:

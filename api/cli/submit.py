@@ -27,7 +27,7 @@ def submit(
 ) -> None:
     """Queue one experiment."""
     if (file is None) == (origin is None):
-        raise typer.BadParameter("give a JSON file, or --from with the number of an experiment")
+        raise typer.BadParameter("give either a JSON file or --from with the number of an experiment")
     given = {} if file is None else read_spec(file)
     with connected() as client:
         spec = changed(given if origin is None else spec_of(client, origin), changes or [])

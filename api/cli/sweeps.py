@@ -71,7 +71,7 @@ def sweep(
         base = given if origin is None else {"base": spec_of(client, origin)}
         request = sweep_request(base, changes or [], axes, as_drawn, name)
         if dry_run:
-            _say_what_would_be(client.try_growth(into, axes) if into else client.try_sweep(request), as_json)
+            _say_what_would_be(client.try_growth(into, axes) if into else client.try_sweep(request, dedupe), as_json)
             return
         before = _count(client.sweep(into)) if into else 0
         made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority, dedupe)

@@ -53,9 +53,11 @@ def priority(
 ) -> None:
     """Give an experiment, or all of a sweep, another place in the queue: a point is worth an hour of waiting."""
     *ids, value = numbers
+    if len(ids) != (1 if sweep is None else 0) or any(each < 1 for each in ids) or not -100 <= value <= 100:
+        raise typer.BadParameter(
+            "give the number of an experiment, or --sweep with that of a sweep, and then a priority from -100 to 100"
+        )
     number = one_of(ids[0] if ids else None, sweep)
-    if len(ids) > 1 or not -100 <= value <= 100:
-        raise typer.BadParameter("give a priority from -100 to 100 behind the number")
     with connected() as client:
         found = client.set_priority(number, value) if sweep is None else client.set_sweep_priority(number, value)
     if as_json:

@@ -113,9 +113,10 @@ class Client:
         params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
         return self._make("/sweeps", request, params, key, _PATIENCE)
 
-    def try_sweep(self, request: Json) -> Json:
+    def try_sweep(self, request: Json, dedupe: bool = False) -> Json:
         """What `submit_sweep` would make: count and specs."""
-        return self._send("POST", "/sweeps", request, params={"dry_run": True}, timeout=_PATIENCE)
+        params = {"dry_run": True, **({"dedupe": "spec"} if dedupe else {})}
+        return self._send("POST", "/sweeps", request, params=params, timeout=_PATIENCE)
 
     def grow(self, id: int, axes: Json, priority: int = 0, key: str | None = None) -> Made:  # noqa: A002
         return self._make(f"/sweeps/{id}/members", {"axes": axes}, {"priority": priority}, key, _PATIENCE)

@@ -68,6 +68,7 @@ EXAMPLES: dict[str, Any] = {
 )
 def submit_sweep(
     request: Annotated[SweepRequest, Body(openapi_examples=EXAMPLES)],
+    store: StoreDep,
     once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
@@ -77,7 +78,9 @@ def submit_sweep(
     """Queue all experiments of a grid, or of a preset of the paper: all or none."""
     grids, specs = expanded(request)
     if dry_run:
-        return _would_be(specs)
+        with store.writing() as tx:  # which looks for the same as the real one would
+            there = sweeps.newest_of(tx, specs) if dedupe else None
+        return _would_be(specs if there is None else [])
 
     def make(tx: Connection) -> Response:
         there = sweeps.newest_of(tx, specs) if dedupe else None

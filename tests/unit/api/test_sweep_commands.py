@@ -227,7 +227,13 @@ class TestSweep:
 
     def test_what_is_no_sweep_is_said(self, ballast: Ballast) -> None:
         for words in (
-            *(("show", "--sweep", "7"), ("cancel", "--sweep", "7"), ("watch", "7"), ("figure", "7")),
+            *(
+                ("list", "--sweep", "7"),
+                ("show", "--sweep", "7"),
+                ("cancel", "--sweep", "7"),
+                ("watch", "7"),
+                ("figure", "7"),
+            ),
             *(("delete", "--sweep", "7"), ("sweep", "--into", "7", "--seeds", "2"), ("wait", "--sweep", "7")),
         ):
             assert "there is no sweep 7" in ballast(*words, status=1)
@@ -287,6 +293,7 @@ class TestFromWhatIsThere:
         grid = ballast.file(json.dumps(GRID), "grid.json")
         assert ballast("sweep", grid, "--dedupe").startswith("sweep 1 is queued with 4 experiments")
         assert ballast("sweep", grid, "--dedupe", "--name", "again") == "sweep 1 has 4 queued\n"
+        assert ballast("sweep", grid, "--dedupe", "--dry-run") == "nothing that is not there already\n"
         # Written otherwise, it is the same.
         other = {"base": {**SPEC, "seed": 0}, "axes": {"seed": [1, 0], "importance_weight": ["1:16", "16:1"]}}
         assert ballast.json("sweep", ballast.file(json.dumps(other)), "--dedupe")["id"] == 1
@@ -492,7 +499,14 @@ class TestWishes:
         events = [event["detail"] for event in events_of(ballast, 2) if event["kind"] == "priority"]
         assert events == ["-5", "7"]  # the same again is no news
         assert "has succeeded already: only one that is queued" in ballast("priority", "1", "3", status=1)
-        for words in (("5",), ("2", "101"), ("2", "3", "4"), ("--sweep", "1", "2", "3"), ("2", "--nonsense")):
+        for words in (
+            ("5",),
+            ("0", "5"),
+            ("2", "101"),
+            ("2", "3", "4"),
+            ("--sweep", "1", "2", "3"),
+            ("2", "--nonsense"),
+        ):
             assert "Usage:" in ballast("priority", *words, status=2)
 
     @pytest.mark.parametrize("command", ["cancel", "pause", "resume", "retry", "delete", "wait", "show"])
