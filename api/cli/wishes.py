@@ -12,7 +12,7 @@ from api.cli.errors import NotDeleted, NotSucceeded
 from api.cli.patience import again_and_again
 from api.cli.printing import AsJson, counted, in_words, note, on_terminal, print_json
 from api.client import Ask, Client
-from core.states import ENDED, State, clause
+from core.states import ENDED, WAITING, State, clause
 
 app = typer.Typer()
 
@@ -66,7 +66,9 @@ def priority(
         waits = f": {found['waiting_because']}" if found["waiting_because"] else ""
         print(f"experiment {number} has priority {value}{waits}")
     else:
-        print(f"what waits of sweep {number} has priority {value}: it has {in_words(found['counts'])}")
+        some = any(found["counts"][state] for state in WAITING)
+        said = f"what waits of sweep {number} has priority {value}: it" if some else f"nothing waits: sweep {number}"
+        print(f"{said} has {in_words(found['counts'])}")
 
 
 @app.command(epilog="Example: ballast delete --sweep 12 --yes")

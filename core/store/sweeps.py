@@ -78,11 +78,11 @@ def list_newest(tx: Connection, limit: int, before: int | None = None) -> list[S
 def newest_of(tx: Connection, specs: Sequence[Spec]) -> int | None:
     """The newest sweep of just these specs, none of whose members is cancelled, or going to be; None if there is none.
     Whoever looks for the same meanwhile waits for the end of this transaction."""
-    first = specs[0].digest
-    lock_digest(tx, first)
-    member = experiments.c.sweep_id
-    candidates = select(member).where(experiments.c.digest == first, member.is_not(None)).distinct()
     wanted = {spec.digest for spec in specs}
+    one = min(wanted)  # whatever the order of the specs: who looks for the same must wait at the same lock
+    lock_digest(tx, one)
+    member = experiments.c.sweep_id
+    candidates = select(member).where(experiments.c.digest == one, member.is_not(None)).distinct()
     for sweep_id in tx.execute(candidates.order_by(member.desc())).scalars().all():
         there = tx.execute(
             select(experiments.c.digest, experiments.c.state, experiments.c.requested).where(member == sweep_id)

@@ -52,6 +52,7 @@ def test_up_leaves_in_order_and_the_next_up_gives_the_same_curve(tmp_path: Path,
     assert measured(json.loads(alone.stdout)) == measured(curve)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_up_is_killed(tmp_path: Path) -> None:
     with running(Up(tmp_path / "home", "--workers", "2")) as up:
         experiment = up.client.submit(LONG | {"epochs": 1_000_000})

@@ -53,6 +53,7 @@ def pasted(line: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_launcher_is_replaced_and_experiments_go_on(up: Up) -> None:
     experiment = up.client.submit(DIGITS | {"epochs": 400})
     wait_for_epoch(up.client, experiment["id"], 10)

@@ -44,9 +44,9 @@ SAID = "no rings are heard"
 
 HARMS = {
     "gave its user few keys": "ACL SETUSER bob resetkeys resetchannels ~ballast* &ballast*",
-    "had a queue of another type": f"SET {QUEUE} x",
 }
 MORE_HARMS = {
+    "had a queue of another type": f"SET {QUEUE} x",
     "gave its user another password": "ACL SETUSER bob resetpass >other",
     "let its user take nothing": "ACL SETUSER bob -brpop",
     "let its user hear nothing": "ACL SETUSER bob resetchannels",

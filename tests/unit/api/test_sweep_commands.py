@@ -508,6 +508,8 @@ class TestWishes:
             ("2", "--nonsense"),
         ):
             assert "Usage:" in ballast("priority", *words, status=2)
+        ballast("cancel", "--sweep", sweep)
+        assert ballast("priority", "--sweep", sweep, "8") == "nothing waits: sweep 1 has 1 succeeded, 3 cancelled\n"
 
     @pytest.mark.parametrize("command", ["cancel", "pause", "resume", "retry", "delete", "wait", "show"])
     @pytest.mark.parametrize("numbers", [(), ("1", "--sweep", "1")])

@@ -175,7 +175,13 @@ def started(url: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("words", [("wait", "1"), ("wait", "--sweep", "1"), ("watch", "1")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("wait", "1"),
+        *(pytest.param(words, marks=pytest.mark.slow) for words in (("wait", "--sweep", "1"), ("watch", "1"))),
+    ],
+)
 def test_a_service_that_is_away_for_a_while_ends_nothing(
     store: Store, doorbell: Doorbell, words: tuple[str, ...]
 ) -> None:

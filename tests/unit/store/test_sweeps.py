@@ -1,6 +1,7 @@
 """Sweeps in SQL: whole or not at all, grown, deleted, counted, with the time left."""
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import select, text, update
 
 from core import sweeps as sweeps_of_specs
 from core.results import Predictions
+from core.spec import Spec
 from core.states import ENDED, Ask, State
 from core.store import claims, curves, events, experiments, predictions, sweeps, wishes
 from core.store.checkpoints import Saved
@@ -167,6 +169,25 @@ def test_two_that_grow_at_once_make_each_member_once(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert [each.position for each in members(store, sweep_id)] == list(range(30))
+
+
+def test_two_that_look_for_the_same_specs_in_any_order_make_one_sweep(store: Store) -> None:
+    request = SweepRequest(base=spec().model_dump(exclude={"name"}), axes={"seed": [0, 1]})
+    grids, specs = expanded(request)
+    looked = threading.Event()
+
+    def make(wanted: list[Spec], then: Callable[[], Any]) -> None:
+        with store.writing() as tx:
+            there = sweeps.newest_of(tx, wanted)
+            then()
+            if there is None:
+                sweeps.submit(tx, grids, wanted)
+
+    other = threading.Thread(target=make, args=(specs[::-1], looked.set))
+    make(specs, lambda: (other.start(), looked.wait(0.3)))  # it cannot look before this one has made it
+    other.join()
+    with store.reading() as tx:
+        assert len(sweeps.list_newest(tx, 10)) == 1
 
 
 def test_deleting_takes_the_ended_and_with_the_last_the_sweep(store: Store) -> None:
