@@ -1,4 +1,4 @@
-"""The command line: `show` speaks HTTP only, `run` touches the machine."""
+"""The command line: most commands speak HTTP only; those of `run` and `data` touch this machine."""
 
 import os
 import signal

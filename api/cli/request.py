@@ -21,9 +21,17 @@ _MOST_KEYS = 20  # of a path; none of a spec has more than two
 
 
 def spec_of(client: Client, experiment_id: int) -> Json:
-    """Of an experiment that there is, without its name, which would tell of another. Raises ClientError."""
-    spec: Json = client.experiment(experiment_id)["spec"]
-    return {key: value for key, value in spec.items() if key != "name"}
+    """Of an experiment that there is, as somebody would have written it: without defaults, which belong to its model or
+    data set and not to another that takes its place, and without its name. Raises ClientError."""
+    from pydantic import ValidationError
+
+    from core.spec import Spec
+
+    filled: Json = client.experiment(experiment_id)["spec"]
+    try:
+        return Spec.model_validate(filled).model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    except ValidationError:  # a newer service's
+        return {key: value for key, value in filled.items() if key != "name"}
 
 
 def changed(spec: Json, changes: Sequence[str]) -> Json:

@@ -282,6 +282,17 @@ class TestFromWhatIsThere:
         for words in ((), ("spec.json", "--from", "1")):
             assert "--from with the number" in " ".join(ballast("submit", *words, status=2).replace("│", " ").split())
 
+    def test_another_model_or_data_set_takes_the_place_of_what_was_there(self, ballast: Ballast) -> None:
+        ballast("submit", ballast.file(json.dumps(SPEC)))
+        other = ballast.json("submit", "--from", "1", "--set", "model.name=cnn", "--set", "dataset.name=mnist")["spec"]
+        assert (other["model"]["name"], other["model"]["width"], other["dataset"]["name"]) == ("cnn", 64, "mnist")
+        found = specs(ballast, "--from", "1", "--axis", "model.name=resnet,linear")
+        assert [spec["model"]["name"] for spec in found] == ["resnet", "linear"]
+        ballast("submit", "--from", "1", "--set", "model.hidden=8")
+        assert "/model/hidden is not a field: 8" in ballast(
+            "submit", "--from", "3", "--set", "model.name=cnn", status=2
+        )
+
     def test_it_is_the_base_of_a_sweep(self, ballast: Ballast) -> None:
         ballast("submit", ballast.file(json.dumps({**SPEC, "name": "the first"})))
         found = specs(ballast, "--from", "1", "--axis", "importance_weight=4:1,1:4", "--set", "epochs=5")
