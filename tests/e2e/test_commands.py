@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
@@ -23,7 +23,7 @@ from typer.core import TyperGroup
 
 from api.cli.main import app
 from api.client import Refused
-from core.states import ENDED, Ask
+from core.states import Ask
 from tests.data import DATA, N_IN_DOMAIN
 from tests.e2e.processes import COMMAND, DIGITS, Process, Up, running, wait_for_end
 from tests.servers import PATIENCE_S, free_port, wait_until
@@ -217,33 +217,26 @@ def with_numbers(words: list[str], up: Up) -> list[str]:
 
 def an_experiment(up: Up, state: str) -> int:
     number: int = up.client.submit(DIGITS if state == "succeeded" else LONG)["id"]
-    if state == "succeeded":
-        assert wait_for_end(up.client, number)["state"] == "succeeded"
-    else:
-        brought_to(state, up.client.ask, lambda: up.client.experiment(number)["state"] in ENDED, number)
+    brought_to(state, up.client.ask, lambda: {up.client.experiment(number)["state"]}, number)
     return number
 
 
 def a_sweep(up: Up, state: str) -> int:
     request = GRID if state == "succeeded" else GRID | {"base": LONG}
     number: int = up.client.submit_sweep(request)["id"]
-
-    def ended() -> bool:
-        return all(n == 0 for name, n in up.client.sweep(number)["counts"].items() if name not in ENDED)
-
-    if state == "succeeded":
-        wait_until(ended)
-    else:
-        brought_to(state, up.client.ask_sweep, ended, number)
+    brought_to(
+        state, up.client.ask_sweep, lambda: {name for name, n in up.client.sweep(number)["counts"].items() if n}, number
+    )
     return number
 
 
-def brought_to(state: str, ask: Any, ended: Any, number: int) -> None:
-    if state == "paused":
-        ask(number, Ask.PAUSE)
-    if state == "cancelled":
-        ask(number, Ask.CANCEL)
-        wait_until(ended)
+def brought_to(state: str, ask: Any, states: Callable[[], set[str]], number: int) -> None:
+    """The worker may have begun already: then what is asked takes a moment."""
+    asked = {"paused": Ask.PAUSE, "cancelled": Ask.CANCEL}.get(state)
+    if asked:
+        ask(number, asked)
+    if state != "running":
+        wait_until(lambda: states() == {state})
 
 
 def serve(words: list[str], folder: Path) -> None:
