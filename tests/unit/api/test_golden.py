@@ -1,0 +1,203 @@
+"""What every route answered before, it answers still: `golden.json`, which BALLAST_TEST_GOLDEN=1 writes anew.
+
+One story, told over HTTP and by a worker that is played. What a clock or a release decides is left out.
+"""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from core.results import Predictions
+from core.states import ErrorKind, State, WorkerState
+from core.store import claims, workers
+from core.store.checkpoints import Saved
+from core.store.experiments import ExperimentError
+from core.store.session import Store
+from tests.unit.store.builders import MINUTE, a_worker, claimed, expired, result
+
+GOLDEN = Path(__file__).with_name("golden.json")
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_OTHERS = ("request_id", "version")  # each request, each release has its own
+
+DIGITS = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 3}
+ALONE = DIGITS | {"importance_weight": "16:1"}
+
+
+class Story:
+    def __init__(self, client: TestClient, store: Store) -> None:
+        self._client, self._store = client, store
+        self.told: list[dict[str, Any]] = []
+
+    def say(self, method: str, path: str, body: Any = None, **headers: str) -> None:
+        answer = self._client.request(method, path, json=body, headers=headers)
+        kind = answer.headers.get("content-type", "")
+        content = answer.json() if answer.content and "json" in kind else hashlib.sha256(answer.content).hexdigest()
+        self.told.append(
+            {
+                "request": f"{method} {path}",
+                "status": answer.status_code,
+                "type": kind,
+                "location": answer.headers.get("location"),
+                "body": "a picture" if kind.startswith("image/") else _steady(content),
+            }
+        )
+
+
+def _steady(value: Any, key: str = "") -> Any:
+    """Without what differs from one day to the next."""
+    if isinstance(value, dict):
+        return {name: _steady(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_steady(inner) for inner in value]
+    if key in _OTHERS or (key == "revision" and isinstance(value, str)):
+        return "…"
+    if key == "eta_seconds" and value is not None:
+        return "some"
+    return _TIME.sub("…", value) if isinstance(value, str) else value
+
+
+def _tell(story: Story, store: Store) -> None:
+    for path in ("/", "/livez", "/readyz", "/version", "/openapi.json", "/presets", "/presets/figure-2", "/workers"):
+        story.say("GET", path)
+    _made(story)
+    _worked_off(store)
+    _looked_at(story)
+    _wished(story)
+    _refused(story)
+    _deleted(story)
+
+
+def _made(story: Story) -> None:
+    story.say("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
+    story.say("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
+    story.say("POST", "/experiments?dedupe=spec", ALONE)
+    story.say("POST", "/experiments?priority=2", {"dataset": {"name": "cifar10"}, "importance_weight": "1:256"})
+    story.say("POST", "/experiments?priority=1", {"dataset": {"name": "mnist"}, "importance_weight": "4:1", "seed": 3})
+    story.say("POST", "/experiments?priority=1", ALONE | {"loss": {"normalization": "batch_size"}, "epochs": 5})
+    axes = {"importance_weight": ["16:1", "1:1"], "optimizer.weight_decay": [0.0, 0.01], "seed": [0, 1]}
+    sweep = {"name": "grid", "base": DIGITS, "axes": axes}
+    story.say("POST", "/sweeps?dry_run=true", sweep)
+    story.say("POST", "/sweeps", sweep)
+    story.say("POST", "/sweeps?dedupe=spec", sweep)
+    story.say("POST", "/sweeps?priority=-1", {"preset": "figure-2", "base": {"epochs": 4}, "as_drawn": True})
+    story.say("POST", "/sweeps/1/members?dry_run=true", {"axes": {"seed": [2]}})
+    story.say("POST", "/sweeps/1/members", {"axes": {"seed": [2]}})
+
+
+def _worked_off(store: Store) -> None:
+    """By rank: 1 succeeds, 2 diverges, 3 fails, 4 is lost once and 5, of the sweep, is running."""
+    first, second = a_worker(store), a_worker(store, "gpu2", 7)
+    claim = claimed(store, worker_id=first)
+    with store.writing() as tx:
+        numerics = {"engine": "plain", "torch": "2.13.0"}
+        claims.begin(tx, claim, {"numerics_key": numerics, "dataset": {"sha256": "d" * 64}}, None)
+        claims.record(tx, claim, result(1, predictions=Predictions(b"\xaa" * 25, b"\x55" * 100)), 1.5)
+        claims.record(tx, claim, result(2), 1.5)
+        saved = Saved(3, 0, 48, "1-0/3", "c" * 64, json.dumps(numerics), "cpu")
+        claims.finish(tx, claim, result(3, weights=b"weights"), State.SUCCEEDED, epoch_seconds=1.5, saved=saved)
+    claim = claimed(store, worker_id=first)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1), 1.5)
+        row = result(2, train_loss=float("nan"), finite_in_domain=3, finite_out_of_domain=0)
+        error = ExperimentError(ErrorKind.DIVERGED, row.divergence(claim.spec))
+        claims.finish(tx, claim, row, State.FAILED, error)
+    claim = claimed(store, worker_id=first)
+    with store.writing() as tx:
+        claims.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.INTERNAL, "ours", "Traceback"))
+    claimed(store, worker_id=second, lease_ms=-1)
+    assert expired(store) == 1
+    claim = claimed(store, worker_id=second, lease_ms=10 * MINUTE)
+    with store.writing() as tx:
+        claims.record(tx, claim, result(1, loss=()), 1.5)
+        workers.seen(tx, second, WorkerState.BUSY, claim.experiment_id)
+
+
+def _looked_at(story: Story) -> None:
+    story.say("GET", "/experiments?limit=3")
+    story.say("GET", "/experiments?state=failed")
+    story.say("GET", "/experiments?sweep=1&importance_weight=1:1&model=mlp&dataset=digits")
+    for number in range(1, 7):
+        story.say("GET", f"/experiments/{number}")
+        story.say("GET", f"/experiments/{number}/events")
+        story.say("GET", f"/experiments/{number}/curve")
+    story.say("GET", "/experiments/1/curve?after=2")
+    story.say("GET", "/experiments/1/predictions")
+    story.say("GET", "/experiments/1/predictions?epoch=1")
+    story.say("GET", "/experiments/1/weights")
+    story.say("GET", "/workers")
+    story.say("GET", "/sweeps")
+    story.say("GET", "/sweeps/1?limit=2")
+    story.say("GET", "/sweeps/1?limit=1&cursor=6")
+    story.say("GET", "/sweeps/2?limit=0")
+    story.say("GET", "/sweeps/1/figure.svg")
+    story.say("GET", "/sweeps/1/figure.png")
+
+
+def _wished(story: Story) -> None:
+    story.say("PATCH", "/experiments/4", {"priority": 9})
+    story.say("PATCH", "/sweeps/2", {"priority": 5})
+    story.say("POST", "/experiments/1/extend", {"epochs": 9})
+    for number in (1, 2, 3, 4, 5, 7):
+        for wish in ("pause", "resume", "cancel", "retry"):
+            story.say("POST", f"/experiments/{number}/{wish}")
+    for wish in ("pause", "resume", "cancel", "retry"):
+        story.say("POST", f"/sweeps/2/{wish}")
+    story.say("GET", "/experiments/5/events")
+
+
+def _refused(story: Story) -> None:
+    wrong = {"dataset": {"name": "mnist", "base_class": "dog"}, "importance_weight": "16", "optimizer": {"lr": -1}}
+    story.say("POST", "/experiments", wrong)
+    story.say("POST", "/experiments", ALONE | {"epoch": 3, "model": {"name": "transformer"}})
+    story.say("POST", "/experiments", ALONE | {"dataset": {"name": "digits", "other_class": "0"}})
+    story.say("POST", "/experiments?priorty=3", ALONE)
+    story.say("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight": ["16:1", "x"], "optimizer.lr": [0.1]}})
+    story.say("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight.x": ["16:1"]}})
+    story.say("POST", "/sweeps", {"base": DIGITS, "axes": {"optimiser.lr": [1], "importance_weight": ["1:1", "1:1"]}})
+    story.say("POST", "/sweeps/1/members", {"axes": {"seed": []}})
+    story.say("POST", "/experiments/1/extend", {"epochs": 3})
+    for path in ("/experiments/999", "/experiments/01", "/sweeps/999", "/presets/figure-9", "/nowhere"):
+        story.say("GET", path)
+    for path in ("/experiments/2/predictions", "/experiments/2/weights", "/experiments/1/predictions?epoch=2"):
+        story.say("GET", path)
+    story.say("PUT", "/experiments/1")
+    story.say("DELETE", "/experiments/5")
+    story.say("GET", "/livez", Host="evil.example")
+
+
+def _deleted(story: Story) -> None:
+    story.say("DELETE", "/experiments/1")
+    story.say("GET", "/experiments/1")
+    story.say("POST", "/sweeps/2/cancel")
+    story.say("DELETE", "/sweeps/2")
+    story.say("DELETE", "/sweeps/1")
+
+
+def test_every_route_answers_as_it_did(client: TestClient, store: Store) -> None:
+    story = Story(client, store)
+    _tell(story, store)
+    told = json.dumps(story.told, indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("BALLAST_TEST_GOLDEN"):
+        GOLDEN.write_text(told)
+    before = json.loads(GOLDEN.read_text())
+    assert [each["request"] for each in story.told] == [each["request"] for each in before]
+    for now, then in zip(story.told, before, strict=True):
+        assert now == then
+
+
+def test_every_route_is_in_the_story(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    told = {each["request"].partition("?")[0] for each in json.loads(GOLDEN.read_text())}
+    routes = {
+        f"{method.upper()} {re.sub('{[a-z]+}', '[^/]+', path)}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    untold = [route for route in routes if not any(re.fullmatch(route, each) for each in told)]
+    assert not untold
