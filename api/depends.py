@@ -7,7 +7,7 @@ from fastapi import Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BeforeValidator
 
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.store.files import Files
 from core.store.session import Store
 

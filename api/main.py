@@ -11,7 +11,7 @@ from api import problems
 from api.access import Access
 from api.routes import curves, experiments, health, home, predictions, presets, sweeps, workers
 from api.schemas import Problem
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.store.files import Files
 from core.store.session import Store
 

@@ -14,7 +14,7 @@ from typing import IO
 import structlog
 import uvicorn
 
-from core.doorbell import Doorbell, empty_folder
+from core.broker.doorbell import Doorbell, empty_folder
 from core.errors import BallastError
 from core.opening import open_store, sole_service
 from core.restarts import Kept

@@ -4,7 +4,7 @@ BallastError                 a sentence for a person: what is wrong, and what to
 ├── core.settings            SettingsError
 ├── core.opening             HomeUnusable
 ├── core.locks               NoLocks
-├── core.doorbell            BrokerUnreachable
+├── core.broker.doorbell            BrokerUnreachable
 ├── core.reading             UnreadableSpec
 ├── core.store.errors        StoreError …
 ├── core.training.errors     TrainingError …

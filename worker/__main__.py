@@ -13,7 +13,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     from core import logs
-    from core.doorbell import Doorbell
+    from core.broker.doorbell import Doorbell
     from core.errors import BallastError
     from core.opening import look_at_checkpoints, open_store
     from core.settings import load_settings

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps, signals
 
-from core.doorbell import TASK, celery_app
+from core.broker.doorbell import TASK, celery_app
 from core.settings import Settings
 from worker.brokers import transport_options, worker_config
 from worker.leave import Leave

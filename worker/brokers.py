@@ -15,8 +15,8 @@ from celery.worker.consumer import Consumer
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import RedisError
 
-from core import mailbox
-from core.doorbell import AT_ONCE, TASK, folder_options
+from core.broker import mailbox
+from core.broker.doorbell import AT_ONCE, TASK, folder_options
 from core.settings import Settings
 
 RETRY_SECONDS = 2

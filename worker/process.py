@@ -21,10 +21,10 @@ from core.store.session import Store
 from core.streams import complain
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
-from worker.drain import Drain
 from worker.heartbeat import Heartbeat, every
 from worker.launch import DEVICE_UNUSABLE
 from worker.leave import Leave
+from worker.loop import Drain
 from worker.reconciler import Reconciler
 from worker.runner import Runner
 

@@ -20,13 +20,13 @@ from core.streams import complain
 
 # In the order of `--help`. A module is imported when one of its commands is asked for: nobody waits for the others'.
 COMMANDS = {
-    "api.cli.run": ("up", "demo", "api", "worker", "doctor", "run", "db"),
-    "api.cli.data": ("data",),
-    "api.cli.submit": ("submit", "extend"),
-    "api.cli.show": ("list", "show", "curve", "predictions", "weights", "workers"),
-    "api.cli.sweeps": ("sweep", "figure", "presets"),
-    "api.cli.watch": ("watch",),
-    "api.cli.wishes": ("cancel", "pause", "resume", "retry", "priority", "delete", "wait"),
+    "api.cli.machine.run": ("up", "demo", "api", "worker", "doctor", "run", "db"),
+    "api.cli.machine.data": ("data",),
+    "api.cli.http.submit": ("submit", "extend"),
+    "api.cli.http.show": ("list", "show", "curve", "predictions", "weights", "workers"),
+    "api.cli.http.sweeps": ("sweep", "figure", "presets"),
+    "api.cli.http.watch": ("watch",),
+    "api.cli.http.wishes": ("cancel", "pause", "resume", "retry", "priority", "delete", "wait"),
 }
 
 

@@ -55,7 +55,7 @@ class Client:
         return self._make("/experiments", spec, params, key, self._timeout_seconds)
 
     # `id` is the contract's name.
-    def extend(self, id: int, epochs: int, priority: int = 0, key: str | None = None) -> Made:  # noqa: A002
+    def extend(self, id: int, epochs: int, priority: int = 0, key: str | None = None) -> Made:
         """A new experiment that goes on from the end of this one, to `epochs` in all."""
         params = {"priority": priority}
         return self._make(f"/experiments/{id}/extend", {"epochs": epochs}, params, key, self._timeout_seconds)
@@ -65,34 +65,34 @@ class Client:
         wanted = {name: value for name, value in filters.items() if value is not None}
         return self._pages("/experiments", wanted, limit)
 
-    def experiment(self, id: int) -> Json:  # noqa: A002
+    def experiment(self, id: int) -> Json:
         return self._get(f"/experiments/{id}")
 
-    def curve(self, id: int, after: int = 0) -> Json:  # noqa: A002
+    def curve(self, id: int, after: int = 0) -> Json:
         return self._get(f"/experiments/{id}/curve", {"after": after})
 
-    def events(self, id: int) -> list[Json]:  # noqa: A002
+    def events(self, id: int) -> list[Json]:
         items: list[Json] = self._get(f"/experiments/{id}/events")["items"]
         return items
 
-    def predictions(self, id: int, epoch: int | None = None) -> Json:  # noqa: A002
+    def predictions(self, id: int, epoch: int | None = None) -> Json:
         return self._get(f"/experiments/{id}/predictions", {} if epoch is None else {"epoch": epoch})
 
-    def weights(self, id: int) -> bytes:  # noqa: A002
+    def weights(self, id: int) -> bytes:
         """safetensors."""
         return self._request("GET", f"/experiments/{id}/weights", timeout=_PATIENCE).content
 
-    def set_priority(self, id: int, priority: int) -> Json:  # noqa: A002
+    def set_priority(self, id: int, priority: int) -> Json:
         return self._send("PATCH", f"/experiments/{id}", {"priority": priority})
 
-    def ask(self, id: int, what: Ask) -> Json:  # noqa: A002
+    def ask(self, id: int, what: Ask) -> Json:
         """Cancel, pause, resume or retry it."""
         return self._ask("POST", f"/experiments/{id}/{what}")
 
-    def delete(self, id: int) -> None:  # noqa: A002
+    def delete(self, id: int) -> None:
         self._request("DELETE", f"/experiments/{id}", timeout=_PATIENCE)
 
-    def sweep(self, id: int, members: int = 0) -> Json:  # noqa: A002
+    def sweep(self, id: int, members: int = 0) -> Json:
         """With its first `members`, at most 500."""
         return self._get(f"/sweeps/{id}", {"limit": members})
 
@@ -100,7 +100,7 @@ class Client:
         """The newest `limit` sweeps, page by page."""
         return self._pages("/sweeps", {}, limit)
 
-    def members(self, id: int) -> Iterator[Json]:  # noqa: A002
+    def members(self, id: int) -> Iterator[Json]:
         """All members of a sweep in the order of their positions, page by page."""
         cursor: str | None = "0"
         while cursor is not None:
@@ -118,26 +118,26 @@ class Client:
         params = {"dry_run": True, **({"dedupe": "spec"} if dedupe else {})}
         return self._send("POST", "/sweeps", request, params=params, timeout=_PATIENCE)
 
-    def grow(self, id: int, axes: Json, priority: int = 0, key: str | None = None) -> Made:  # noqa: A002
+    def grow(self, id: int, axes: Json, priority: int = 0, key: str | None = None) -> Made:
         return self._make(f"/sweeps/{id}/members", {"axes": axes}, {"priority": priority}, key, _PATIENCE)
 
-    def try_growth(self, id: int, axes: Json) -> Json:  # noqa: A002
+    def try_growth(self, id: int, axes: Json) -> Json:
         """What `grow` would add: count and specs."""
         params = {"dry_run": True}
         return self._send("POST", f"/sweeps/{id}/members", {"axes": axes}, params=params, timeout=_PATIENCE)
 
-    def set_sweep_priority(self, id: int, priority: int) -> Json:  # noqa: A002
+    def set_sweep_priority(self, id: int, priority: int) -> Json:
         """Of every member that waits."""
         return self._send("PATCH", f"/sweeps/{id}", {"priority": priority}, timeout=_PATIENCE)
 
-    def ask_sweep(self, id: int, what: Ask) -> Json:  # noqa: A002
+    def ask_sweep(self, id: int, what: Ask) -> Json:
         return self._ask("POST", f"/sweeps/{id}/{what}", timeout=_PATIENCE)
 
-    def delete_sweep(self, id: int) -> Json:  # noqa: A002
+    def delete_sweep(self, id: int) -> Json:
         """Deletes the members that have ended; returns what is left."""
         return self._ask("DELETE", f"/sweeps/{id}", timeout=_PATIENCE)
 
-    def figure(self, id: int, file_format: Literal["png", "svg"]) -> bytes:  # noqa: A002
+    def figure(self, id: int, file_format: Literal["png", "svg"]) -> bytes:
         return self._request("GET", f"/sweeps/{id}/figure.{file_format}", timeout=_PATIENCE).content
 
     def presets(self) -> list[Json]:

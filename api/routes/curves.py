@@ -16,7 +16,7 @@ router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends
 
 @router.get("/{id}/curve", response_model=CurveOut, responses=documented(404))
 def show_curve(
-    id: Id,  # noqa: A002
+    id: Id,
     store: StoreDep,
     after: Annotated[int, Query(ge=0, le=2**53, description="Only rows after this epoch: a former `next_after`.")] = 0,
 ) -> Response:

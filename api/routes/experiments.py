@@ -127,21 +127,21 @@ def list_experiments(
 
 
 @router.get("/{id}", responses=documented(404))
-def show_experiment(id: Id, store: StoreDep) -> ExperimentOut:  # noqa: A002 - the contract's name
+def show_experiment(id: Id, store: StoreDep) -> ExperimentOut:
     """One experiment."""
     with store.reading() as tx:
         return shown(tx, [experiments.get(tx, id)])[0]
 
 
 @router.patch("/{id}", responses=documented(400, 404, 409, 413, 415))
-def change_priority(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:  # noqa: A002
+def change_priority(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:
     """Another priority, while it is queued or paused."""
     with store.writing() as tx:
         return shown(tx, [experiments.set_priority(tx, id, change.priority)])[0]
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
-def delete_experiment(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> None:  # noqa: A002
+def delete_experiment(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> None:
     """Delete it, with its curve, its checkpoints and all else, once it has ended. Its number is never given again."""
     with store.writing() as tx:
         folders = experiments.remove(tx, id)
@@ -156,7 +156,7 @@ def delete_experiment(id: Id, store: StoreDep, files: FilesDep, afterwards: Back
     responses={201: MADE, **documented(400, 404, 409, 413, 415)},
 )
 def extend_experiment(
-    id: Id,  # noqa: A002
+    id: Id,
     extension: Extension,
     once: OnceDep,
     doorbell: DoorbellDep,
@@ -170,7 +170,7 @@ def extend_experiment(
 
 
 @router.get("/{id}/events", responses=documented(404))
-def list_events(id: Id, store: StoreDep) -> EventList:  # noqa: A002
+def list_events(id: Id, store: StoreDep) -> EventList:
     """What happened to it, oldest first."""
     with store.reading() as tx:
         experiments.get(tx, id)
@@ -178,7 +178,7 @@ def list_events(id: Id, store: StoreDep) -> EventList:  # noqa: A002
 
 
 def _asking(what: Ask) -> Callable[..., ExperimentOut]:
-    def ask(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:  # noqa: A002
+    def ask(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
         with store.writing() as tx:
             (answer,) = shown(tx, [wishes.ask(tx, id, what)])
         if answer.state is State.QUEUED:

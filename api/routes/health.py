@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from api.depends import DoorbellDep, StoreDep, known_query
 from api.problems import documented
 from api.schemas import Live, Ready, Version
-from core.doorbell import BrokerUnreachable
+from core.broker.doorbell import BrokerUnreachable
 from core.store import schema
 
 router = APIRouter(tags=["health"], dependencies=[Depends(known_query)])

@@ -14,7 +14,7 @@ router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends
 
 @router.get("/{id}/predictions", responses=documented(404))
 def show_predictions(
-    id: Id,  # noqa: A002 - the contract's name
+    id: Id,
     store: StoreDep,
     epoch: Annotated[int | None, Query(ge=1, le=2**53, description="By default the last that is kept.")] = None,
 ) -> PredictionsOut:
@@ -31,7 +31,7 @@ def show_predictions(
         **documented(404),
     },
 )
-def download_weights(id: Id, store: StoreDep) -> Response:  # noqa: A002
+def download_weights(id: Id, store: StoreDep) -> Response:
     """The weights after the last epoch, as safetensors, with the spec in their metadata."""
     with store.reading() as tx:
         content = predictions.read_weights(tx, id)

@@ -104,14 +104,14 @@ def list_sweeps(store: StoreDep, limit: Limit = 50, cursor: Cursor = None) -> Sw
 
 
 @router.get("/{id}", responses=documented(404))
-def show_sweep(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None) -> SweepWithMembers:  # noqa: A002
+def show_sweep(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor = None) -> SweepWithMembers:
     """One sweep: its progress, and its members page by page."""
     with store.reading() as tx:
         return _shown(tx, id, limit, int(cursor or 0))
 
 
 @router.patch("/{id}", responses=documented(400, 404, 413, 415))
-def change_sweep(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:  # noqa: A002
+def change_sweep(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:
     """Another priority for every member that is queued or paused."""
     with store.writing() as tx:
         return SweepOut.of(sweeps.set_priority(tx, id, change.priority))
@@ -124,7 +124,7 @@ def change_sweep(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:  
     responses={200: _DRY_RUN, 201: MADE, **documented(400, 404, 413, 415)},
 )
 def grow_sweep(
-    id: Id,  # noqa: A002
+    id: Id,
     request: GrowthRequest,
     store: StoreDep,
     once: OnceDep,
@@ -165,7 +165,7 @@ def _would_be_added(store: Store, sweep_id: int, request: GrowthRequest) -> Resp
 
 
 @router.delete("/{id}", status_code=202, responses=documented(404))
-def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> SweepOut:  # noqa: A002
+def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> SweepOut:
     """Delete every member that has ended, and the sweep with its last."""
     afterwards.add_task(store.give_back_space)
     while True:
@@ -177,7 +177,7 @@ def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: Backgroun
 
 
 def _asking(what: Ask) -> Callable[..., SweepOut]:
-    def ask(id: Id, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:  # noqa: A002
+    def ask(id: Id, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
         with store.writing() as tx:
             sweep = sweeps.ask(tx, id, what)
         if sweep.counts[State.QUEUED]:
@@ -200,7 +200,7 @@ for _what, _words in WISHES.items():
 
 
 def _figure(file_format: Literal["png", "svg"]) -> Callable[..., Response]:
-    def figure(id: Id, store: StoreDep) -> Response:  # noqa: A002
+    def figure(id: Id, store: StoreDep) -> Response:
         """Base fraction over epochs: a row a group that differs in more than weight and seed, as far as it has come."""
         with store.reading() as tx:
             sweep = sweeps.get(tx, id)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.settings import load_settings
 from tests.benchmarks.harness import Measurement
 from tests.e2e.processes import ENDLESS, Up, running, wait_for_epoch

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.results import EpochResult
 from core.settings import Settings
 from core.spec import Spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from core.doorbell import QUEUE, TASK
+from core.broker.doorbell import QUEUE, TASK
 from core.settings import Settings
 from tests.servers import wait_until
 

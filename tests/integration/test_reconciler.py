@@ -16,9 +16,9 @@ from core.store.session import Store
 from tests.integration.hosts import settings_of
 from tests.servers import wait_until
 from tests.unit.store.builders import ENDED, a_worker, cancelled, claimed, expired, seen_now, submitted
-from worker.drain import Drain
 from worker.heartbeat import Heartbeat, Held, every
 from worker.leave import Leave
+from worker.loop import Drain
 from worker.reconciler import Reconciler
 from worker.runner import Runner
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.settings import Settings, load_settings
 from core.store.session import Store
 from tests.unit.api.builders import FILES, HOME

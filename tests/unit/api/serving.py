@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.main import create_app
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.store.session import Store
 from tests.unit.api.builders import FILES, HOME
 

@@ -18,7 +18,7 @@ import stamina
 from sqlalchemy import select
 
 from api.client import BrokenOff, Client, ClientError, Refused, TooSlow, Unreachable
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.results import EpochResult, Predictions
 from core.spec import Spec
 from core.states import Ask, State

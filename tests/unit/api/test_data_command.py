@@ -88,7 +88,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
         assert holder.stdout.readline() == b"held\n"
         command = [*COMMAND, "data", "fetch", "mnist"]
         waiting = subprocess.Popen(command, env=with_settings(tmp_path), stderr=subprocess.PIPE)
-        wait_until(lambda: "core.training.data" in " ".join(psutil.Process(waiting.pid).cmdline()))
+        wait_until(lambda: "core.training.programs.data" in " ".join(psutil.Process(waiting.pid).cmdline()))
         time.sleep(0.5)  # Python starts anew: then it listens
         waiting.send_signal(signal.SIGINT)
         _, said = waiting.communicate(timeout=PATIENCE_S)

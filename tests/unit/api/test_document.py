@@ -192,7 +192,7 @@ def test_importing_the_api_loads_nothing_that_trains_draws_or_migrates(tmp_path:
 
 def test_making_the_application_loads_nothing_of_it_either(tmp_path: Path) -> None:
     code = (
-        "import sys; from api.main import create_app; from core.doorbell import Doorbell;"
+        "import sys; from api.main import create_app; from core.broker.doorbell import Doorbell;"
         "from core.settings import load_settings; from core.store.session import Store;"
         "from core.store.files import Files;"
         f"settings = load_settings(home={str(tmp_path)!r}, database_url='', broker_url='');"

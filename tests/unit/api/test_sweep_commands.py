@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from api.cli.rows import short_time
+from api.cli.http.rows import short_time
 from api.client import Client
 from core.results import Predictions
 from core.states import ErrorKind, State

@@ -13,7 +13,7 @@ from core.states import ErrorKind, State
 from core.store import claims
 from core.store.experiments import ExperimentError
 from core.store.session import Store
-from core.training.data import main
+from core.training.programs.data import main
 from tests.servers import PATIENCE_S
 from tests.unit.api.builders import spec
 from tests.unit.api.typed import COMMAND, Ballast, environment
@@ -102,7 +102,7 @@ def test_names_of_folders_and_images_of_any_bytes_are_shown(tmp_path: Path, caps
             folder.mkdir(parents=True)
             (folder / "\x1b[2J\udcff.png").write_text("no image")
     words = ["check", "pets", "--data-dir", str(tmp_path), "--locks-dir", str(tmp_path)]
-    command = [sys.executable, "-P", "-m", "core.training.data", *words]
+    command = [sys.executable, "-P", "-m", "core.training.programs.data", *words]
     done = subprocess.run(command, env=os.environ | C_LOCALE, capture_output=True, check=False)
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr

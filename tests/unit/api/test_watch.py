@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.cli.http.watch import _Curve, _most_wanted
 from api.cli.printing import sparkline
-from api.cli.watch import _Curve, _most_wanted
 from api.client import Client
-from core.doorbell import Doorbell
+from core.broker.doorbell import Doorbell
 from core.states import ENDED, State
 from core.store import claims
 from core.store.claims import Claim
@@ -244,7 +244,7 @@ class Counting(Client):
 
     asked: list[int]
 
-    def curve(self, id: int, after: int = 0) -> dict[str, Any]:  # noqa: A002 - the contract's name
+    def curve(self, id: int, after: int = 0) -> dict[str, Any]:
         self.asked.append(after)
         return super().curve(id, after)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from core.doorbell import celery_app, folder_options
+from core.broker.doorbell import celery_app, folder_options
 from core.environment import for_a_child, forget_foreign
 from core.settings import load_settings
 

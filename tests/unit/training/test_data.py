@@ -1,4 +1,4 @@
-"""`python -m core.training.data`: what is there, what is wrong with it, all at once and without a download."""
+"""`python -m core.training.programs.data`: what is there, what is wrong with it, all at once and without a download."""
 
 import errno
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.training import vision
-from core.training.data import main
+from core.training.programs.data import main
 from tests.data import DATA, N_IN_DOMAIN, N_OUT_OF_DOMAIN
 from tests.nolocks import without_locks
 from tests.servers import free_port

@@ -1,4 +1,4 @@
-"""`python -m core.training`: one spec without any service."""
+"""`python -m core.training.programs.train`: one spec without any service."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.training.__main__ import main
+from core.training.programs.train import main
 from tests.unit.training.builders import digits, locks_dir, rows_of, spec_of
 
 SPEC = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "4:1", "epochs": 3}
@@ -88,7 +88,17 @@ def test_a_divergence_prints_its_curve_and_fails(tmp_path: Path, capsys: pytest.
 def test_it_runs_as_a_module_and_ctrl_c_is_130(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(SPEC | {"epochs": 1_000_000}))
-    command = [sys.executable, "-P", "-m", "core.training", str(path), "--data-dir", ".", "--locks-dir", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "core.training.programs.train",
+        str(path),
+        "--data-dir",
+        ".",
+        "--locks-dir",
+        str(tmp_path),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline().startswith("epoch 1/1000000")
@@ -99,7 +109,9 @@ def test_it_runs_as_a_module_and_ctrl_c_is_130(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [("core.training", "spec.json"), ("core.training.data", "check", "digits")])
+@pytest.mark.parametrize(
+    "arguments", [("core.training.programs.train", "spec.json"), ("core.training.programs.data", "check", "digits")]
+)
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_nobody_who_reads_and_a_full_disk_are_no_traceback(
     arguments: tuple[str, ...], as_json: tuple[str, ...], tmp_path: Path
@@ -120,6 +132,6 @@ def test_nobody_who_reads_and_a_full_disk_are_no_traceback(
 
 def test_a_closed_stdout_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
-    command = f"{sys.executable} -P -m core.training spec.json --data-dir . --locks-dir . >&-"
+    command = f"{sys.executable} -P -m core.training.programs.train spec.json --data-dir . --locks-dir . >&-"
     done = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -85,7 +85,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Five weights, real digits, real workers: draws the figure in a minute, then stops."""
-    from api.cli.demo import play
+    from api.cli.machine.demo import play
 
     play(folder, workers, as_json)
 
@@ -122,7 +122,7 @@ def worker(devices: Devices = None, processes: Processes = None) -> None:
 @app.command(epilog="Example: ballast doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Look at versions, database, broker, checkpoints, data, devices and clocks: what is wrong, and what to do."""
-    from api.cli.doctor import Finding, examine
+    from api.cli.machine.doctor import Finding, examine
 
     findings = list(examine())
     if as_json:
@@ -143,7 +143,9 @@ def run(
 
     settings = load_settings()
     device = [] if settings.device == "auto" else ["--device", settings.device]
-    become_training("core.training", [str(file), "--threads", str(settings.threads), *device], as_json, settings)
+    become_training(
+        "core.training.programs.train", [str(file), "--threads", str(settings.threads), *device], as_json, settings
+    )
 
 
 @db.command(epilog="Example: ballast db upgrade")

@@ -1,6 +1,6 @@
 """Data made ready on purpose, before an experiment fails for want of it: what `ballast data` starts.
 
-python -P -m core.training.data {fetch,check} NAME --data-dir DIR --locks-dir DIR [--json]
+python -P -m core.training.programs.data {fetch,check} NAME --data-dir DIR --locks-dir DIR [--json]
 """
 
 import argparse
@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from core.spec import FOLDER_NAMES, FolderName
 from core.streams import complain, plain
 from core.training import folders, vision
-from core.training.ending import DONE, FAILED, USAGE, exit_code
 from core.training.errors import BadData
+from core.training.programs.ending import DONE, FAILED, USAGE, exit_code
 
 _KNOWN = ("digits", *vision.CLASSES)
 
@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="core.training.data", description="Make data ready before it is needed.")
+    parser = argparse.ArgumentParser(
+        prog="core.training.programs.data", description="Make data ready before it is needed."
+    )
     parser.add_argument("what", choices=["fetch", "check"])
     parser.add_argument("name", help=f"{', '.join(_KNOWN)}, or for check a folder under folders/ of the data directory")
     parser.add_argument("--data-dir", type=Path, required=True)

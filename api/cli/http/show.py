@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.common import AnId, Id, SweepOption, connected, one_of
+from api.cli.http.common import AnId, Id, SweepOption, connected, one_of
+from api.cli.http.rows import last_fraction, local_time, print_experiments, print_sweeps, took_seconds
 from api.cli.printing import (
     AsJson,
     duration,
@@ -23,7 +24,6 @@ from api.cli.printing import (
     unquoted,
     write_file,
 )
-from api.cli.rows import last_fraction, local_time, print_experiments, print_sweeps, took_seconds
 from core.states import State
 
 app = typer.Typer()
@@ -71,7 +71,7 @@ def list_experiments(
 
 
 @app.command(epilog="Example: ballast show 417")
-def show(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
+def show(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
     """Show one experiment and what happened to it, or a sweep and its members."""
     with connected() as client:
         number = one_of(id, sweep)
@@ -167,7 +167,7 @@ def trained_with(provenance: Json) -> str:
 
 @app.command(epilog="Example: ballast curve 417 --after 100")
 def curve(
-    id: Id,  # noqa: A002
+    id: Id,
     after: Annotated[int, typer.Option(min=0, help="Only rows after this epoch.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -201,7 +201,7 @@ def workers(as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: ballast predictions 417 --epoch 1")
 def predictions(
-    id: Id,  # noqa: A002 - the contract's name
+    id: Id,
     epoch: Annotated[int | None, typer.Option(min=1, help="One that is kept; by default the last.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -222,7 +222,7 @@ def predictions(
 
 @app.command(epilog="Example: ballast weights 417 --out weights.safetensors")
 def weights(
-    id: Id,  # noqa: A002 - the contract's name
+    id: Id,
     out: Annotated[
         Path | None, typer.Option(help="By default experiment-ID.safetensors; - is standard output.")
     ] = None,

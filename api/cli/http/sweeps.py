@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from api.cli.common import Changes, From, Priority, connected
+from api.cli.http.common import Changes, From, Priority, connected
+from api.cli.http.request import PRESETS, source_of, spec_of, sweep_axes, sweep_request
+from api.cli.http.watch import follow
 from api.cli.printing import (
     AsJson,
     counted,
@@ -17,8 +19,6 @@ from api.cli.printing import (
     refuse_binary_on_terminal,
     write_file,
 )
-from api.cli.request import PRESETS, source_of, spec_of, sweep_axes, sweep_request
-from api.cli.watch import follow
 from api.client import Made
 
 app = typer.Typer()

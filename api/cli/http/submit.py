@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.common import Changes, From, Id, Priority, connected
+from api.cli.http.common import Changes, From, Id, Priority, connected
+from api.cli.http.request import changed, spec_of
 from api.cli.printing import AsJson, note, print_json
-from api.cli.request import changed, spec_of
 from core.reading import UnreadableSpec, read_json
 from core.states import clause
 
@@ -52,7 +52,7 @@ def say_queued(experiment: dict[str, Any], there: str = "") -> None:
 
 @app.command(epilog="Example: ballast extend 417 --epochs 2000")
 def extend(
-    id: Id,  # noqa: A002 - the contract's name
+    id: Id,
     epochs: Annotated[int, typer.Option(min=2, max=1_000_000, help="In all, more than it has.")],
     priority: Priority = 0,
     as_json: AsJson = False,

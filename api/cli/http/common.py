@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.patience import say_when_trying
+from api.cli.http.patience import say_when_trying
 from api.client import Client
 from core.address import service_url
 
@@ -39,7 +39,7 @@ def _settled_url() -> str:
     return load_settings().url
 
 
-def one_of(id: int | None, sweep: int | None) -> int:  # noqa: A002 - the contract's name
+def one_of(id: int | None, sweep: int | None) -> int:
     """The one that is given. Raises BadParameter for both or none."""
     if (id is None) == (sweep is None):
         raise typer.BadParameter("give the number of an experiment, or --sweep with that of a sweep")

@@ -23,7 +23,7 @@ TASK = "ballast.ring"
 
 AT_ONCE = dict.fromkeys(("max_retries", "interval_start", "interval_step", "interval_max"), 0)  # or not at all
 
-TRANSPORT_ALIASES["filesystem"] = "core.mailbox:Transport"  # imported when somebody first rings, or listens
+TRANSPORT_ALIASES["filesystem"] = "core.broker.mailbox:Transport"  # imported when somebody first rings, or listens
 
 log = structlog.get_logger()
 
@@ -120,7 +120,7 @@ class Doorbell:
             channel._put(nobodys, {})
             channel._get(nobodys)
             return
-        from core.rehearsal import rehearse  # redis, which a queue folder does not need
+        from core.broker.rehearsal import rehearse  # redis, which a queue folder does not need
 
         with channel.conn_or_acquire() as client:
             rehearse(client.connection_pool)
@@ -132,7 +132,7 @@ class Doorbell:
                 f"the queue folder {self._settings.queue_dir} cannot be used ({reason}): "
                 "make it a folder that you may write to, or set BALLAST_HOME to another"
             )
-        from core.rehearsal import REFUSALS
+        from core.broker.rehearsal import REFUSALS
 
         broker = f"the broker at {self.address}"
         if isinstance(error, REFUSALS):

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.common import AnId, SweepOption, connected, one_of
 from api.cli.errors import NotDeleted, NotSucceeded
-from api.cli.patience import again_and_again
+from api.cli.http.common import AnId, SweepOption, connected, one_of
+from api.cli.http.patience import again_and_again
 from api.cli.printing import AsJson, counted, in_words, note, on_terminal, print_json
 from api.client import Ask, Client
 from core.states import ENDED, WAITING, State, clause
@@ -22,25 +22,25 @@ _LOOK_EVERY = 2.0  # seconds
 
 
 @app.command(epilog="Example: ballast cancel 417")
-def cancel(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002 - the contract's name
+def cancel(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
     """Cancel an experiment or a sweep: at once what waits, within seconds what is running."""
     _ask("cancel", id, sweep, as_json)
 
 
 @app.command(epilog="Example: ballast pause --sweep 12")
-def pause(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
+def pause(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
     """Let an experiment or a sweep wait until it is resumed."""
     _ask("pause", id, sweep, as_json)
 
 
 @app.command(epilog="Example: ballast resume --sweep 12")
-def resume(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
+def resume(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
     """Queue again what was paused, at its old place."""
     _ask("resume", id, sweep, as_json)
 
 
 @app.command(epilog="Example: ballast retry --sweep 12")
-def retry(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
+def retry(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
     """Queue again what failed or was cancelled; not what diverged."""
     _ask("retry", id, sweep, as_json)
 
@@ -73,7 +73,7 @@ def priority(
 
 @app.command(epilog="Example: ballast delete --sweep 12 --yes")
 def delete(
-    id: AnId = None,  # noqa: A002
+    id: AnId = None,
     sweep: SweepOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
@@ -123,7 +123,7 @@ def _delete_sweep(client: Client, number: int, as_json: bool) -> None:
 
 
 @app.command(epilog="Example: ballast wait 417")
-def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:  # noqa: A002
+def wait(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
     """Wait until an experiment, or every member of a sweep, has ended; exit code 4 if one did not succeed."""
     number = one_of(id, sweep)
     with connected() as client:
@@ -182,7 +182,7 @@ def _at_its_end(look: Callable[[], Json], ended: Callable[[Json], bool]) -> Json
     return found
 
 
-def _ask(what: Ask, id: int | None, sweep: int | None, as_json: bool) -> None:  # noqa: A002
+def _ask(what: Ask, id: int | None, sweep: int | None, as_json: bool) -> None:
     number = one_of(id, sweep)
     with connected() as client:
         before = {} if sweep is None else client.sweep(number)["counts"]

@@ -23,7 +23,7 @@ import httpx2
 from sqlalchemy import make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.doorbell import BrokerUnreachable, Doorbell
+from core.broker.doorbell import BrokerUnreachable, Doorbell
 from core.errors import BallastError
 from core.locks import NoLocks, require_locks
 from core.opening import checkpoints_stay_here

@@ -11,11 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.common import connected
-from api.cli.patience import again_and_again
+from api.cli.http.common import connected
+from api.cli.http.patience import again_and_again
+from api.cli.http.rows import state_of
+from api.cli.http.wishes import Reasons, has_ended, refuse_failures
 from api.cli.printing import STATE_STYLES, AsJson, duration, fraction, in_words, note, on_terminal, sparkline
-from api.cli.rows import state_of
-from api.cli.wishes import Reasons, has_ended, refuse_failures
 from api.client import Client, Refused, Unreachable
 from core.states import State
 from core.streams import plain

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from api.cli.machine.run import become_training
 from api.cli.printing import AsJson
-from api.cli.run import become_training
 
 data = typer.Typer(no_args_is_help=True, help="Data sets and folders of images.")
 app = typer.Typer()
@@ -21,7 +21,7 @@ def fetch(
     """Download a data set into BALLAST_DATA_DIR, unless it is there."""
     from core.settings import load_settings
 
-    become_training("core.training.data", ["fetch", "--", name], as_json, load_settings())
+    become_training("core.training.programs.data", ["fetch", "--", name], as_json, load_settings())
 
 
 @data.command(epilog="Example: ballast data check digits")
@@ -34,4 +34,4 @@ def check(
     """Count the images of each class and list every file that cannot be read. Downloads nothing."""
     from core.settings import load_settings
 
-    become_training("core.training.data", ["check", "--", name], as_json, load_settings())
+    become_training("core.training.programs.data", ["check", "--", name], as_json, load_settings())

@@ -1,6 +1,6 @@
 """Trains one spec without any service: what `ballast run` starts, and a way to debug a network or a loss.
 
-python -P -m core.training SPEC.json --data-dir DIR --locks-dir DIR [--json]
+python -P -m core.training.programs.train SPEC.json --data-dir DIR --locks-dir DIR [--json]
 """
 
 import argparse
@@ -19,7 +19,7 @@ from core.spec import Spec
 from core.states import State
 from core.streams import complain
 from core.training import BadData, Member, devices, load, train
-from core.training.ending import DONE, EXPERIMENT_FAILED, exit_code
+from core.training.programs.ending import DONE, EXPERIMENT_FAILED, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +47,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="core.training", description="Train one spec without any service.")
+    parser = argparse.ArgumentParser(
+        prog="core.training.programs.train", description="Train one spec without any service."
+    )
     parser.add_argument("spec", type=Path, help="a JSON file; - reads standard input")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--locks-dir", type=Path, required=True)

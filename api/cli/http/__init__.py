@@ -1,0 +1,1 @@
+"""The commands that speak HTTP, and what they share. Neither SQL nor Celery: they start at once, on any machine."""

@@ -1,0 +1,1 @@
+"""What rings: the producing side of Celery, its queue in a folder, and what a Redis must let us do."""
