@@ -11,7 +11,7 @@ from core.spec import Spec
 LOSS_POINT_EVERY = 100  # iterations, counted through epochs
 
 
-class Next(Enum):
+class Command(Enum):
     """What training is told between two steps."""
 
     GO_ON = auto()

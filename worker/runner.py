@@ -12,7 +12,7 @@ import stamina
 import structlog
 import torch
 
-from core.results import Checkpoint, EpochResult, Next
+from core.results import Checkpoint, Command, EpochResult
 from core.settings import Settings
 from core.states import ErrorKind, State
 from core.store import checkpoints, claims
@@ -184,12 +184,12 @@ class _Turn:
     def saved(self) -> None:
         self._save_at = time.monotonic() + self._seconds
 
-    def __call__(self) -> Next:
+    def __call__(self) -> Command:
         if self._held.lost:
-            return Next.DROP
+            return Command.DROP
         if self._held.must_stop():
-            return Next.STOP
-        return Next.SAVE if self.over or time.monotonic() >= self._save_at else Next.GO_ON
+            return Command.STOP
+        return Command.SAVE if self.over or time.monotonic() >= self._save_at else Command.GO_ON
 
 
 class _Pace:

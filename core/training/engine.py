@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from core.results import Checkpoint, EpochResult, Next, Predictions
+from core.results import Checkpoint, Command, EpochResult, Predictions
 from core.spec import Spec
 from core.training.datasets import Data
 from core.training.evaluation import Tested, predict
@@ -18,8 +18,8 @@ from core.training.experiment import Experiment, Met, mean
 from core.training.weights import encode
 
 
-def go_on() -> Next:
-    return Next.GO_ON
+def go_on() -> Command:
+    return Command.GO_ON
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Member:
 
     spec: Spec
     checkpoint: bytes | None = None
-    wish: Callable[[], Next] = go_on
+    wish: Callable[[], Command] = go_on
 
 
 def train(
@@ -50,9 +50,9 @@ def train(
     since = time.perf_counter()
     while experiment.epoch < member.spec.epochs:
         told = experiment.advance(member.wish)
-        if told in (Next.SAVE, Next.STOP):
+        if told in (Command.SAVE, Command.STOP):
             yield 0, experiment.checkpoint()
-        if told in (Next.STOP, Next.DROP):
+        if told in (Command.STOP, Command.DROP):
             return
         if not experiment.pass_is_over:
             continue
@@ -70,17 +70,17 @@ def train(
         yield 0, row if row.diverged else _with_what_is_kept(row, experiment, data, *tests)
         if row.diverged:
             return
-    if member.wish() in (Next.SAVE, Next.STOP):
+    if member.wish() in (Command.SAVE, Command.STOP):
         yield 0, experiment.checkpoint()
 
 
 def _evaluate(
-    experiment: Experiment, data: Data, dtype: torch.dtype, wish: Callable[[], Next]
+    experiment: Experiment, data: Data, dtype: torch.dtype, wish: Callable[[], Command]
 ) -> tuple[Tested, Tested] | None:
     """None where the wish came between: then it is not over."""
 
     def must_stop() -> bool:
-        return wish() in (Next.STOP, Next.DROP)
+        return wish() in (Command.STOP, Command.DROP)
 
     in_domain = predict(experiment.model, data.in_domain_images, dtype, must_stop)
     if in_domain is None:

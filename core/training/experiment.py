@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from core.results import LOSS_POINT_EVERY, Checkpoint, LossPoint, Next
+from core.results import LOSS_POINT_EVERY, Checkpoint, Command, LossPoint
 from core.spec import Spec
 from core.training import models, seeding
 from core.training.checkpoint import Standing, decode, encode
@@ -89,7 +89,7 @@ class Experiment:
         """Its steps are taken; what it has met is not yet told."""
         return self._pass.step == len(self._pass.order)
 
-    def advance(self, wish: Callable[[], Next]) -> Next:
+    def advance(self, wish: Callable[[], Command]) -> Command:
         """Take steps until the pass is over, or until `wish`, which is asked before every step, wants something else.
         Returns what it wants. No checkpoint is wanted twice at one step."""
         if self.pass_is_over:
@@ -97,12 +97,12 @@ class Experiment:
         self.model.train()
         while not self.pass_is_over:
             told = wish()
-            if told is Next.SAVE and self._saved_at == self.iteration:
-                told = Next.GO_ON
-            if told is not Next.GO_ON:
+            if told is Command.SAVE and self._saved_at == self.iteration:
+                told = Command.GO_ON
+            if told is not Command.GO_ON:
                 return told
             self._take_a_step()
-        return Next.GO_ON
+        return Command.GO_ON
 
     def end_epoch(self) -> Met:
         """What the pass that is over has met. The next one is drawn."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from core.results import EpochResult, Next
+from core.results import Command, EpochResult
 from core.spec import Spec
 from core.training import Data, Member, load, train
 from core.training.engine import go_on
@@ -78,15 +78,15 @@ def out_of_domain_fraction(row: EpochResult) -> float:
 
 def an_epoch(experiment: Experiment) -> Met:
     """Train it for one epoch."""
-    assert experiment.advance(go_on) is Next.GO_ON
+    assert experiment.advance(go_on) is Command.GO_ON
     return experiment.end_epoch()
 
 
-def wish_after(calls: int, wish: Next = Next.DROP) -> Any:
+def wish_after(calls: int, wish: Command = Command.DROP) -> Any:
     """A wish that comes when it has been asked for `calls` times, and stays."""
 
-    def answers() -> Iterator[Next]:
-        yield from [Next.GO_ON] * calls
+    def answers() -> Iterator[Command]:
+        yield from [Command.GO_ON] * calls
         while True:
             yield wish
 

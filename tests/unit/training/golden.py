@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import torch as safetensors
 
-from core.results import Checkpoint, EpochResult, Next
+from core.results import Checkpoint, Command, EpochResult
 from core.spec import Spec
 from core.training import Data, Member, load, train
 from tests.data import DATA
@@ -51,8 +51,8 @@ def _tell(spec: Spec, data: Data) -> None:
     """Its rows, and the checkpoint of every seventh step."""
     asked = iter(range(10**9))
 
-    def every_seventh() -> Next:
-        return Next.SAVE if next(asked) % 7 == 6 else Next.GO_ON
+    def every_seventh() -> Command:
+        return Command.SAVE if next(asked) % 7 == 6 else Command.GO_ON
 
     told = hashlib.sha256()
     for _, given in train([Member(spec, None, every_seventh)], data):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.results import Checkpoint, EpochResult, Next
+from core.results import Checkpoint, Command, EpochResult
 from core.spec import Spec
 from core.training import BadCheckpoint, Data, Member, train
 from core.training.experiment import Experiment
@@ -43,7 +43,7 @@ def stopped_again_and_again(spec: Spec, asks: list[int]) -> list[EpochResult]:
     rows: list[EpochResult] = []
     content: bytes | None = None
     for calls in asks:
-        more, checkpoints = trained(Member(spec, content, wish_after(calls, Next.STOP)))
+        more, checkpoints = trained(Member(spec, content, wish_after(calls, Command.STOP)))
         rows += more
         if not checkpoints:
             return rows  # it came to its end before
@@ -60,7 +60,7 @@ def test_a_run_in_pieces_has_the_bits_of_a_whole_one(case: str, asks: list[int])
 @pytest.mark.parametrize("case", ["cnn with dropout", "resnet with batch norm"])
 @pytest.mark.parametrize("calls", [10, 11, 12])  # before, between and after the batches of the first evaluation
 def test_a_run_stopped_in_an_evaluation_goes_on_with_it(case: str, calls: int) -> None:
-    rows, (checkpoint,) = trained(Member(SPECS[case], wish=wish_after(calls, Next.STOP)))
+    rows, (checkpoint,) = trained(Member(SPECS[case], wish=wish_after(calls, Command.STOP)))
     assert (rows, checkpoint.epoch, checkpoint.step, checkpoint.iteration) == ([], 0, 10, 10)
     more, _ = trained(Member(SPECS[case], checkpoint.content))
     assert same(more, undisturbed(case))
@@ -69,7 +69,7 @@ def test_a_run_stopped_in_an_evaluation_goes_on_with_it(case: str, calls: int) -
 @pytest.mark.parametrize("case", SPECS)
 def test_a_checkpoint_at_every_step_changes_nothing_and_each_of_them_is_good(case: str) -> None:
     spec = SPECS[case]
-    rows, checkpoints = trained(Member(spec, wish=lambda: Next.SAVE))
+    rows, checkpoints = trained(Member(spec, wish=lambda: Command.SAVE))
     assert same(rows, undisturbed(case))
     steps = 1 if spec.batch_size is None else 10
     assert [each.iteration for each in checkpoints] == list(range(1, spec.epochs * steps + 1))
@@ -82,7 +82,7 @@ def test_a_checkpoint_at_every_step_changes_nothing_and_each_of_them_is_good(cas
 def test_no_checkpoint_comes_before_the_rows_that_it_stands_behind() -> None:
     spec = SPECS["mlp with momentum"]
     standing = 0
-    for _, result in train([Member(spec, wish=lambda: Next.SAVE)], DATA):
+    for _, result in train([Member(spec, wish=lambda: Command.SAVE)], DATA):
         if isinstance(result, EpochResult):
             standing = result.epoch
         else:
@@ -92,14 +92,14 @@ def test_no_checkpoint_comes_before_the_rows_that_it_stands_behind() -> None:
 @pytest.mark.parametrize("case", ["cnn with dropout", "resnet with batch norm"])
 def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(case: str) -> None:
     long = SPECS[case].model_copy(update={"epochs": 5})
-    rows, checkpoints = trained(Member(SPECS[case], wish=lambda: Next.SAVE))
+    rows, checkpoints = trained(Member(SPECS[case], wish=lambda: Command.SAVE))
     assert (checkpoints[-1].epoch, checkpoints[-1].step) == (SPECS[case].epochs, 0)
     more, _ = trained(Member(long, checkpoints[-1].content))
     assert same(rows + more, rows_of(long, DATA))
 
 
 def test_who_is_dropped_gives_no_checkpoint() -> None:
-    assert trained(Member(SPECS["cnn with dropout"], wish=wish_after(5, Next.DROP))) == ([], [])
+    assert trained(Member(SPECS["cnn with dropout"], wish=wish_after(5, Command.DROP))) == ([], [])
 
 
 def test_a_checkpoint_is_small_and_holds_momentum_only_where_there_is_some() -> None:
