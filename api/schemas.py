@@ -14,7 +14,7 @@ from core.store.clock import rfc3339
 from core.store.events import Event
 from core.store.experiments import Experiment, LastRow
 from core.store.outlook import Outlook
-from core.store.predictions import Kept
+from core.store.predictions import KeptPredictions
 from core.store.sweeps import Sweep
 from core.store.workers import Worker
 
@@ -152,7 +152,7 @@ class PredictionsOut(_Answer):
     sets: TestSets
 
     @classmethod
-    def of(cls, kept: Kept) -> Self:
+    def of(cls, kept: KeptPredictions) -> Self:
         return cls(
             epoch=kept.epoch,
             epochs=kept.epochs,

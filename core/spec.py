@@ -242,18 +242,23 @@ class Spec(_Part):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides the curve: canonical JSON without `name` and without values equal to their default,
-        so that a field added later changes no digest. An object that differs from its default says its name too."""
-        said = self.model_dump(exclude_defaults=True, exclude={"name"})
-        for part in {"dataset", "model", "loss"} & said.keys():
-            said[part]["name"] = getattr(self, part).name
-        said["importance_weight"] = list(self.weights)
-        return _sha256(said)
+        """SHA-256 of what decides the curve: canonical JSON without `name`, of what differs from its default, so that a
+        field added later changes no digest."""
+        return _sha256({**self._other_than_default(), "importance_weight": list(self.weights)})
 
     @property
     def pack_key(self) -> str:
-        """Hash of what must be equal for two experiments to be trained side by side."""
-        return _sha256(self.model_dump(include={"dataset", "model", "loss", "batch_size", "precision"}))
+        """Hash, by the same rule, of what must be equal for two experiments to be trained side by side."""
+        decided = self._other_than_default()
+        shared = ("dataset", "model", "loss", "batch_size", "precision")
+        return _sha256({name: decided[name] for name in shared if name in decided})
+
+    def _other_than_default(self) -> dict[str, Any]:
+        """Without `name`, and without values equal to their default; a part that differs from it says its name too."""
+        fields = self.model_dump(exclude_defaults=True, exclude={"name"})
+        for part in {"dataset", "model", "loss"} & fields.keys():
+            fields[part]["name"] = getattr(self, part).name
+        return fields
 
     def evaluated(self, epoch: int) -> bool:
         """Whether the curve has a row for `epoch`."""

@@ -10,9 +10,9 @@ import structlog
 
 from core.settings import Settings
 from core.states import Wish, WorkerState
-from core.store import claims, workers
-from core.store.claims import Claim
+from core.store import leases, workers
 from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable, StoreError
+from core.store.leases import Claim
 from core.store.session import Store
 from worker.leave import Leave
 
@@ -59,12 +59,12 @@ class Heartbeat:
                     self._renew(held)
                 self._insist(held)
             with self._store.writing() as tx:
-                workers.seen(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
+                workers.report(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
 
     def _renew(self, held: Held) -> None:
         try:
             with self._store.writing() as tx:
-                held.wish = claims.renew(tx, held.claim, round(self._settings.lease_seconds * 1000))
+                held.wish = leases.renew(tx, held.claim, round(self._settings.lease_seconds * 1000))
         except ClaimLost:
             held.lost = True
         except (DatabaseUnavailable, DatabaseBroken):
@@ -83,7 +83,7 @@ class Heartbeat:
             return
         log.critical("training does not stop: the process ends", experiment=held.claim.experiment_id, wish=held.wish)
         with contextlib.suppress(StoreError), self._store.writing() as tx:
-            claims.release(tx, held.claim)
+            leases.release(tx, held.claim)
         os._exit(WISH_NOT_OBEYED)
 
     def beat_now(self) -> None:

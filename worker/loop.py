@@ -62,7 +62,7 @@ class Drain:
         with self._store.writing() as tx:
             claim = claims.claim(tx, self._worker_id, self._lease_ms, self._kind)
             if claim:
-                workers.seen(tx, self._worker_id, WorkerState.BUSY, claim.experiment_id)
+                workers.report(tx, self._worker_id, WorkerState.BUSY, claim.experiment_id)
         if claim is None:
             return False
         self._heartbeat.held = Held(claim, self._leave)

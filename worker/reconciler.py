@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from core.settings import Settings
-from core.store import claims, workers
+from core.store import leases, workers
 from core.store.errors import DatabaseUnavailable
 from core.store.session import Store
 from worker.heartbeat import every
@@ -33,7 +33,7 @@ class Reconciler:
             if now - self._last_pass > max(lease - 2 * heartbeat, 2 * heartbeat):
                 self._patient_until = now + lease
             if now >= self._patient_until:
-                claims.expire(tx, self._settings.max_failures)
+                leases.expire(tx, self._settings.max_failures)
                 workers.mark_dead(tx, round(lease * 1000))
                 if self._clock() - now > heartbeat:  # it was away in the middle of this: nothing of it holds
                     raise DatabaseUnavailable("the database was away for a while: leases are left as they are")

@@ -15,12 +15,13 @@ import torch
 from core.results import Checkpoint, Command, EpochResult
 from core.settings import Settings
 from core.states import ErrorKind, State
-from core.store import checkpoints, claims
+from core.store import attempts, checkpoints
 from core.store.checkpoints import Pointer
-from core.store.claims import Claim
 from core.store.errors import CheckpointDamaged, CheckpointUnreachable, ClaimLost, StoreError
+from core.store.events import EventKind
 from core.store.experiments import ExperimentError
 from core.store.files import Files, tidy
+from core.store.leases import Claim
 from core.store.session import UNFORESEEN, Store
 from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
 from worker.heartbeat import Held
@@ -116,7 +117,7 @@ class Runner:
         if held.must_stop():
             return _End(None, None, 0.0)
         self._tidy(claim)
-        writer.now(lambda tx: claims.begin(tx, claim, what, pointer))
+        writer.now(lambda tx: attempts.begin(tx, claim, what, pointer))
         return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
 
     def _rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
@@ -157,9 +158,11 @@ class Runner:
                 content = _BRIEFLY(is_waited_for, self._files.read, pointer.path, pointer.sha256)
                 require_readable(content)
             except (CheckpointDamaged, BadCheckpoint) as error:
-                writer.now(partial(claims.give_up, claim=claim, pointer=pointer, why=str(error)))
+                writer.now(partial(attempts.give_up, claim=claim, pointer=pointer, why=str(error)))
             except CheckpointUnreachable as error:
-                writer.now(partial(claims.tell, claim=claim, kind="checkpoint_unreachable", detail=str(error)))
+                writer.now(
+                    partial(attempts.note, claim=claim, kind=EventKind.CHECKPOINT_UNREACHABLE, detail=str(error))
+                )
             else:
                 return pointer, content
         return None, None

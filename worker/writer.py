@@ -16,9 +16,10 @@ from sqlalchemy import Connection
 
 from core.results import Checkpoint, EpochResult
 from core.states import State
-from core.store import checkpoints, claims
+from core.store import attempts, checkpoints, leases
 from core.store.checkpoints import Saved
 from core.store.errors import CheckpointUnreachable, ClaimLost, DatabaseBroken, DatabaseUnavailable, StoreError
+from core.store.events import EventKind
 from core.store.experiments import ExperimentError
 from core.store.files import Files
 from core.store.session import Store
@@ -69,7 +70,7 @@ class Writer:
         """Write a row, soon."""
 
         def write() -> None:
-            self._held.wish = self._transaction(lambda tx: claims.record(tx, self._claim, row, epoch_seconds))
+            self._held.wish = self._transaction(lambda tx: attempts.record(tx, self._claim, row, epoch_seconds))
             self._room.release()
 
         while not self._room.acquire(timeout=0.1) and not self._held.must_stop():
@@ -90,14 +91,14 @@ class Writer:
             checkpoint, self._waiting = self._waiting, None
         assert checkpoint is not None
         if saved := self._saved(checkpoint, self._files.write):
-            self._point_to(saved, lambda tx: claims.save(tx, self._claim, saved))
+            self._point_to(saved, lambda tx: attempts.save(tx, self._claim, saved))
 
     def now(self, write: Callable[[Connection], T]) -> T:
         """One transaction, after all that waits."""
         return self._soon(lambda: self._transaction(write)).result()
 
     def release(self) -> State:
-        return self.now(lambda tx: claims.release(tx, self._claim))
+        return self.now(lambda tx: leases.release(tx, self._claim))
 
     def fail(self, row: EpochResult | None, error: ExperimentError) -> State:
         """Also after a fault of our own, which ends the experiment as any other does."""
@@ -105,7 +106,7 @@ class Writer:
         def write() -> None:
             if isinstance(self._fault, ClaimLost):
                 raise self._fault
-            self._transaction(lambda tx: claims.finish(tx, self._claim, row, State.FAILED, error))
+            self._transaction(lambda tx: attempts.finish(tx, self._claim, row, State.FAILED, error))
 
         self._thread.submit(write).result()
         return State.FAILED
@@ -116,7 +117,7 @@ class Writer:
         def write() -> None:
             saved = checkpoint and self._saved(checkpoint, lambda *what: _BRIEFLY(self._files.write, *what))
             self._point_to(
-                saved, lambda tx: claims.finish(tx, self._claim, row, State.SUCCEEDED, None, epoch_seconds, saved)
+                saved, lambda tx: attempts.finish(tx, self._claim, row, State.SUCCEEDED, None, epoch_seconds, saved)
             )
 
         self._soon(write).result()
@@ -154,7 +155,7 @@ class Writer:
             if self._said != error.reason:
                 why = str(error)
                 log.warning("no checkpoint: training goes on", error=why)
-                self._transaction(lambda tx: claims.tell(tx, self._claim, "checkpoint_failed", why))
+                self._transaction(lambda tx: attempts.note(tx, self._claim, EventKind.CHECKPOINT_FAILED, why))
             self._said = error.reason
             return None
         self._said = ""

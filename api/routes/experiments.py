@@ -91,7 +91,7 @@ def submit_experiment(
     """Queue one experiment. The body is the spec."""
 
     def make(tx: Connection) -> Response:
-        there = experiments.alike(tx, spec) if dedupe else None
+        there = experiments.newest_with_digest(tx, spec) if dedupe else None
         (answer,) = shown(tx, [there or experiments.submit(tx, spec, priority)])
         return made(answer, 200 if there else 201)
 

@@ -79,11 +79,11 @@ def submit_sweep(
     grids, specs = expanded(request)
     if dry_run:
         with store.writing() as tx:  # which looks for the same as the real one would
-            there = sweeps.newest_of(tx, specs) if dedupe else None
+            there = sweeps.newest_with_digests(tx, specs) if dedupe else None
         return _would_be(specs if there is None else [])
 
     def make(tx: Connection) -> Response:
-        there = sweeps.newest_of(tx, specs) if dedupe else None
+        there = sweeps.newest_with_digests(tx, specs) if dedupe else None
         if there is not None:
             return made(_shown(tx, there), 200)
         sweep_id = sweeps.submit(tx, grids, specs, name=request.name, preset=request.preset, priority=priority)

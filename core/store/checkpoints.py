@@ -26,7 +26,7 @@ class Saved(NamedTuple):
     path: str
     sha256: str
     numerics: str  # the numerics key, as JSON
-    kind: str  # of the device that wrote it
+    device_kind: str  # of the device that wrote it
 
 
 class Pointer(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -12,15 +13,37 @@ from core.store.tables import events, is_id, workers
 from core.store.workers import NAME
 
 
+class EventKind(StrEnum):
+    """What an event tells. Where nothing more is to be said of a move, it is the state that was come to."""
+
+    SUBMITTED = "submitted"  # it is there, and queued
+    EXTENDS = "extends"  # it goes on from where another ended
+    WARNING = "warning"  # its spec is allowed, and seldom meant
+    PRIORITY = "priority"  # it got another place in the queue
+    CLAIMED = "claimed"  # a worker holds it and trains it: an attempt begins
+    RESUMED = "resumed"  # the attempt goes on from a checkpoint
+    NUMERICS_CHANGED = "numerics_changed"  # that was trained under another numerics key: bits may differ from here on
+    REQUESTED = "requested"  # its worker is asked to cancel or pause it
+    WITHDRAWN = "withdrawn"  # and is asked no more
+    RELEASED = "released"  # its worker gave it back on purpose, to its old place in the queue
+    LEASE_LOST = "lease_lost"  # its worker fell silent, and it was taken back
+    REPLAY_MISMATCH = "replay_mismatch"  # an epoch, trained again, came out otherwise than the row that stands
+    CHECKPOINT_DAMAGED = "checkpoint_damaged"  # its bytes are not those that were written: given up
+    CHECKPOINT_UNREACHABLE = "checkpoint_unreachable"  # the attempt begins before it
+    CHECKPOINT_FAILED = "checkpoint_failed"  # it could not be written: training goes on
+    QUEUED = "queued"  # resumed or retried by its user
+    PAUSED = "paused"  # as its user wished
+    CANCELLED = "cancelled"  # as its user wished
+    SUCCEEDED = "succeeded"  # its curve is whole
+    FAILED = "failed"  # ended by an error
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     id: int
     experiment_id: int
     at_ms: int
-    # submitted, extends, warning, priority, claimed, resumed, numerics_changed, requested, withdrawn, released,
-    # lease_lost, replay_mismatch, checkpoint_damaged, checkpoint_unreachable, checkpoint_failed, or
-    # the state it came to
-    kind: str
+    kind: str  # an EventKind, or what a newer Ballast has recorded
     from_state: State | None
     to_state: State | None
     attempt: int
@@ -31,7 +54,7 @@ class Event:
 def record(
     tx: Connection,
     experiment_id: int,
-    kind: str,
+    kind: EventKind,
     *,
     attempt: int = 0,
     from_state: State | None = None,
@@ -43,7 +66,7 @@ def record(
     record_all(tx, kind, [own], from_state=from_state, to_state=to_state, detail=storable(detail) if detail else None)
 
 
-def record_all(tx: Connection, kind: str, own: Sequence[Mapping[str, Any]], **shared: str | None) -> None:
+def record_all(tx: Connection, kind: EventKind, own: Sequence[Mapping[str, Any]], **shared: str | None) -> None:
     """One event for each of `own`: its experiment, and the columns that differ between them."""
     if own:
         tx.execute(insert(events).values({"at_ms": now_ms(), "kind": kind, "attempt": 0, **shared}), own)

@@ -1,21 +1,22 @@
-"""Experiments: submitted, read, listed, deleted; and the one place where a state changes (`move`, `move_all`)."""
+"""Experiments: submitted, read, listed, given another priority, deleted. Their states change in `moves`."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Insert, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, delete, func, insert, select
 
 from core.spec import Spec
-from core.states import ENDED, MOVES, WAITING, ErrorKind, State, Wish
+from core.states import ENDED, WAITING, ErrorKind, State, Wish
 from core.store import checkpoints, events
 from core.store.clock import now_ms
-from core.store.errors import ClaimLost, NotAllowed, NotFound
-from core.store.tables import LARGEST, AnyRow, curve_rows, experiments, is_id, literally, workers
+from core.store.errors import NotAllowed, NotFound
+from core.store.events import EventKind
+from core.store.moves import lock
+from core.store.ranks import change_priority, rank
+from core.store.tables import LARGEST, AnyRow, curve_rows, experiments, is_id, workers
 from core.store.workers import NAME
-
-_HOUR_MS = 3_600_000  # a point of priority is worth an hour of waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Experiment:
     epochs_total: int
     checkpoint_row: int
     checkpoint_step: int
-    checkpoint_kind: str | None
+    checkpoint_device_kind: str | None  # on which the newest was written
     requested: Wish | None
     worker_id: int | None
     worker: str | None  # "host:pid" of who holds it
@@ -83,16 +84,11 @@ class Experiment:
     read_ms: int = field(compare=False)  # the database's time of this reading
 
 
-def rank(priority: int | ColumnElement[int]) -> ColumnElement[int]:
-    """The place in the queue of what is queued now."""
-    return now_ms() - priority * _HOUR_MS
-
-
 def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
     """A new experiment, queued."""
     row = _queued(priority).values(_columns(spec))
     experiment_id: int = tx.execute(row.returning(experiments.c.id)).scalar_one()
-    _tell_of(tx, [experiment_id], [spec])
+    _record_submitted(tx, [experiment_id], [spec])
     return get(tx, experiment_id)
 
 
@@ -110,7 +106,7 @@ def submit_members(
         .where(experiments.c.sweep_id == sweep_id, experiments.c.position >= first_position)
         .order_by(experiments.c.position)
     )
-    _tell_of(tx, list(added.scalars()), specs)
+    _record_submitted(tx, list(added.scalars()), specs)
 
 
 def _queued(priority: int) -> Insert:
@@ -142,14 +138,14 @@ def _columns(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _tell_of(tx: Connection, ids: Sequence[int], specs: Sequence[Spec]) -> None:
-    events.record_all(tx, "submitted", [{"experiment_id": each} for each in ids], to_state=State.QUEUED)
+def _record_submitted(tx: Connection, ids: Sequence[int], specs: Sequence[Spec]) -> None:
+    events.record_all(tx, EventKind.SUBMITTED, [{"experiment_id": each} for each in ids], to_state=State.QUEUED)
     warnings = [
         {"experiment_id": each, "detail": sentence}
         for each, spec in zip(ids, specs, strict=True)
         for sentence in spec.warnings()
     ]
-    events.record_all(tx, "warning", warnings)
+    events.record_all(tx, EventKind.WARNING, warnings)
 
 
 _LAST_ROW = [curve_rows.c[name].label(f"last_{name}") for name in LastRow._fields]
@@ -209,7 +205,7 @@ def members(tx: Connection, sweep_id: int, limit: int, after: int = 0) -> list[E
     return [_experiment(row) for row in tx.execute(of_sweep.order_by(experiments.c.id).limit(limit))]
 
 
-def alike(tx: Connection, spec: Spec) -> Experiment | None:
+def newest_with_digest(tx: Connection, spec: Spec) -> Experiment | None:
     """The newest experiment of the same digest that has neither failed nor been cancelled, nor is going to be; None if
     there is none. Whoever looks for the same digest meanwhile waits for the end of this transaction."""
     lock_digest(tx, spec.digest)
@@ -237,23 +233,8 @@ def set_priority(tx: Connection, experiment_id: int, priority: int) -> Experimen
     now = lock(tx, experiment_id)
     if now.state not in WAITING:
         raise NotAllowed(experiment_id, State(now.state), "only one that is queued or paused has a place in the queue")
-    prioritise(tx, [now], priority)
+    change_priority(tx, [now], priority)
     return get(tx, experiment_id)
-
-
-def prioritise(tx: Connection, locked: Sequence[AnyRow], priority: int) -> None:
-    """Another place in the queue for those that have another priority. They wait, and this transaction has locked
-    them."""
-    others = [row for row in locked if row.priority != priority]
-    values = {
-        "priority": priority,
-        "rank": experiments.c.queued_ms - priority * _HOUR_MS,
-        "revision": experiments.c.revision + 1,
-    }
-    for part in in_parts(others):
-        tx.execute(update(experiments).where(experiments.c.id.in_([row.id for row in part])).values(values))
-    changed = [{"experiment_id": row.id, "attempt": row.attempt} for row in others]
-    events.record_all(tx, "priority", changed, detail=str(priority))
 
 
 def remove(tx: Connection, experiment_id: int) -> set[str]:
@@ -267,106 +248,6 @@ def remove(tx: Connection, experiment_id: int) -> set[str]:
     return folders
 
 
-def lock(tx: Connection, experiment_id: int) -> AnyRow:
-    """What a wish depends on, held until the end of the transaction. Raises NotFound."""
-    rows = lock_all(tx, experiments.c.id == experiment_id) if is_id(experiment_id) else []
-    if not rows:
-        raise NotFound(experiment_id)
-    return rows[0]
-
-
-def lock_all(tx: Connection, which: ColumnElement[bool], limit: int | None = None) -> Sequence[AnyRow]:
-    """The same of several, in the order of their ids: two that lock so never wait for each other."""
-    return tx.execute(
-        select(
-            experiments.c.id,
-            experiments.c.state,
-            experiments.c.attempt,
-            experiments.c.requested,
-            experiments.c.worker_id,
-            experiments.c.priority,
-            experiments.c.error_kind,
-        )
-        .where(which)
-        .order_by(experiments.c.id)
-        .limit(limit)
-        .with_for_update(key_share=True)
-    ).all()
-
-
-def move(
-    tx: Connection,
-    experiment_id: int,
-    attempt: int,
-    origin: State,
-    to: State,
-    *,
-    kind: str | None = None,
-    worker_id: int | None = None,
-    detail: str | None = None,
-    changes: Mapping[str, Any] | None = None,
-) -> None:
-    """Change the state by compare-and-set on (state, attempt), and what else `changes` with it; with the event, whose
-    kind is the new state unless said.
-
-    Raises ClaimLost if another was faster, NotAllowed if there is no such move.
-    """
-    if to not in MOVES[origin]:
-        raise NotAllowed(experiment_id, origin, f"it cannot become {to}")
-    values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
-    if origin is State.RUNNING:
-        values |= {"worker_id": None, "lease_until_ms": None, "requested": None, "attempt_epoch": 0}
-    values |= _times(to)
-    # Only the state and the attempt that the caller has seen may change.
-    moved = tx.execute(
-        update(experiments)
-        .where(
-            experiments.c.id == experiment_id,
-            experiments.c.attempt == attempt,
-            experiments.c.state == literally(origin),
-        )
-        .values(values)
-        .returning(experiments.c.attempt)
-    ).one_or_none()
-    if moved is None:
-        raise ClaimLost(experiment_id, attempt)
-    events.record(
-        tx,
-        experiment_id,
-        kind or str(to),
-        from_state=origin,
-        to_state=to,
-        attempt=moved.attempt,
-        worker_id=worker_id,
-        detail=detail,
-    )
-
-
-def move_all(
-    tx: Connection, locked: Sequence[AnyRow], origin: State, to: State, *, changes: Mapping[str, Any] | None = None
-) -> None:
-    """`move` for many that wait or have ended, all in `origin`, whose rows this transaction has locked."""
-    if to not in MOVES[origin] or origin is State.RUNNING:
-        raise ValueError(f"{origin} to {to}")
-    values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
-    values |= _times(to)
-    for part in in_parts(locked):
-        tx.execute(update(experiments).where(experiments.c.id.in_([row.id for row in part])).values(values))
-    moved = [{"experiment_id": row.id, "attempt": row.attempt} for row in locked]
-    events.record_all(tx, str(to), moved, from_state=origin, to_state=to)
-
-
-def _times(to: State) -> dict[str, Any]:
-    if to in ENDED:
-        return {"ended_ms": now_ms()}
-    return {"requeued_ms": now_ms()} if to is State.QUEUED else {}
-
-
-def in_parts(rows: Sequence[AnyRow]) -> Iterator[Sequence[AnyRow]]:
-    """A statement takes only so many parameters."""
-    return (rows[start : start + 1000] for start in range(0, len(rows), 1000))
-
-
 def _experiment(row: AnyRow) -> Experiment:
     fields = dict(row._mapping)
     kind, message, traceback = (fields.pop(f"error_{part}") for part in ("kind", "message", "traceback"))
@@ -374,7 +255,17 @@ def _experiment(row: AnyRow) -> Experiment:
     fields["last_row"] = None if last.epoch is None else last
     fields["error"] = ExperimentError(ErrorKind(kind), message, traceback) if kind else None
     fields["state"] = State(row.state)
+    fields["checkpoint_device_kind"] = fields.pop("checkpoint_kind")
     fields["spec"] = json.loads(row.spec)
     fields["requested"] = Wish(row.requested) if row.requested else None
     fields["provenance"] = json.loads(row.provenance) if row.provenance else None
     return Experiment(**fields)
+
+
+def error_columns(error: ExperimentError) -> dict[str, str | None]:
+    """How it is stored: `_experiment` the other way round."""
+    return {
+        "error_kind": error.kind,
+        "error_message": events.storable(error.message),
+        "error_traceback": events.storable(error.traceback) if error.traceback else None,
+    }

@@ -12,7 +12,9 @@ from core.states import State
 from core.store import checkpoints, events
 from core.store.checkpoints import Pointer
 from core.store.errors import NotAllowed, NotLonger
-from core.store.experiments import Experiment, get, lock, submit
+from core.store.events import EventKind
+from core.store.experiments import Experiment, get, submit
+from core.store.moves import lock
 from core.store.tables import checkpoints as checkpoints_table
 from core.store.tables import curve_rows, experiments, predictions
 
@@ -40,11 +42,11 @@ def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -
             replay_mismatch_from=parent.replay_mismatch_from,
             checkpoint_row=parent.epochs_done,
             checkpoint_step=parent.checkpoint_step,
-            checkpoint_kind=parent.checkpoint_kind,
+            checkpoint_device_kind=parent.checkpoint_device_kind,
             provenance=parent.provenance and json.dumps(parent.provenance),
         )
     )
-    events.record(tx, child.id, "extends", detail=f"experiment {parent.id}, after epoch {parent.epochs_total}")
+    events.record(tx, child.id, EventKind.EXTENDS, detail=f"experiment {parent.id}, after epoch {parent.epochs_total}")
     return get(tx, child.id)
 
 

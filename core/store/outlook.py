@@ -11,7 +11,7 @@ from core.store.checkpoints import RESERVED_MS
 from core.store.clock import rfc3339
 from core.store.experiments import Experiment, get
 from core.store.tables import AnyRow, experiments, literally
-from core.store.workers import kinds, takers
+from core.store.workers import count_serving, serving_device_kinds
 
 NO_WORKER = "no worker is alive: start one with `ballast worker`, unless one is starting"
 PAUSED = "it is paused: resume it to queue it again"
@@ -43,15 +43,15 @@ class Place(NamedTuple):
 def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     """Of each of `found`, in order."""
     waiting = [experiment for experiment in found if experiment.state is State.QUEUED]
-    workers = takers(tx) if waiting else 0
+    workers = count_serving(tx) if waiting else 0
     places = places_by(tx, experiments.c.id, workers) if waiting else {}
-    there = kinds(tx) if any(map(_is_reserved, waiting)) else set()
-    return [_outlook(experiment, places, workers, there) for experiment in found]
+    kinds = serving_device_kinds(tx) if any(map(_is_reserved, waiting)) else set()
+    return [_outlook(experiment, places, workers, kinds) for experiment in found]
 
 
-def _outlook(experiment: Experiment, places: dict[int, Place], workers: int, there: set[str]) -> Outlook:
+def _outlook(experiment: Experiment, places: dict[int, Place], workers: int, kinds: set[str]) -> Outlook:
     match experiment.state:
-        case State.QUEUED if workers and _is_reserved(experiment) and experiment.checkpoint_kind not in there:
+        case State.QUEUED if workers and _is_reserved(experiment) and experiment.checkpoint_device_kind not in kinds:
             return Outlook(waiting_because=_reserved_because(experiment))
         case State.QUEUED:
             return Outlook(waiting_because=queued_because(places.get(experiment.id), workers))
@@ -63,7 +63,7 @@ def _outlook(experiment: Experiment, places: dict[int, Place], workers: int, the
 
 
 def _is_reserved(experiment: Experiment) -> bool:
-    return experiment.checkpoint_kind is not None and _reserved_until_ms(experiment) > experiment.read_ms
+    return experiment.checkpoint_device_kind is not None and _reserved_until_ms(experiment) > experiment.read_ms
 
 
 def _reserved_until_ms(experiment: Experiment) -> int:
@@ -72,7 +72,8 @@ def _reserved_until_ms(experiment: Experiment) -> int:
 
 def _reserved_because(experiment: Experiment) -> str:
     until = rfc3339(_reserved_until_ms(experiment))[11:16]
-    return f"until {until} UTC it waits for the kind of device that wrote its checkpoint, {experiment.checkpoint_kind}"
+    kind = experiment.checkpoint_device_kind
+    return f"until {until} UTC it waits for the kind of device that wrote its checkpoint, {kind}"
 
 
 def queued_because(place: Place | None, workers: int, whose: str = "it") -> str:

@@ -12,7 +12,7 @@ from core.store.tables import curve_rows, experiments, is_id, predictions, weigh
 MOST_WEIGHTS = 256 * 2**20  # bytes; SQL is no place for more
 
 
-class Kept(NamedTuple):
+class KeptPredictions(NamedTuple):
     epoch: int
     epochs: list[int]  # all whose predictions are kept
     n_in_domain: int
@@ -29,9 +29,9 @@ def write(tx: Connection, experiment_id: int, result: EpochResult) -> None:
         tx.execute(insert(weights).values(experiment_id=experiment_id, safetensors=result.weights))
 
 
-def read(tx: Connection, experiment_id: int, epoch: int | None = None) -> Kept:
+def read(tx: Connection, experiment_id: int, epoch: int | None = None) -> KeptPredictions:
     """The predictions of an epoch, by default the last that is kept. Raises NotFound, NotKept."""
-    _known(tx, experiment_id)
+    _require_experiment(tx, experiment_id)
     of_experiment = predictions.c.experiment_id == experiment_id
     epochs = list(tx.execute(select(predictions.c.epoch).where(of_experiment).order_by(predictions.c.epoch)).scalars())
     if not epochs:
@@ -56,12 +56,12 @@ def read(tx: Connection, experiment_id: int, epoch: int | None = None) -> Kept:
         .where(of_experiment, predictions.c.epoch == wanted)
     ).one()
     kept = Predictions(bytes(row.in_domain), bytes(row.out_of_domain))
-    return Kept(wanted, epochs, row.n_in_domain, row.n_out_of_domain, kept)
+    return KeptPredictions(wanted, epochs, row.n_in_domain, row.n_out_of_domain, kept)
 
 
 def read_weights(tx: Connection, experiment_id: int) -> bytes:
     """The weights after the last epoch, as safetensors. Raises NotFound, NotKept."""
-    _known(tx, experiment_id)
+    _require_experiment(tx, experiment_id)
     stored = tx.execute(
         select(weights.c.safetensors).where(weights.c.experiment_id == experiment_id)
     ).scalar_one_or_none()
@@ -70,7 +70,7 @@ def read_weights(tx: Connection, experiment_id: int) -> bytes:
     return bytes(stored)
 
 
-def _known(tx: Connection, experiment_id: int) -> None:
+def _require_experiment(tx: Connection, experiment_id: int) -> None:
     if (
         not is_id(experiment_id)
         or tx.execute(select(experiments.c.id).where(experiments.c.id == experiment_id)).one_or_none() is None

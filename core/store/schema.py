@@ -14,31 +14,32 @@ from sqlalchemy import Connection, func, insert, inspect, select, text, update
 from core.store.errors import DatabaseBroken, OtherHost, SchemaAhead, SchemaBehind, SchemaMissing
 from core.store.session import Store, translated
 from core.store.tables import service
-from core.store.workers import at_work
+from core.store.workers import count_alive
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0003"  # what this code needs; revisions are numbered, so that older and newer can be told apart
+REVISION = "0004"  # what this code needs; revisions are numbered, so that older and newer can be told apart
 
 log = structlog.get_logger()
 
 
-class Standing(Enum):
+class SchemaState(Enum):
+    """How the database's revision compares with this code's."""
+
     EMPTY = auto()  # no schema yet
     BEHIND = auto()  # refuse to start
     CURRENT = auto()
     AHEAD = auto()  # start with a warning
 
 
-def standing(store: Store) -> Standing:
-    """How the database's revision compares with this code's."""
+def state_of(store: Store) -> SchemaState:
     revision = revision_of(store)
     if revision is None:
-        return Standing.EMPTY
+        return SchemaState.EMPTY
     if revision == REVISION:
-        return Standing.CURRENT
-    return Standing.BEHIND if revision < REVISION else Standing.AHEAD
+        return SchemaState.CURRENT
+    return SchemaState.BEHIND if revision < REVISION else SchemaState.AHEAD
 
 
 def revision_of(store: Store) -> str | None:
@@ -74,12 +75,12 @@ def schema_of(tx: Connection) -> str | None:
 def require(store: Store) -> None:
     """Raises SchemaMissing or SchemaBehind where this code would not find its tables; says so where the database is
     newer."""
-    now = standing(store)
-    if now is Standing.EMPTY:
+    state = state_of(store)
+    if state is SchemaState.EMPTY:
         raise SchemaMissing
-    if now is Standing.BEHIND:
+    if state is SchemaState.BEHIND:
         raise SchemaBehind
-    if now is Standing.AHEAD:
+    if state is SchemaState.AHEAD:
         log.warning(str(SchemaAhead()))
 
 
@@ -89,7 +90,7 @@ def upgrade(url: str) -> None:
 
     store = Store(url)
     try:
-        if standing(store) is Standing.AHEAD:
+        if state_of(store) is SchemaState.AHEAD:
             return
     finally:
         store.close()
@@ -102,7 +103,7 @@ def _let_it_shrink(url: str) -> None:
     """Once, and not while workers would have to wait for it. Nothing depends on it."""
     with closing(Store(url)) as store:
         with store.reading() as tx:
-            if at_work(tx):
+            if count_alive(tx):
                 return
         try:
             store.make_shrinkable()
@@ -130,7 +131,7 @@ def adopt(tx: Connection, machine: str, host: str) -> None:
     if owner is None:
         tx.execute(insert(service).values(id=1, machine=machine, host=host))
         return
-    if owner.machine != machine and at_work(tx):
+    if owner.machine != machine and count_alive(tx):
         raise OtherHost(owner.host)
     tx.execute(update(service).values(machine=machine, host=host))
 

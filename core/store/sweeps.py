@@ -16,10 +16,12 @@ from core.states import ENDED, WAITING, Ask, State, Wish
 from core.store import checkpoints, wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound, SweepChanged
-from core.store.experiments import lock_all, lock_digest, prioritise, submit_members
+from core.store.experiments import lock_digest, submit_members
+from core.store.moves import lock_all
 from core.store.outlook import LEFT, PAUSED, Place, head_because, loads, mean_by_like, places_by, queued_because
+from core.store.ranks import change_priority
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
-from core.store.workers import takers
+from core.store.workers import count_serving
 from core.sweeps import Grid, refuse_too_many
 
 _DELETED_AT_ONCE = 100  # members with their curves: a heartbeat must not wait long for SQLite
@@ -75,7 +77,7 @@ def list_newest(tx: Connection, limit: int, before: int | None = None) -> list[S
     return _with_progress(tx, tx.execute(query).all())
 
 
-def newest_of(tx: Connection, specs: Sequence[Spec]) -> int | None:
+def newest_with_digests(tx: Connection, specs: Sequence[Spec]) -> int | None:
     """The newest sweep of just these specs, none of whose members is cancelled, or going to be; None if there is none.
     Whoever looks for the same meanwhile waits for the end of this transaction."""
     wanted = {spec.digest for spec in specs}
@@ -134,7 +136,7 @@ def set_priority(tx: Connection, sweep_id: int, priority: int) -> Sweep:
     """Another place in the queue for every member that waits. Raises NotFound."""
     _lock(tx, sweep_id)
     waiting = (experiments.c.sweep_id == sweep_id) & experiments.c.state.in_(WAITING)
-    prioritise(tx, lock_all(tx, waiting), priority)
+    change_priority(tx, lock_all(tx, waiting), priority)
     return get(tx, sweep_id)
 
 
@@ -182,7 +184,7 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
     for group in alike:
         groups[group.sweep_id].append(group)
     counts = {sweep_id: _counts(members) for sweep_id, members in groups.items()}
-    workers = takers(tx)
+    workers = count_serving(tx)
     waits = any(of_states[State.QUEUED] for of_states in counts.values())
     places = places_by(tx, experiments.c.sweep_id, workers) if waits else {}
     because = {row.id: _because(tx, counts[row.id], places.get(row.id), workers) for row in rows}

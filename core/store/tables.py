@@ -63,7 +63,7 @@ workers = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("device", Text, nullable=False),
-    Column("kind", Text, server_default="cpu", nullable=False),  # of the device: a GPU's model, or "cpu"
+    Column("kind", Text, key="device_kind", server_default="cpu", nullable=False),  # a GPU's model, or "cpu"
     Column("state", Text, nullable=False),
     Column("experiment_id", BigInteger),
     Column("started_ms", BigInteger, nullable=False),
@@ -98,7 +98,7 @@ experiments = Table(
     Column("epochs_total", Integer, nullable=False),
     Column("checkpoint_row", Integer, server_default="0", nullable=False),  # the last row before the farthest,
     Column("checkpoint_step", BigInteger, server_default="0", nullable=False),  # and its steps, through epochs
-    Column("checkpoint_kind", Text),  # the kind of device that wrote the newest
+    Column("checkpoint_kind", Text, key="checkpoint_device_kind"),  # the kind of device that wrote the newest
     Column("requested", Text),  # a wish that its worker has not obeyed yet
     Column("worker_id", BigInteger, ForeignKey("workers.id")),  # who holds it
     Column("lease_until_ms", BigInteger),  # never indexed: a heartbeat would rewrite the index (STORE §3)

@@ -1,4 +1,5 @@
-"""What a user may ask of an experiment or of all members of a sweep: cancel, pause, resume, retry (CONTRACT §2).
+"""What a user may ask of an experiment or of all members of a sweep: cancel, pause, resume, retry (api/README.md,
+"States").
 
 The same wish again changes nothing. One that waits moves at once; one that is running is asked, and its worker obeys.
 """
@@ -12,12 +13,15 @@ from core.states import Ask, ErrorKind, State, Wish
 from core.store import events
 from core.store.clock import now_ms
 from core.store.errors import NotAllowed
-from core.store.experiments import Experiment, get, in_parts, lock, move_all, rank
+from core.store.events import EventKind
+from core.store.experiments import Experiment, get
+from core.store.moves import in_parts, lock, move_all
+from core.store.ranks import rank
 from core.store.tables import AnyRow, experiments
 
 
 class _Effect(NamedTuple):
-    """What a wish does: a move, or a request to the worker that holds it; neither, where all is as wished."""
+    """What asking does: a move, or a request to the worker that holds it; neither, where all is as wished."""
 
     to: State | None = None
     request: Wish | None = None
@@ -29,83 +33,83 @@ _NOTHING = _Effect()
 
 def ask(tx: Connection, experiment_id: int, what: Ask) -> Experiment:
     """Raises NotFound, and NotAllowed where the state cannot get there."""
-    now = lock(tx, experiment_id)
-    _apply(tx, [now], _effect(now, what))
+    row = lock(tx, experiment_id)
+    _apply(tx, [row], _effect_of(what, row))
     return get(tx, experiment_id)
 
 
 def ask_all(tx: Connection, locked: Sequence[AnyRow], what: Ask) -> None:
     """The same of every experiment that can have it; their rows are locked."""
-    alike: dict[tuple[State, _Effect], list[AnyRow]] = {}
+    rows_by_effect: dict[tuple[State, _Effect], list[AnyRow]] = {}
     for row in locked:
         try:
-            alike.setdefault((State(row.state), _effect(row, what)), []).append(row)
+            rows_by_effect.setdefault((State(row.state), _effect_of(what, row)), []).append(row)
         except NotAllowed:
             continue
-    for (_, effect), rows in alike.items():
+    for (_, effect), rows in rows_by_effect.items():
         _apply(tx, rows, effect)
 
 
-def _effect(now: AnyRow, what: Ask) -> _Effect:
+def _effect_of(what: Ask, row: AnyRow) -> _Effect:
     """Raises NotAllowed."""
-    return _EFFECTS[what](now)
+    return _EFFECTS[what](row)
 
 
-def _cancel(now: AnyRow) -> _Effect:
-    match now.state:
+def _effect_of_cancel(row: AnyRow) -> _Effect:
+    match row.state:
         case State.QUEUED | State.PAUSED:
             return _Effect(to=State.CANCELLED)
-        case State.RUNNING if now.requested != Wish.CANCEL:
+        case State.RUNNING if row.requested != Wish.CANCEL:
             return _Effect(request=Wish.CANCEL)
         case State.RUNNING | State.CANCELLED:
             return _NOTHING
-    raise _cannot(now, State.CANCELLED)
+    raise _refusal(row, State.CANCELLED)
 
 
-def _pause(now: AnyRow) -> _Effect:
-    if now.requested == Wish.CANCEL:
-        raise NotAllowed(now.id, State(now.state), "it is being cancelled")
-    match now.state:
+def _effect_of_pause(row: AnyRow) -> _Effect:
+    if row.requested == Wish.CANCEL:
+        raise NotAllowed(row.id, State(row.state), "it is being cancelled")
+    match row.state:
         case State.QUEUED:
             return _Effect(to=State.PAUSED)
-        case State.RUNNING if now.requested is None:
+        case State.RUNNING if row.requested is None:
             return _Effect(request=Wish.PAUSE)
         case State.RUNNING | State.PAUSED:
             return _NOTHING
-    raise _cannot(now, State.PAUSED)
+    raise _refusal(row, State.PAUSED)
 
 
-def _resume(now: AnyRow) -> _Effect:
-    if now.requested == Wish.CANCEL:
-        raise NotAllowed(now.id, State(now.state), "it is being cancelled")
-    match now.state:
+def _effect_of_resume(row: AnyRow) -> _Effect:
+    if row.requested == Wish.CANCEL:
+        raise NotAllowed(row.id, State(row.state), "it is being cancelled")
+    match row.state:
         case State.PAUSED:
             return _Effect(to=State.QUEUED)
-        case State.RUNNING if now.requested == Wish.PAUSE:
+        case State.RUNNING if row.requested == Wish.PAUSE:
             return _Effect(withdraw=True)
         case State.QUEUED | State.RUNNING:
             return _NOTHING
-    raise NotAllowed(now.id, State(now.state), "only one that is paused can be resumed")
+    raise NotAllowed(row.id, State(row.state), "only one that is paused can be resumed")
 
 
-def _retry(now: AnyRow) -> _Effect:
-    if now.requested == Wish.CANCEL:
-        raise NotAllowed(now.id, State(now.state), "it is being cancelled: retry it when it is")
-    match now.state:
-        case State.FAILED if now.error_kind == ErrorKind.DIVERGED:
-            raise NotAllowed(now.id, State.FAILED, "it diverged, and would again: submit it with a smaller lr")
+def _effect_of_retry(row: AnyRow) -> _Effect:
+    if row.requested == Wish.CANCEL:
+        raise NotAllowed(row.id, State(row.state), "it is being cancelled: retry it when it is")
+    match row.state:
+        case State.FAILED if row.error_kind == ErrorKind.DIVERGED:
+            raise NotAllowed(row.id, State.FAILED, "it diverged, and would again: submit it with a smaller lr")
         case State.FAILED | State.CANCELLED:
             return _Effect(to=State.QUEUED)
         case State.QUEUED | State.RUNNING:
             return _NOTHING
-    raise NotAllowed(now.id, State(now.state), "only one that failed or was cancelled can be retried")
+    raise NotAllowed(row.id, State(row.state), "only one that failed or was cancelled can be retried")
 
 
 _EFFECTS: dict[Ask, Callable[[AnyRow], _Effect]] = {
-    Ask.CANCEL: _cancel,
-    Ask.PAUSE: _pause,
-    Ask.RESUME: _resume,
-    Ask.RETRY: _retry,
+    Ask.CANCEL: _effect_of_cancel,
+    Ask.PAUSE: _effect_of_pause,
+    Ask.RESUME: _effect_of_resume,
+    Ask.RETRY: _effect_of_retry,
 }
 
 # Tried anew: behind those that wait, and with nothing of the failure left.
@@ -137,9 +141,9 @@ def _request(tx: Connection, rows: Sequence[AnyRow], wish: Wish | None) -> None:
             .where(experiments.c.id.in_([row.id for row in part]))
             .values(requested=wish, revision=experiments.c.revision + 1)
         )
-    asked = [{"experiment_id": row.id, "attempt": row.attempt, "worker_id": row.worker_id} for row in rows]
-    events.record_all(tx, "requested" if wish else "withdrawn", asked, detail=wish)
+    own = [{"experiment_id": row.id, "attempt": row.attempt, "worker_id": row.worker_id} for row in rows]
+    events.record_all(tx, EventKind.REQUESTED if wish else EventKind.WITHDRAWN, own, detail=wish)
 
 
-def _cannot(now: AnyRow, to: State) -> NotAllowed:
-    return NotAllowed(now.id, State(now.state), f"it cannot be {to}")
+def _refusal(row: AnyRow, to: State) -> NotAllowed:
+    return NotAllowed(row.id, State(row.state), f"it cannot be {to}")

@@ -21,23 +21,29 @@ class Worker:
     host: str
     pid: int
     device: str
-    kind: str  # of the device: a GPU's model, or "cpu"
+    device_kind: str  # a GPU's model, or "cpu"
     state: WorkerState
     experiment_id: int | None
     started_ms: int
     seen_ms: int
 
 
-def register(tx: Connection, host: str, pid: int, device: str, kind: str) -> int:
+def register(tx: Connection, host: str, pid: int, device: str, device_kind: str) -> int:
     """The id of a new, idle worker."""
     row = insert(workers).values(
-        host=host, pid=pid, device=device, kind=kind, state=WorkerState.IDLE, started_ms=now_ms(), seen_ms=now_ms()
+        host=host,
+        pid=pid,
+        device=device,
+        device_kind=device_kind,
+        state=WorkerState.IDLE,
+        started_ms=now_ms(),
+        seen_ms=now_ms(),
     )
     worker_id: int = tx.execute(row.returning(workers.c.id)).scalar_one()
     return worker_id
 
 
-def seen(tx: Connection, worker_id: int, state: WorkerState, experiment_id: int | None) -> None:
+def report(tx: Connection, worker_id: int, state: WorkerState, experiment_id: int | None) -> None:
     """The worker says that it lives and what it does. One that was marked dead lives again."""
     tx.execute(
         update(workers)
@@ -56,7 +62,7 @@ def all_workers(tx: Connection, limit: int) -> list[Worker]:
             host=row.host,
             pid=row.pid,
             device=row.device,
-            kind=row.kind,
+            device_kind=row.device_kind,
             state=WorkerState(row.state),
             experiment_id=row.experiment_id,
             started_ms=row.started_ms,
@@ -80,26 +86,26 @@ def mark_dead(tx: Connection, silent_ms: int) -> list[int]:
     return list(silent)
 
 
-def takers(tx: Connection) -> int:
-    """How many can take an experiment: alive, and not leaving."""
-    return _seen_lately(tx, WorkerState.IDLE, WorkerState.BUSY)
+def count_serving(tx: Connection) -> int:
+    """How many can take an experiment, now or when they have ended one: alive, and not leaving."""
+    return _count(tx, WorkerState.IDLE, WorkerState.BUSY)
 
 
-def kinds(tx: Connection) -> set[str]:
-    """Of the devices of those that can take an experiment."""
-    taking = _lately(WorkerState.IDLE, WorkerState.BUSY)
-    return set(tx.execute(select(workers.c.kind).where(taking).distinct()).scalars())
+def serving_device_kinds(tx: Connection) -> set[str]:
+    """On what those train that can take an experiment."""
+    serving = _seen_lately(WorkerState.IDLE, WorkerState.BUSY)
+    return set(tx.execute(select(workers.c.device_kind).where(serving).distinct()).scalars())
 
 
-def at_work(tx: Connection) -> int:
+def count_alive(tx: Connection) -> int:
     """How many may be using the database."""
-    return _seen_lately(tx, *_ALIVE)
+    return _count(tx, *_ALIVE)
 
 
-def _seen_lately(tx: Connection, *states: WorkerState) -> int:
-    return tx.execute(select(func.count()).select_from(workers).where(_lately(*states))).scalar_one()
+def _count(tx: Connection, *states: WorkerState) -> int:
+    return tx.execute(select(func.count()).select_from(workers).where(_seen_lately(*states))).scalar_one()
 
 
-def _lately(*states: WorkerState) -> ColumnElement[bool]:
+def _seen_lately(*states: WorkerState) -> ColumnElement[bool]:
     """In the last minute, which is three heartbeats at least."""
     return workers.c.state.in_(states) & (workers.c.seen_ms > now_ms() - _SILENT_MS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from core.results import LossPoint, curve
-from core.store import claims, curves, schema
+from core.store import attempts, curves, schema
 from core.store.session import Store
 from tests.benchmarks.harness import Measurement
 from tests.unit.store.builders import claimed, result, submitted
@@ -36,7 +36,7 @@ def _with_rows(store: Store) -> int:
     with store.writing() as tx:
         for epoch in range(1, ROWS + 1):
             points = tuple(LossPoint(600 * (epoch - 1) + 100 * (i + 1), 0.25) for i in range(6))  # as on MNIST
-            claims.record(tx, claim, result(epoch, train_loss=0.5, loss=points))
+            attempts.record(tx, claim, result(epoch, train_loss=0.5, loss=points))
     return experiment
 
 

@@ -26,11 +26,11 @@ from sqlalchemy.exc import IntegrityError
 
 from core.results import EpochResult
 from core.states import ENDED, MOVES, Ask, ErrorKind, State, Wish
-from core.store import checkpoints, claims, curves, events, experiments, extensions, wishes
+from core.store import attempts, checkpoints, claims, curves, events, experiments, extensions, leases, wishes
 from core.store.checkpoints import Saved
-from core.store.claims import Claim
 from core.store.errors import ClaimLost, NotAllowed, NotFound, NotLonger
 from core.store.experiments import Experiment, ExperimentError
+from core.store.leases import Claim
 from core.store.session import Store
 from tests.chaos.conftest import Tell
 from tests.unit.store.builders import ENDED as LEASE_ENDED
@@ -101,13 +101,13 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
                 now = self._now(claim.experiment_id)
                 assert now is not None
                 assert (now.state, now.attempt) == (State.RUNNING, claim.attempt)
-                assert now.checkpoint_kind in (None, kind)  # nobody's ten minutes are over
+                assert now.checkpoint_device_kind in (None, kind)  # nobody's ten minutes are over
 
         @precondition(lambda self: self.claims)
         @rule(which=WHICH, hand=HANDS, fate=FATES, lease_ms=LEASES)
         def renew(self, which: int, hand: int, fate: str, lease_ms: int) -> None:
             claim = self._claim(which)
-            self._fenced(hand, fate, claim, lambda tx: claims.renew(tx, claim, lease_ms))
+            self._fenced(hand, fate, claim, lambda tx: leases.renew(tx, claim, lease_ms))
 
         @precondition(lambda self: self.claims)
         @rule(which=WHICH, hand=HANDS, fate=FATES, back=st.integers(-1, 2), base=st.sampled_from([100, 100, 7]))
@@ -119,7 +119,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
                 return
             row = result(epoch, base_in_domain=base)
             standing = self._standing(claim.experiment_id, epoch)
-            if self._fenced(hand, fate, claim, lambda tx: claims.record(tx, claim, row, 1.0)):
+            if self._fenced(hand, fate, claim, lambda tx: attempts.record(tx, claim, row, 1.0)):
                 now = self._now(claim.experiment_id)
                 if now and standing and not standing.same_as(row):
                     assert now.replay_mismatch_from is not None
@@ -142,7 +142,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
             if epoch == claim.spec.epochs or (epoch, step) == (0, 0):
                 return
             before, now = self._now(claim.experiment_id), saved(claim, epoch, step)
-            if self._fenced(hand, fate, claim, lambda tx: claims.save(tx, claim, now)):
+            if self._fenced(hand, fate, claim, lambda tx: attempts.save(tx, claim, now)):
                 after = self._now(claim.experiment_id)
                 assert before
                 assert after
@@ -159,7 +159,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
             epoch = self._row(claim, 1)
             if epoch <= claim.spec.epochs and self._now(claim.experiment_id):
                 with pytest.raises((IntegrityError, ClaimLost)), stores[hand].writing() as tx:
-                    claims.save(tx, claim, saved(claim, epoch, 0))
+                    attempts.save(tx, claim, saved(claim, epoch, 0))
 
         @precondition(lambda self: self.claims)
         @rule(which=WHICH, hand=HANDS, fate=FATES, found=st.sampled_from(["the farthest", "an older", "none"]))
@@ -169,7 +169,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
             pointers = self._pointed(claim.experiment_id)
             reached = {"the farthest": pointers, "an older": pointers[1:], "none": []}[found]
             pointer = reached[0] if reached else None
-            if self._fenced(hand, fate, claim, lambda tx: claims.begin(tx, claim, PROVENANCE, pointer)):
+            if self._fenced(hand, fate, claim, lambda tx: attempts.begin(tx, claim, PROVENANCE, pointer)):
                 assert self._pointed(claim.experiment_id) == pointers
 
         @precondition(lambda self: self.claims)
@@ -178,7 +178,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
             """A checkpoint that is damaged."""
             claim = self._claim(which)
             pointers = self._pointed(claim.experiment_id)
-            if pointers and self._fenced(hand, fate, claim, lambda tx: claims.give_up(tx, claim, pointers[0], "x")):
+            if pointers and self._fenced(hand, fate, claim, lambda tx: attempts.give_up(tx, claim, pointers[0], "x")):
                 assert self._pointed(claim.experiment_id) == pointers[1:]
 
         @precondition(lambda self: self.claims)
@@ -190,20 +190,20 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
             last = claim.spec.epochs
             end = saved(claim, last, 0) if with_checkpoint else None
             row = result(last)
-            self._fenced(hand, fate, claim, lambda tx: claims.finish(tx, claim, row, State.SUCCEEDED, None, 1.0, end))
+            self._fenced(hand, fate, claim, lambda tx: attempts.finish(tx, claim, row, State.SUCCEEDED, None, 1.0, end))
 
         @precondition(lambda self: self.claims)
         @rule(which=WHICH, hand=HANDS, fate=FATES, kind=st.sampled_from([ErrorKind.BAD_DATA, ErrorKind.INTERNAL]))
         def fail(self, which: int, hand: int, fate: str, kind: ErrorKind) -> None:
             claim, error = self._claim(which), ExperimentError(kind, "x")
-            self._fenced(hand, fate, claim, lambda tx: claims.finish(tx, claim, None, State.FAILED, error))
+            self._fenced(hand, fate, claim, lambda tx: attempts.finish(tx, claim, None, State.FAILED, error))
 
         @precondition(lambda self: self.claims)
         @rule(which=WHICH, hand=HANDS, fate=FATES)
         def release(self, which: int, hand: int, fate: str) -> None:
             claim = self._claim(which)
             before = self._now(claim.experiment_id)
-            if self._fenced(hand, fate, claim, lambda tx: claims.release(tx, claim)):
+            if self._fenced(hand, fate, claim, lambda tx: leases.release(tx, claim)):
                 after = self._now(claim.experiment_id)
                 assert before
                 assert after
@@ -214,7 +214,7 @@ def machine_over(stores: tuple[Store, Store], count: list[int]) -> type[RuleBase
         @rule(hand=HANDS, fate=FATES)
         def expire(self, hand: int, fate: str) -> None:
             before = [now for number in self.ids if (now := self._now(number))]
-            if self._write(hand, fate, lambda tx: claims.expire(tx, MAX_FAILURES)) is None:
+            if self._write(hand, fate, lambda tx: leases.expire(tx, MAX_FAILURES)) is None:
                 return
             for old in before:
                 now = self._now(old.id)

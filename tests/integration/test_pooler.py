@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import make_url, text
 
 from core.states import State
-from core.store import claims, experiments, schema
+from core.store import attempts, claims, experiments, leases, schema
 from core.store.errors import DatabaseBroken
-from core.store.schema import Standing
+from core.store.schema import SchemaState
 from core.store.session import Store
 from tests.integration.hosts import Host, ran_once, running, settings_of
 from tests.servers import NoPooler, PgBouncer, Postgres
@@ -62,11 +62,11 @@ def test_every_experiment_is_claimed_once_and_ends_with_all_its_rows(pooled: Sto
                 return done
             for epoch in (1, 2):
                 with store.writing() as tx:
-                    claims.record(tx, claim, result(epoch))
+                    attempts.record(tx, claim, result(epoch))
                 with store.writing() as tx:
-                    claims.renew(tx, claim, 60_000)
+                    leases.renew(tx, claim, 60_000)
             with store.writing() as tx:
-                claims.finish(tx, claim, result(3), State.SUCCEEDED)
+                attempts.finish(tx, claim, result(3), State.SUCCEEDED)
             done.append(claim.experiment_id)
 
     with ThreadPoolExecutor(len(others)) as pool:
@@ -110,7 +110,7 @@ def test_readers_see_one_moment(pooled: Store) -> None:
 def test_migrations_go_up_and_down_and_up_again(pooled: Store, pooled_url: str) -> None:
     schema.upgrade(pooled_url)
     schema.downgrade(pooled_url, "base")
-    assert schema.standing(pooled) is Standing.EMPTY
+    assert schema.state_of(pooled) is SchemaState.EMPTY
     schema.upgrade(pooled_url)
     schema.require(pooled)
 
@@ -120,7 +120,7 @@ def test_a_pooler_that_was_restarted_serves_the_same_store_again(pooled: Store, 
     claim = claimed(pooled)
     pooler.restart()
     with pooled.writing() as tx:
-        claims.finish(tx, claim, result(3), State.SUCCEEDED)
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED)
     assert seen_now(pooled, claim.experiment_id).state is State.SUCCEEDED
 
 

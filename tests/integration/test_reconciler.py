@@ -10,8 +10,8 @@ from sqlalchemy import text
 from core.settings import Settings
 from core.states import State, Wish, WorkerState
 from core.store import workers
-from core.store.claims import Claim
 from core.store.files import Files
+from core.store.leases import Claim
 from core.store.session import Store
 from tests.integration.hosts import settings_of
 from tests.servers import wait_until

@@ -31,7 +31,7 @@ from core.settings import Settings, SettingsError, load_settings
 from core.store import schema
 from core.store.clock import now_ms
 from core.store.files import Files
-from core.store.schema import Standing
+from core.store.schema import SchemaState
 from core.store.session import Store
 
 _PACKAGES = ("sqlalchemy", "celery", "fastapi", "torch", "torchvision")
@@ -149,11 +149,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
     if settings.embedded_database and not settings.sqlite_file.exists():  # to open it would be to make it
         folder = settings.sqlite_file.parent
         there = folder.is_dir() or folder == settings.home  # which `ballast up` makes
-        yield _schema(url, Standing.EMPTY, None) if there else _bad("database", f"there is no folder {folder}")
+        yield _schema(url, SchemaState.EMPTY, None) if there else _bad("database", f"there is no folder {folder}")
         return
     try:
         with closing(Store(settings.database_url)) as store:
-            yield _schema(url, schema.standing(store), schema.revision_of(store))
+            yield _schema(url, schema.state_of(store), schema.revision_of(store))
             yield _clock("database clock", _database_seconds(store))
     except (BallastError, SQLAlchemyError) as error:
         yield _bad("database", f"{url}: {_first_line(error)}")
@@ -164,18 +164,18 @@ def _shown(url: str) -> str:
     return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
-def _schema(url: str, standing: Standing, revision: str | None) -> Finding:
+def _schema(url: str, standing: SchemaState, revision: str | None) -> Finding:
     match standing:
-        case Standing.CURRENT:
+        case SchemaState.CURRENT:
             return Finding("database", "ok", f"{url}, revision {revision}")
-        case Standing.EMPTY:
+        case SchemaState.EMPTY:
             return Finding(
                 "database", "warning", f"{url} has no tables yet", "run `ballast up`, or `ballast db upgrade`"
             )
-        case Standing.BEHIND:
+        case SchemaState.BEHIND:
             found = f"{url} has revision {revision}, and this Ballast needs {schema.REVISION}"
             return Finding("database", "wrong", found, "run `ballast db upgrade`")
-        case Standing.AHEAD:
+        case SchemaState.AHEAD:
             found = f"{url} has revision {revision}, newer than this Ballast's {schema.REVISION}"
             return Finding("database", "warning", found, "upgrade Ballast on this host too")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.main import COMMANDS
-from core.store import claims
+from core.store import attempts, leases
 from core.store.session import Store
 from tests.servers import PATIENCE_S, free_port, wait_until
 from tests.unit.api.builders import spec
@@ -40,9 +40,9 @@ def test_one_experiment_from_submission_to_its_end(ballast: Ballast, store: Stor
 
     claim = claimed(store, worker_id=a_worker(store, "gpu1", 7))
     with store.writing() as tx:
-        claims.record(tx, claim, result(1))
+        attempts.record(tx, claim, result(1))
     with store.writing() as tx:
-        claims.record(tx, claim, result(2))
+        attempts.record(tx, claim, result(2))
     header = "epoch\tbase in-domain\tbase out-of-domain\ttrain loss\taccuracy\n"
     assert ballast("curve", number) == header + "1\t0.5\t0.5\t0.5\t0.95\n2\t0.5\t0.5\t0.25\t0.95\n"
     assert ballast("curve", number, "--after", "1") == header + "2\t0.5\t0.5\t0.25\t0.95\n"
@@ -54,7 +54,7 @@ def test_one_experiment_from_submission_to_its_end(ballast: Ballast, store: Stor
 
     assert ballast("cancel", number) == f"experiment {number} is running and will be cancelled within seconds\n"
     with store.writing() as tx:
-        claims.release(tx, claim)
+        leases.release(tx, claim)
     assert ballast("cancel", number) == f"experiment {number} is cancelled\n"
 
 

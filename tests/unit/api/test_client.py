@@ -22,7 +22,7 @@ from core.broker.doorbell import Doorbell
 from core.results import EpochResult, Predictions
 from core.spec import Spec
 from core.states import Ask, State
-from core.store import claims, experiments
+from core.store import attempts, experiments, leases
 from core.store.session import Store
 from core.store.tables import idempotency_keys
 from tests.servers import PATIENCE_S, free_port
@@ -43,10 +43,10 @@ def client(served: str) -> Iterator[Client]:
     client.close()
 
 
-def rows(store: Store, claim: claims.Claim, *rows: EpochResult) -> None:
+def rows(store: Store, claim: leases.Claim, *rows: EpochResult) -> None:
     for row in rows:
         with store.writing() as tx:
-            claims.record(tx, claim, row)
+            attempts.record(tx, claim, row)
 
 
 def test_it_is_the_package_ballast_in_a_project_that_has_such_folders_of_its_own(served: str, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_is_kept_beside_a_curve_and_changed_beside_it(client: Client, store
     rows(store, claim, result(1, predictions=Predictions(b"1", b"0")))
     with store.writing() as tx:
         last = result(2, predictions=Predictions(b"1", b"0"), weights=b"safe")
-        claims.finish(tx, claim, last, State.SUCCEEDED)
+        attempts.finish(tx, claim, last, State.SUCCEEDED)
     assert client.predictions(number)["epoch"] == 2
     assert client.predictions(number, epoch=1)["epoch"] == 1
     assert client.weights(number) == b"safe"

@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 
 from core.results import EpochResult, LossPoint
 from core.states import ErrorKind, State
-from core.store import claims
-from core.store.claims import Claim
+from core.store import attempts
 from core.store.experiments import ExperimentError
+from core.store.leases import Claim
 from core.store.session import Store
 from tests.unit.api.builders import Json, problem, spec
 from tests.unit.core.builders import COLUMNS
@@ -25,7 +25,7 @@ def running(client: TestClient, store: Store, epochs: int = 3) -> Claim:
 def record(store: Store, claim: Claim, *rows: EpochResult) -> None:
     for row in rows:
         with store.writing() as tx:
-            claims.record(tx, claim, row)
+            attempts.record(tx, claim, row)
 
 
 def curve(client: TestClient, claim: Claim, **query: int) -> Json:
@@ -113,7 +113,7 @@ def test_a_succeeded_experiments_curve_is_complete(client: TestClient, store: St
     claim = running(client, store)
     record(store, claim, result(1), result(2))
     with store.writing() as tx:
-        claims.finish(tx, claim, result(3), State.SUCCEEDED)
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED)
     whole = curve(client, claim)
     assert (whole["state"], whole["complete"], whole["epoch"]) == ("succeeded", True, [1, 2, 3])
     assert (whole["epochs_done"], whole["epochs_total"]) == (3, 3)
@@ -130,7 +130,7 @@ def test_an_epoch_that_diverged_has_its_row_and_ends_the_experiment(client: Test
         loss=(LossPoint(200, math.nan), LossPoint(300, -math.inf)),
     )
     with store.writing() as tx:
-        claims.finish(tx, claim, row, State.FAILED, ExperimentError(ErrorKind.DIVERGED, "it diverged"))
+        attempts.finish(tx, claim, row, State.FAILED, ExperimentError(ErrorKind.DIVERGED, "it diverged"))
     whole = curve(client, claim)
     assert (whole["state"], whole["complete"], whole["diverged_at"]) == ("failed", True, 2)
     assert whole["epoch"] == [1, 2]

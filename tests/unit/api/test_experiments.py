@@ -12,7 +12,7 @@ from sqlalchemy import update
 from core.settings import Settings
 from core.spec import Spec
 from core.states import ErrorKind, State
-from core.store import claims
+from core.store import attempts, leases
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from core.store.tables import experiments
@@ -120,7 +120,7 @@ def test_a_running_experiment_names_its_worker_and_a_failed_one_its_error(client
     assert TIME.fullmatch(running["started_at"])
     error = ExperimentError(ErrorKind.INTERNAL, "it broke", "Traceback …")
     with store.writing() as tx:
-        claims.finish(tx, claim, result(1), State.FAILED, error)
+        attempts.finish(tx, claim, result(1), State.FAILED, error)
     failed = client.get(f"/experiments/{number}").json()
     assert (failed["state"], failed["epochs_done"], failed["worker"]) == ("failed", 1, None)
     assert failed["error"] == {"kind": "internal", "message": "it broke", "traceback": "Traceback …"}
@@ -234,7 +234,7 @@ def test_a_running_experiment_is_asked_and_ends_when_its_worker_obeys(client: Te
     assert (asked.json()["state"], asked.json()["requested"]) == ("running", "cancel")
     assert client.post(f"/experiments/{number}/cancel").json() == asked.json()
     with store.writing() as tx:
-        claims.release(tx, claim)
+        leases.release(tx, claim)
     shown = client.get(f"/experiments/{number}").json()
     assert (shown["state"], shown["requested"]) == ("cancelled", None)
     assert client.post(f"/experiments/{number}/cancel").status_code == 202
@@ -256,7 +256,7 @@ def test_what_has_ended_cannot_be_cancelled_and_the_problem_names_the_state(
     error = ExperimentError(ErrorKind.BAD_DATA, "no image") if state is State.FAILED else None
     claim = claimed(store)
     with store.writing() as tx:
-        claims.finish(tx, claim, result(3), state, error)
+        attempts.finish(tx, claim, result(3), state, error)
     before = client.get(f"/experiments/{number}").json()
     refusal = problem(client.post(f"/experiments/{number}/cancel"), 409)
     has = "has succeeded already" if state is State.SUCCEEDED else "has failed"
@@ -270,7 +270,7 @@ def test_events_tell_what_happened_oldest_first(client: TestClient, store: Store
     claim = claimed(store)
     client.post(f"/experiments/{number}/cancel")
     with store.writing() as tx:
-        claims.release(tx, claim)
+        leases.release(tx, claim)
     listed = client.get(f"/experiments/{number}/events").json()
     assert list(listed) == ["items"]
     items = listed["items"]

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from core.results import Predictions
 from core.states import ErrorKind, State, WorkerState
-from core.store import claims, workers
+from core.store import attempts, workers
 from core.store.checkpoints import Saved
 from core.store.experiments import ExperimentError
 from core.store.session import Store
@@ -96,26 +96,26 @@ def _worked_off(store: Store) -> None:
     claim = claimed(store, worker_id=first)
     with store.writing() as tx:
         numerics = {"engine": "plain", "torch": "2.13.0"}
-        claims.begin(tx, claim, {"numerics_key": numerics, "dataset": {"sha256": "d" * 64}}, None)
-        claims.record(tx, claim, result(1, predictions=Predictions(b"\xaa" * 25, b"\x55" * 100)), 1.5)
-        claims.record(tx, claim, result(2), 1.5)
+        attempts.begin(tx, claim, {"numerics_key": numerics, "dataset": {"sha256": "d" * 64}}, None)
+        attempts.record(tx, claim, result(1, predictions=Predictions(b"\xaa" * 25, b"\x55" * 100)), 1.5)
+        attempts.record(tx, claim, result(2), 1.5)
         saved = Saved(3, 0, 48, "1-0/3", "c" * 64, json.dumps(numerics), "cpu")
-        claims.finish(tx, claim, result(3, weights=b"weights"), State.SUCCEEDED, epoch_seconds=1.5, saved=saved)
+        attempts.finish(tx, claim, result(3, weights=b"weights"), State.SUCCEEDED, epoch_seconds=1.5, saved=saved)
     claim = claimed(store, worker_id=first)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1), 1.5)
+        attempts.record(tx, claim, result(1), 1.5)
         row = result(2, train_loss=float("nan"), finite_in_domain=3, finite_out_of_domain=0)
         error = ExperimentError(ErrorKind.DIVERGED, row.divergence(claim.spec))
-        claims.finish(tx, claim, row, State.FAILED, error)
+        attempts.finish(tx, claim, row, State.FAILED, error)
     claim = claimed(store, worker_id=first)
     with store.writing() as tx:
-        claims.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.INTERNAL, "ours", "Traceback"))
+        attempts.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.INTERNAL, "ours", "Traceback"))
     claimed(store, worker_id=second, lease_ms=-1)
     assert expired(store) == 1
     claim = claimed(store, worker_id=second, lease_ms=10 * MINUTE)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1, loss=()), 1.5)
-        workers.seen(tx, second, WorkerState.BUSY, claim.experiment_id)
+        attempts.record(tx, claim, result(1, loss=()), 1.5)
+        workers.report(tx, second, WorkerState.BUSY, claim.experiment_id)
 
 
 def _looked_at(story: Story) -> None:

@@ -124,8 +124,8 @@ def test_workers_are_listed_the_living_first_with_what_they_do(client: TestClien
     number = client.post("/experiments", json=spec()).json()["id"]
     claimed(store, worker_id=busy)
     with store.writing() as tx:
-        workers.seen(tx, busy, WorkerState.BUSY, number)
-        workers.seen(tx, gone, WorkerState.GONE, None)
+        workers.report(tx, busy, WorkerState.BUSY, number)
+        workers.report(tx, gone, WorkerState.GONE, None)
     first, second = client.get("/workers").json()["items"]
     assert first.pop("seen_at").endswith("Z")
     assert first == {

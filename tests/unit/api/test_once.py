@@ -12,7 +12,7 @@ from httpx2 import Response
 from sqlalchemy import func, select, update
 
 from core.states import Ask, ErrorKind, State
-from core.store import claims, wishes
+from core.store import attempts, wishes
 from core.store.experiments import ExperimentError
 from core.store.idempotency import KEPT_MS
 from core.store.session import Store
@@ -315,7 +315,7 @@ def in_state(store: Store, state: State) -> None:
         error = ExperimentError(ErrorKind.BAD_DATA, "no image") if state is State.FAILED else None
         with store.writing() as tx:
             if state is not State.RUNNING:
-                claims.finish(tx, claim, result(3), state, error)
+                attempts.finish(tx, claim, result(3), state, error)
 
 
 @pytest.mark.parametrize("state", State)

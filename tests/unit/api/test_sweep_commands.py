@@ -18,7 +18,7 @@ from api.cli.http.rows import short_time
 from api.client import Client
 from core.results import Predictions
 from core.states import ErrorKind, State
-from core.store import claims
+from core.store import attempts, leases
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from tests.servers import PATIENCE_S
@@ -50,9 +50,9 @@ def trained(store: Store, state: State = State.SUCCEEDED, kind: ErrorKind = Erro
     claim = claimed(store)
     error = ExperimentError(kind, "so it was") if state is State.FAILED else None
     with store.writing() as tx:
-        claims.record(tx, claim, result(1, predictions=Predictions(b"1", b"0")), epoch_seconds=1.0)
-        claims.record(tx, claim, result(2))
-        claims.finish(tx, claim, result(3), state, error)
+        attempts.record(tx, claim, result(1, predictions=Predictions(b"1", b"0")), epoch_seconds=1.0)
+        attempts.record(tx, claim, result(2))
+        attempts.finish(tx, claim, result(3), state, error)
 
 
 class TestSweep:
@@ -325,7 +325,7 @@ class TestLists:
         trained(store, State.FAILED)
         claim = claimed(store)
         with store.writing() as tx:
-            claims.record(tx, claim, result(1), epoch_seconds=40.0)
+            attempts.record(tx, claim, result(1), epoch_seconds=40.0)
         titles, *rows = (line.split("\t") for line in ballast("list").splitlines())
         lines = [dict(zip(titles, row, strict=True)) for row in rows]
         assert [line["state"] for line in lines] == ["queued", "running", "failed", "succeeded"]
@@ -393,7 +393,7 @@ class TestLists:
         row = result(1)
         diverged = row._replace(finite_in_domain=row.n_in_domain - 1)
         with store.writing() as tx:
-            claims.finish(tx, claim, diverged, State.FAILED, ExperimentError(ErrorKind.DIVERGED, "so it was"))
+            attempts.finish(tx, claim, diverged, State.FAILED, ExperimentError(ErrorKind.DIVERGED, "so it was"))
         last = ballast.json("show", "1")["last_row"]
         assert (last["epoch"], last["base_fraction_in_domain"]) == (1, None)
         assert ballast("list").splitlines()[-1].split("\t")[5] == "–"
@@ -416,7 +416,7 @@ class TestKept:
         submitted(ballast)
         claim = claimed(store)
         with store.writing() as tx:
-            claims.finish(tx, claim, result(3, weights=b"safe tensors"), State.SUCCEEDED)
+            attempts.finish(tx, claim, result(3, weights=b"safe tensors"), State.SUCCEEDED)
         assert ballast("weights", "1") == "wrote experiment-1.safetensors\n"
         assert (ballast.folder / "experiment-1.safetensors").read_bytes() == b"safe tensors"
         piped = subprocess.run(
@@ -445,7 +445,7 @@ class TestWishes:
         assert ballast("resume", "--sweep", sweep) == "sweep 1 has 2 queued, 1 running\n"
         ballast("cancel", "--sweep", sweep)
         with store.writing() as tx:
-            claims.release(tx, claim)
+            leases.release(tx, claim)
         assert ballast("cancel", "--sweep", sweep) == "there is nothing to cancel: sweep 1 has 3 cancelled\n"
         assert ballast("delete", "--sweep", sweep) == "sweep 1 is deleted\n"
         assert ballast.json("list") == ballast.json("list", "--sweeps") == []
@@ -631,8 +631,8 @@ def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: 
         "dataset": {"name": "digits", "sha256": None},
     }
     with store.writing() as tx:
-        claims.begin(tx, claim, provenance, None)
-        claims.record(tx, claim, result(1), epoch_seconds=40.0)
+        attempts.begin(tx, claim, provenance, None)
+        attempts.record(tx, claim, result(1), epoch_seconds=40.0)
     assert "it is the next in the queue" in ballast("show", "2")
     shown = ballast("show", "1")
     assert "time left\t0:01:20" in shown

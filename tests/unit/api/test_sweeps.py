@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from core.results import Predictions
 from core.states import State
-from core.store import claims
+from core.store import attempts, leases
 from core.store.session import Store
 from tests.unit.api.builders import Json, problem, spec
 from tests.unit.store.builders import a_worker, claimed, result
@@ -183,7 +183,7 @@ def test_wishes_and_deletion_of_a_whole_sweep(client: TestClient, store: Store) 
     left = client.delete(here)
     assert (left.status_code, sum(left.json()["counts"].values())) == (202, 1)
     with store.writing() as tx:
-        claims.release(tx, claim)
+        leases.release(tx, claim)
     assert sum(client.delete(here).json()["counts"].values()) == 0
     for method, path in (
         ("GET", ""),
@@ -209,8 +209,8 @@ def finished(client: TestClient, store: Store) -> int:
     number: int = client.post("/experiments", json=spec()).json()["id"]
     claim = claimed(store)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1, predictions=Predictions(b"\xf0", b"\x01")), epoch_seconds=2.0)
-        claims.finish(tx, claim, result(3, predictions=Predictions(b"\x0f", b"\x02"), weights=b"WW"), State.SUCCEEDED)
+        attempts.record(tx, claim, result(1, predictions=Predictions(b"\xf0", b"\x01")), epoch_seconds=2.0)
+        attempts.finish(tx, claim, result(3, predictions=Predictions(b"\x0f", b"\x02"), weights=b"WW"), State.SUCCEEDED)
     return number
 
 
@@ -292,8 +292,8 @@ def test_an_experiment_says_why_it_waits_and_how_long_it_takes(client: TestClien
     assert client.get(f"/experiments/{second['id']}").json()["waiting_because"] == "1 before it in the queue"
     claim = claimed(store)
     with store.writing() as tx:
-        claims.begin(tx, claim, {"threads": 1}, None)
-        claims.record(tx, claim, result(1), epoch_seconds=5.0)
+        attempts.begin(tx, claim, {"threads": 1}, None)
+        attempts.record(tx, claim, result(1), epoch_seconds=5.0)
     now = client.get(f"/experiments/{first['id']}").json()
     assert (now["waiting_because"], now["eta_seconds"], now["stalled"]) == (None, 10.0, False)
     assert now["provenance"] == {"threads": 1}
@@ -309,8 +309,8 @@ def test_a_figure_is_drawn_as_far_as_it_has_come(
     assert (empty.status_code, empty.headers["content-type"]) == (200, media)
     claim = claimed(store)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1))
-        claims.record(tx, claim, result(2))
+        attempts.record(tx, claim, result(1))
+        attempts.record(tx, claim, result(2))
     drawn = client.get(here)
     assert drawn.content != empty.content
     if file_format == "svg":

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from core.states import ErrorKind, State
-from core.store import claims
+from core.store import attempts
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from core.training.programs.data import main
@@ -88,7 +88,7 @@ def test_nothing_that_a_terminal_obeys_comes_out_of_an_error(ballast: Ballast, s
     claim = claimed(store, worker_id=a_worker(store))
     said = ExperimentError(ErrorKind.BAD_DATA, "no image: \x1b[2Jcat\u202egnp\tb\nc", None)
     with store.writing() as tx:
-        claims.finish(tx, claim, None, State.FAILED, said)
+        attempts.finish(tx, claim, None, State.FAILED, said)
     shown = ballast("show", "1")
     assert r"bad_data: no image: \x1b[2Jcat\u202egnp\tb\nc" in shown
     assert "\x1b" not in shown + ballast("show", "1", "--json")

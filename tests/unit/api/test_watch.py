@@ -19,8 +19,8 @@ from api.cli.printing import sparkline
 from api.client import Client
 from core.broker.doorbell import Doorbell
 from core.states import ENDED, State
-from core.store import claims
-from core.store.claims import Claim
+from core.store import attempts
+from core.store.leases import Claim
 from core.store.session import Store
 from tests.servers import PATIENCE_S, free_port
 from tests.unit.api.serving import serving
@@ -50,9 +50,9 @@ def sweep(client: Client, seeds: int, **axes: Any) -> int:
 def trained(store: Store, claim: Claim | None = None) -> None:
     claim = claim or claimed(store, worker_id=a_worker(store))
     with store.writing() as tx:
-        claims.record(tx, claim, result(1))
-        claims.record(tx, claim, result(2))
-        claims.finish(tx, claim, result(3), State.SUCCEEDED)
+        attempts.record(tx, claim, result(1))
+        attempts.record(tx, claim, result(2))
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED)
 
 
 class Terminal:
@@ -94,15 +94,15 @@ class TestOnATerminal:
         number = sweep(client, 2, **{"optimizer.weight_decay": [0, 0.001]})
         claim = claimed(store)
         with store.writing() as tx:
-            claims.record(tx, claim, result(1, base_in_domain=200), epoch_seconds=40.0)
+            attempts.record(tx, claim, result(1, base_in_domain=200), epoch_seconds=40.0)
         terminal = Terminal(served, "watch", str(number))
         terminal.until("sweep 1 mine: 3 queued, 1 running")
         terminal.until("weight_decay 0.001")
         (running,) = (line for line in terminal.seen.splitlines() if "running" in line and "16:1" in line)
         assert running.split()[:9] == ["1", "16:1", "0", "running", "1/3", "1.000", "0.500", "0:01:20", "█"]
         with store.writing() as tx:
-            claims.record(tx, claim, result(2))
-            claims.finish(tx, claim, result(3), State.SUCCEEDED)
+            attempts.record(tx, claim, result(2))
+            attempts.finish(tx, claim, result(3), State.SUCCEEDED)
         for _ in range(3):
             trained(store)
         status, err = terminal.end()
@@ -230,11 +230,11 @@ def test_json_has_a_line_whenever_a_member_has_changed(served: str, client: Clie
     assert json.loads(process.stdout.readline())["state"] == "queued"
     claim = claimed(store)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1))
+        attempts.record(tx, claim, result(1))
     assert json.loads(process.stdout.readline())["epochs_done"] == 1
     with store.writing() as tx:
-        claims.record(tx, claim, result(2))
-        claims.finish(tx, claim, result(3), State.SUCCEEDED)
+        attempts.record(tx, claim, result(2))
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED)
     out, _ = process.communicate(timeout=PATIENCE_S)
     assert [json.loads(line)["state"] for line in out.splitlines()] == ["succeeded"]
 
@@ -259,7 +259,7 @@ def test_a_curve_is_read_on_from_where_it_was_and_only_after_a_change(
     claim = claimed(store)
     for epoch in (1, 2):
         with store.writing() as tx:
-            claims.record(tx, claim, result(epoch, base_in_domain=100 * epoch))
+            attempts.record(tx, claim, result(epoch, base_in_domain=100 * epoch))
         for _ in range(2):
             curve.go_on(counting, client.experiment(1))
     assert counting.asked == [0, 1]

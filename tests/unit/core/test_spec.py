@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of
-from core.spec import DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
+from core.spec import Cnn, DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
 from tests.unit.core.builders import Json, sent, spec, valid_specs
 
 FULL: Json = {
@@ -100,8 +100,44 @@ def test_the_digests_of_what_was_ever_stored_stay_as_they_are(value: Json, diges
     assert Spec.model_validate(value).digest == digest
 
 
-def test_the_pack_keys_of_what_was_ever_stored_stay_as_they_are() -> None:
-    assert spec().pack_key == "a23e355a4f351250635050ca10c4dfd82c25e6de9f42541884d797f7e3f7c16e"
+@pytest.mark.parametrize(
+    ("value", "pack_key"),
+    [
+        (sent(), "1bfc9ac0e0de64b56489a6aeb0dec0f8dab4141efd41286f17088458ad3bf3b6"),
+        (
+            {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "1:256", "epochs": 100},
+            "b959d0c8c15a8c9154513b387ec9a8ff1187054531642f0e9008084b5235da4e",
+        ),
+        (FULL, "9669b8ac251de2d8b10c44aaf6b5ccad93e3e9ab980b3cc50a006c8d90e0c9c9"),
+        (
+            sent(model={"name": "cnn", "width": 16}),
+            "a2c960964a6949a08dd5fd8e3528985835614619ed033f621655c6999f263adc",
+        ),
+        (
+            sent(loss={"name": "cross_entropy", "normalization": "batch_size"}),
+            "28a07582e974f2fdd5c0a2afc893b229cf422baf8d28d788034e4e596de0f763",
+        ),
+    ],
+    ids=["shortest", "digits", "full", "width", "normalization"],
+)
+def test_the_pack_keys_of_what_was_ever_stored_stay_as_they_are(value: Json, pack_key: str) -> None:
+    assert Spec.model_validate(value).pack_key == pack_key
+
+
+@pytest.mark.parametrize("model", [{"name": "cnn"}, {"name": "cnn", "width": 16}])
+def test_a_field_that_is_added_later_changes_neither_digest_nor_pack_key(model: Json) -> None:
+    class LaterCnn(Cnn):
+        padding: int = 1
+
+    class LaterSpec(Spec):
+        model: LaterCnn = LaterCnn()
+
+    later, now = LaterSpec.model_validate(sent(model=model)), spec(model=model)
+    assert later.model.model_dump() != now.model.model_dump()
+    assert (later.digest, later.pack_key) == (now.digest, now.pack_key)
+    padded = LaterSpec.model_validate(sent(model={**model, "padding": 2}))
+    assert padded.digest != now.digest
+    assert padded.pack_key != now.pack_key
 
 
 def test_the_shortest_spec_is_the_papers() -> None:

@@ -6,9 +6,9 @@ from sqlalchemy import text
 
 from core.results import EpochResult, LossPoint
 from core.spec import Spec
-from core.states import Ask
-from core.store import claims, experiments, sweeps, wishes, workers
-from core.store.claims import Claim
+from core.states import Ask, State, Wish
+from core.store import attempts, claims, events, experiments, leases, sweeps, wishes, workers
+from core.store.leases import Claim
 from core.store.session import Store
 
 MINUTE = 60_000
@@ -63,7 +63,17 @@ def claimed(store: Store, *, lease_ms: int = MINUTE, worker_id: int | None = Non
 
 def expired(store: Store, max_failures: int = 5) -> int:
     with store.writing() as tx:
-        return claims.expire(tx, max_failures)
+        return leases.expire(tx, max_failures)
+
+
+def recorded(store: Store, claim: Claim, row: EpochResult) -> Wish | None:
+    with store.writing() as tx:
+        return attempts.record(tx, claim, row)
+
+
+def released(store: Store, claim: Claim) -> State:
+    with store.writing() as tx:
+        return leases.release(tx, claim)
 
 
 def cancelled(store: Store, experiment_id: int) -> experiments.Experiment:
@@ -74,6 +84,17 @@ def cancelled(store: Store, experiment_id: int) -> experiments.Experiment:
 def seen_now(store: Store, experiment_id: int) -> experiments.Experiment:
     with store.reading() as tx:
         return experiments.get(tx, experiment_id)
+
+
+def event_kinds(store: Store, experiment_id: int) -> list[str]:
+    with store.reading() as tx:
+        return [event.kind for event in events.read(tx, experiment_id)]
+
+
+def all_rows(store: Store) -> list[object]:
+    """What a write could change."""
+    with store.reading() as tx:
+        return [tx.execute(text(f"SELECT * FROM {table}")).all() for table in ("experiments", "curve_rows", "events")]
 
 
 def filled(store: Store, n: int) -> None:

@@ -8,41 +8,47 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from core.states import Ask, ErrorKind, State
-from core.store import checkpoints, claims, events, experiments, wishes
+from core.store import attempts, checkpoints, claims, events, experiments, wishes
 from core.store.checkpoints import Pointer, Saved
-from core.store.claims import Claim
 from core.store.errors import CheckpointDamaged, CheckpointUnreachable, ClaimLost
 from core.store.files import Files, tidy
+from core.store.leases import Claim
 from core.store.session import Store
-from tests.unit.store.builders import ENDED, MINUTE, a_worker, claimed, expired, result, seen_now, submitted
+from tests.unit.store.builders import (
+    ENDED,
+    MINUTE,
+    a_worker,
+    claimed,
+    event_kinds,
+    expired,
+    released,
+    result,
+    seen_now,
+    submitted,
+)
 
 NUMERICS = json.dumps({"device": "cpu", "threads": 1})
 HERE = {"numerics_key": json.loads(NUMERICS), "dataset": {"sha256": "5a"}}
 
 
-def saved_at(iteration: int, claim: Claim, *, epoch: int = 0, step: int = 5, kind: str = "cpu") -> Saved:
+def saved_at(iteration: int, claim: Claim, *, epoch: int = 0, step: int = 5, device_kind: str = "cpu") -> Saved:
     path = f"{claim.folder}/{claim.attempt}-{epoch}-{step}-{iteration}"
-    return Saved(epoch, step, iteration, path, "sha256", NUMERICS, kind)
+    return Saved(epoch, step, iteration, path, "sha256", NUMERICS, device_kind)
 
 
 def save(store: Store, claim: Claim, saved: Saved) -> list[str]:
     with store.writing() as tx:
-        return claims.save(tx, claim, saved)
+        return attempts.save(tx, claim, saved)
 
 
 def recorded(store: Store, claim: Claim, epoch: int) -> None:
     with store.writing() as tx:
-        claims.record(tx, claim, result(epoch))
+        attempts.record(tx, claim, result(epoch))
 
 
 def pointers(store: Store, experiment_id: int) -> list[Pointer]:
     with store.reading() as tx:
         return checkpoints.farthest_first(tx, experiment_id)
-
-
-def kinds(store: Store, experiment_id: int) -> list[str]:
-    with store.reading() as tx:
-        return [event.kind for event in events.read(tx, experiment_id)]
 
 
 # --- pointers
@@ -83,16 +89,16 @@ def test_who_has_lost_the_claim_points_to_nothing(store: Store) -> None:
     expired(store)
     new = claimed(store)
     for act in (
-        lambda tx: claims.save(tx, old, saved_at(1, old)),
-        lambda tx: claims.tell(tx, old, "checkpoint_failed", "x"),
-        lambda tx: claims.begin(tx, old, HERE, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS)),
-        lambda tx: claims.begin(tx, old, HERE, None),
-        lambda tx: claims.give_up(tx, old, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS), "x"),
+        lambda tx: attempts.save(tx, old, saved_at(1, old)),
+        lambda tx: attempts.note(tx, old, "checkpoint_failed", "x"),
+        lambda tx: attempts.begin(tx, old, HERE, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS)),
+        lambda tx: attempts.begin(tx, old, HERE, None),
+        lambda tx: attempts.give_up(tx, old, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS), "x"),
     ):
         with pytest.raises(ClaimLost), store.writing() as tx:
             act(tx)
     assert pointers(store, new.experiment_id) == []
-    assert kinds(store, new.experiment_id) == ["submitted", "claimed", "lease_lost", "claimed"]
+    assert event_kinds(store, new.experiment_id) == ["submitted", "claimed", "lease_lost", "claimed"]
 
 
 def test_the_same_pointer_again_is_one(store: Store) -> None:
@@ -127,7 +133,7 @@ def test_farther_ones_that_were_out_of_reach_are_kept_until_it_has_passed_them(s
     expired(store)
     again = claimed(store)
     with store.writing() as tx:
-        claims.begin(tx, again, HERE, None)
+        attempts.begin(tx, again, HERE, None)
     kept = []
     for n in (10, 20, 30, 55, 70, 80):
         save(store, again, saved_at(n, again, step=n))
@@ -142,7 +148,7 @@ def test_a_claim_tells_of_which_images_its_rows_and_checkpoints_are(store: Store
         claim = claimed(store, lease_ms=ENDED)
         told.append(claim.data_sha256)
         with store.writing() as tx:
-            claims.begin(tx, claim, HERE, None)
+            attempts.begin(tx, claim, HERE, None)
         if write == "a row":
             recorded(store, claim, 1)
         expired(store)
@@ -170,9 +176,9 @@ def test_going_on_is_an_event_and_under_other_numerics_another(store: Store) -> 
     (pointer,) = pointers(store, claim.experiment_id)
     elsewhere = {"numerics_key": {"device": "H200", "threads": 1, "tf32": True}}
     with store.writing() as tx:
-        claims.begin(tx, claim, HERE, pointer)
-        claims.begin(tx, claim, elsewhere, pointer)
-        claims.begin(tx, claim, elsewhere, None)
+        attempts.begin(tx, claim, HERE, pointer)
+        attempts.begin(tx, claim, elsewhere, pointer)
+        attempts.begin(tx, claim, elsewhere, None)
     with store.reading() as tx:
         told = [(event.kind, event.detail) for event in events.read(tx, claim.experiment_id)][2:]
     assert told == [
@@ -189,22 +195,17 @@ def test_one_that_is_given_up_is_pointed_to_no_more(store: Store) -> None:
         save(store, claim, saved_at(n, claim, step=n))
     newest, older = pointers(store, claim.experiment_id)
     with store.writing() as tx:
-        claims.give_up(tx, claim, newest, "it is damaged")
+        attempts.give_up(tx, claim, newest, "it is damaged")
     assert pointers(store, claim.experiment_id) == [older]
 
 
 # --- who may go on
 
 
-def claim_by(store: Store, kind: str) -> Claim | None:
+def claim_by(store: Store, device_kind: str) -> Claim | None:
     worker_id = a_worker(store)
     with store.writing() as tx:
-        return claims.claim(tx, worker_id, MINUTE, kind)
-
-
-def released(store: Store, claim: Claim) -> None:
-    with store.writing() as tx:
-        claims.release(tx, claim)
+        return claims.claim(tx, worker_id, MINUTE, device_kind)
 
 
 def ten_minutes_later(store: Store) -> None:
@@ -216,7 +217,7 @@ def test_one_with_a_checkpoint_waits_ten_minutes_for_the_kind_that_wrote_it(stor
     first, second = submitted(store), submitted(store)
     claim = claim_by(store, "H200")
     assert claim is not None
-    save(store, claim, saved_at(1, claim, kind="H200"))
+    save(store, claim, saved_at(1, claim, device_kind="H200"))
     released(store, claim)
     other = claim_by(store, "cpu")
     assert other is not None
@@ -234,7 +235,7 @@ def test_the_ten_minutes_begin_when_it_comes_back_into_the_queue(store: Store, w
     with store.writing() as tx:
         claim = claims.claim(tx, worker_id, ENDED, "H200")
     assert claim is not None
-    save(store, claim, saved_at(1, claim, kind="H200"))
+    save(store, claim, saved_at(1, claim, device_kind="H200"))
     if way != "lost":
         with store.writing() as tx:
             wishes.ask(tx, experiment_id, Ask.PAUSE if way == "paused" else Ask.CANCEL)
@@ -308,7 +309,7 @@ def test_what_nobody_points_to_is_tidied_away_and_the_empty_folder_too(store: St
     tidy(store, files, [claim.folder, "8-2"])
     assert files.below(claim.folder) == [saved.path]
     with store.writing() as tx:
-        claims.finish(tx, claim, None, State.FAILED, experiments.ExperimentError(ErrorKind.BAD_DATA, "x"))
+        attempts.finish(tx, claim, None, State.FAILED, experiments.ExperimentError(ErrorKind.BAD_DATA, "x"))
         folders = experiments.remove(tx, claim.experiment_id)
     assert folders == {claim.folder}
     tidy(store, files, folders)

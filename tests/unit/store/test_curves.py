@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from core.results import EpochResult, LossPoint
-from core.store import claims, curves
+from core.store import attempts, curves
 from core.store.errors import NotFound
 from core.store.session import Store
 from tests.unit.store.builders import claimed, result, submitted
@@ -17,7 +17,7 @@ def stored(store: Store, *rows: EpochResult) -> int:
     claim = claimed(store)
     for row in rows:
         with store.writing() as tx:
-            claims.record(tx, claim, row)
+            attempts.record(tx, claim, row)
     return experiment_id
 
 
@@ -69,7 +69,7 @@ def test_head_and_rows_are_of_one_moment(store: Store) -> None:
     with store.reading() as snapshot:
         before, _ = curves.read(snapshot, experiment_id)
         with store.writing() as tx:
-            claims.record(tx, claim, result(1))
+            attempts.record(tx, claim, result(1))
         assert curves.read(snapshot, experiment_id) == (before, [])
     with store.reading() as tx:
         head, rows = curves.read(tx, experiment_id)

@@ -7,17 +7,12 @@ from sqlalchemy import text
 
 from core.spec import Spec
 from core.states import Ask, ErrorKind, State, Wish, clause
-from core.store import claims, events, experiments, wishes
+from core.store import attempts, claims, events, experiments, leases, wishes
 from core.store.errors import NotAllowed, NotFound
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from core.store.tables import LARGEST
-from tests.unit.store.builders import a_worker, cancelled, claimed, result, seen_now, spec, submitted
-
-
-def kinds(store: Store, experiment_id: int) -> list[str]:
-    with store.reading() as tx:
-        return [event.kind for event in events.read(tx, experiment_id)]
+from tests.unit.store.builders import a_worker, cancelled, claimed, event_kinds, result, seen_now, spec, submitted
 
 
 def test_a_submitted_experiment_is_queued_with_every_field_of_its_spec(store: Store) -> None:
@@ -37,8 +32,8 @@ def test_a_submitted_experiment_is_queued_with_every_field_of_its_spec(store: St
 
 def test_a_spec_that_is_seldom_meant_is_warned_of_in_an_event(store: Store) -> None:
     heavy = {"loss": {"name": "cross_entropy", "normalization": "batch_size"}}
-    assert kinds(store, submitted(store)) == ["submitted"]
-    assert kinds(store, submitted(store, **heavy)) == ["submitted", "warning"]
+    assert event_kinds(store, submitted(store)) == ["submitted"]
+    assert event_kinds(store, submitted(store, **heavy)) == ["submitted", "warning"]
 
 
 @pytest.mark.parametrize("no_such_id", [0, -1, 7, LARGEST, LARGEST + 1, 10**40, -(10**40)])
@@ -92,7 +87,7 @@ def test_a_queued_experiment_is_cancelled_at_once(store: Store) -> None:
     experiment = cancelled(store, experiment_id)
     assert (experiment.state, experiment.revision) == (State.CANCELLED, 2)
     assert experiment.ended_ms is not None
-    assert kinds(store, experiment_id) == ["submitted", "cancelled"]
+    assert event_kinds(store, experiment_id) == ["submitted", "cancelled"]
 
 
 def test_a_cancelled_experiment_is_never_claimed(store: Store) -> None:
@@ -107,7 +102,7 @@ def test_cancelling_a_paused_experiment_ends_it(store: Store) -> None:
     claim = claimed(store)
     with store.writing() as tx:
         tx.execute(text("UPDATE experiments SET requested = 'pause'"))
-        claims.release(tx, claim)
+        leases.release(tx, claim)
     assert seen_now(store, experiment_id).state is State.PAUSED
     assert cancelled(store, experiment_id).state is State.CANCELLED
 
@@ -118,14 +113,14 @@ def test_cancelling_a_running_experiment_asks_its_worker_and_the_same_wish_again
     first = cancelled(store, experiment_id)
     assert (first.state, first.requested) == (State.RUNNING, Wish.CANCEL)
     assert cancelled(store, experiment_id) == first
-    assert kinds(store, experiment_id) == ["submitted", "claimed", "requested"]
+    assert event_kinds(store, experiment_id) == ["submitted", "claimed", "requested"]
 
 
 def test_cancelling_again_what_is_cancelled_changes_nothing(store: Store) -> None:
     experiment_id = submitted(store)
     first = cancelled(store, experiment_id)
     assert cancelled(store, experiment_id) == first
-    assert kinds(store, experiment_id) == ["submitted", "cancelled"]
+    assert event_kinds(store, experiment_id) == ["submitted", "cancelled"]
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED])
@@ -134,7 +129,7 @@ def test_an_ended_experiment_cannot_be_cancelled_and_the_refusal_names_its_state
     error = ExperimentError(ErrorKind.BAD_DATA, "no images") if state is State.FAILED else None
     claim = claimed(store)
     with store.writing() as tx:
-        claims.finish(tx, claim, result(3), state, error)
+        attempts.finish(tx, claim, result(3), state, error)
     with store.writing() as tx, pytest.raises(NotAllowed, match=f"experiment {experiment_id} {clause(state)}"):
         wishes.ask(tx, experiment_id, Ask.CANCEL)
 
@@ -144,7 +139,7 @@ def test_a_running_experiment_shows_who_holds_it_and_an_ended_one_nobody(store: 
     claim = claimed(store, worker_id=a_worker(store, "gpu7", 4242))
     assert seen_now(store, experiment_id).worker == "gpu7:4242"
     with store.writing() as tx:
-        claims.finish(tx, claim, result(3), State.SUCCEEDED, None)
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED, None)
     assert seen_now(store, experiment_id).worker is None
     with store.reading() as tx:
         assert [event.worker for event in events.read(tx, experiment_id)] == [None, "gpu7:4242", "gpu7:4242"]

@@ -4,11 +4,11 @@ import pytest
 
 from core.results import Predictions
 from core.states import ErrorKind, State
-from core.store import checkpoints, claims, curves, events, experiments, extensions, predictions
+from core.store import attempts, checkpoints, claims, curves, events, experiments, extensions, predictions
 from core.store.checkpoints import Saved
-from core.store.claims import Claim
 from core.store.errors import NotAllowed, NotFound, NotLonger
 from core.store.experiments import Experiment, ExperimentError
+from core.store.leases import Claim
 from core.store.session import Store
 from tests.unit.store.builders import claimed, result, seen_now, spec, submitted
 
@@ -25,9 +25,9 @@ def succeeded(store: Store, *, with_checkpoint: bool = True, **fields: object) -
             kept = Predictions(bytes([epoch]), b"o") if claim.spec.predicted(epoch) else None
             row = result(epoch, predictions=kept)
             if epoch < last:
-                claims.record(tx, claim, row)
+                attempts.record(tx, claim, row)
             else:
-                claims.finish(tx, claim, row, State.SUCCEEDED, saved=saved if with_checkpoint else None)
+                attempts.finish(tx, claim, row, State.SUCCEEDED, saved=saved if with_checkpoint else None)
     return claim
 
 
@@ -54,7 +54,7 @@ def test_the_child_waits_for_the_kind_of_device_that_trained_its_parent(store: S
     child = extended(store, succeeded(store).experiment_id, 5)
     with store.writing() as tx:
         assert claims.claim(tx, 1, 1000, "cpu") is None
-    assert claimed_by_kind(store, "H200").experiment_id == child.id
+    assert claimed_by(store, "H200").experiment_id == child.id
 
 
 def test_the_child_keeps_the_predictions_that_a_run_of_its_length_keeps(store: Store) -> None:
@@ -90,7 +90,7 @@ def test_only_what_has_succeeded_can_be_extended(store: Store) -> None:
         extended(store, queued, 5)
     claim = claimed(store)
     with store.writing() as tx:
-        claims.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.BAD_DATA, "x"))
+        attempts.finish(tx, claim, None, State.FAILED, ExperimentError(ErrorKind.BAD_DATA, "x"))
     with pytest.raises(NotAllowed, match="has failed: only one that has succeeded"):
         extended(store, queued, 5)
     with pytest.raises(NotFound):
@@ -112,17 +112,17 @@ def test_without_its_last_checkpoint_it_cannot_be_extended(store: Store) -> None
 
 def test_a_child_can_be_extended_again(store: Store) -> None:
     child = extended(store, succeeded(store).experiment_id, 5)
-    claim = claimed_by_kind(store, "H200")
+    claim = claimed_by(store, "H200")
     saved = Saved(5, 0, 100, f"{claim.folder}/1-5-0", "sha256", "{}", "H200")
     with store.writing() as tx:
-        claims.record(tx, claim, result(4))
-        claims.finish(tx, claim, result(5), State.SUCCEEDED, saved=saved)
+        attempts.record(tx, claim, result(4))
+        attempts.finish(tx, claim, result(5), State.SUCCEEDED, saved=saved)
     grandchild = extended(store, child.id, 9)
     assert (grandchild.extends, grandchild.epochs_done) == (child.id, 5)
 
 
-def claimed_by_kind(store: Store, kind: str) -> Claim:
+def claimed_by(store: Store, device_kind: str) -> Claim:
     with store.writing() as tx:
-        claim = claims.claim(tx, 1, 60_000, kind)
+        claim = claims.claim(tx, 1, 60_000, device_kind)
     assert claim is not None
     return claim

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,9 +16,9 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from core.results import Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import claims, experiments, schema, sweeps, workers
+from core.store import attempts, experiments, schema, sweeps, workers
 from core.store.errors import SchemaBehind, SchemaMissing
-from core.store.schema import Standing
+from core.store.schema import SchemaState
 from core.store.session import Store
 from core.store.tables import metadata
 from core.sweeps import SweepRequest, expanded
@@ -37,7 +38,7 @@ def fill(store: Store) -> None:
         sweeps.submit(tx, *expanded(SweepRequest(base=spec().model_dump())))
     claim = claimed(store)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
+        attempts.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
         tx.execute(text("INSERT INTO idempotency_keys VALUES ('/experiments', 'k', 'f', '{}', 1)"))
         pointer = f"1, {claim.experiment_id}, 1, 1, 0, 10, 'path', 'sha256', 'numerics', 1"
@@ -72,6 +73,58 @@ def test_a_sweep_is_no_strangers_after_down_and_up(empty: Store, empty_url: str)
         assert counts(tx)["experiments"] == 4
 
 
+# By the rule that hashed defaults too: of the shortest spec, as it was stored before revision 0004.
+MNIST_BEFORE = "a23e355a4f351250635050ca10c4dfd82c25e6de9f42541884d797f7e3f7c16e"
+
+
+def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty: Store, empty_url: str) -> None:
+    def rows() -> list[dict[str, Any]]:
+        with empty.reading() as tx:
+            return [dict(row._mapping) for row in tx.execute(text("SELECT * FROM experiments ORDER BY id"))]
+
+    schema.upgrade(empty_url)
+    fill(empty)  # with what refers to experiments: nothing of it may go
+    others = [{"seed": 1}, {"model": {"name": "cnn", "width": 16, "dropout": 0.5}}, {"batch_size": None}]
+    for fields in others:
+        submitted(empty, **fields)
+    of_tomorrow = submitted(empty)
+    with empty.writing() as tx:
+        tx.execute(text("UPDATE experiments SET revision = 7, priority = 3 WHERE id = 2"))
+        odd = {"spec": '{"of": "tomorrow"}', "id": of_tomorrow}
+        tx.execute(text("UPDATE experiments SET pack_key = 'odd', spec = :spec WHERE id = :id"), odd)
+        before = counts(tx)
+    renewed = rows()
+    assert [row["pack_key"] for row in renewed[:-1]] == [spec(**fields).pack_key for fields in ({}, *others)]
+
+    schema.downgrade(empty_url, "0003")
+    old = rows()
+    keys = [row["pack_key"] for row in old]
+    assert keys[:2] == [MNIST_BEFORE] * 2
+    assert len(set(keys)) == 4
+    assert keys[-1] == "odd"
+    schema.upgrade(empty_url)
+    assert rows() == renewed
+    assert [row | {"pack_key": ""} for row in old] == [row | {"pack_key": ""} for row in renewed]
+    with empty.reading() as tx:
+        assert counts(tx) == before
+
+
+def test_more_pack_keys_than_a_batch_are_renewed(empty: Store, empty_url: str) -> None:
+    schema.upgrade(empty_url)
+    specs = [spec(seed=seed, batch_size=1 + seed % 3) for seed in range(2100)]
+    with empty.writing() as tx:
+        sweeps.submit(tx, [], specs)
+    schema.downgrade(empty_url, "0003")
+    with empty.reading() as tx:
+        keys = tx.execute(text("SELECT pack_key FROM experiments")).scalars().all()
+    assert len(set(keys)) == 3
+    assert not set(keys) & {each.pack_key for each in specs}
+    schema.upgrade(empty_url)
+    with empty.reading() as tx:
+        keys = tx.execute(text("SELECT pack_key FROM experiments ORDER BY id")).scalars().all()
+    assert keys == [each.pack_key for each in specs]
+
+
 def test_an_upgrade_of_what_is_current_keeps_every_row(store: Store, database_url: str) -> None:
     fill(store)
     with store.reading() as tx:
@@ -89,7 +142,7 @@ def test_two_upgrades_at_once_both_succeed(empty: Store, empty_url: str) -> None
     for upgrade in upgrades:
         upgrade.join()
     assert [upgrade.exitcode for upgrade in upgrades] == [0, 0, 0]
-    assert schema.standing(empty) is Standing.CURRENT
+    assert schema.state_of(empty) is SchemaState.CURRENT
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(store: Store) -> None:
@@ -122,7 +175,7 @@ def test_every_state_wish_and_kind_of_error_can_be_stored_and_no_other(store: St
             for value in values:
                 tx.execute(text(f"UPDATE experiments SET {column} = '{value}' WHERE id = {experiment_id}"))
         for state in WorkerState:
-            workers.seen(tx, worker_id, state, None)
+            workers.report(tx, worker_id, state, None)
     for column in columns:
         with pytest.raises(Exception, match=f"ck_experiments_{column}"), store.writing() as tx:
             tx.execute(text(f"UPDATE experiments SET {column} = 'odd' WHERE id = {experiment_id}"))
@@ -139,27 +192,27 @@ def test_a_pointer_that_would_overtake_the_rows_is_refused_by_the_database(store
 def test_a_database_stands_empty_behind_current_or_ahead(
     empty: Store, empty_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stands_at(revision: str) -> Standing:
+    def stands_at(revision: str) -> SchemaState:
         with empty.writing() as tx:
             tx.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
-        return schema.standing(empty)
+        return schema.state_of(empty)
 
-    assert schema.standing(empty) is Standing.EMPTY
+    assert schema.state_of(empty) is SchemaState.EMPTY
     with pytest.raises(SchemaMissing, match="ballast db upgrade"):
         schema.require(empty)
     schema.upgrade(empty_url)
-    assert schema.standing(empty) is Standing.CURRENT
+    assert schema.state_of(empty) is SchemaState.CURRENT
     schema.require(empty)
-    assert stands_at("0000") is Standing.BEHIND
+    assert stands_at("0000") is SchemaState.BEHIND
     with pytest.raises(SchemaBehind, match="ballast db upgrade"):
         schema.require(empty)
-    assert stands_at("9999") is Standing.AHEAD
+    assert stands_at("9999") is SchemaState.AHEAD
     capsys.readouterr()
     schema.require(empty)
     assert "newer than this Ballast" in capsys.readouterr().out
-    assert stands_at(schema.REVISION) is Standing.CURRENT
+    assert stands_at(schema.REVISION) is SchemaState.CURRENT
     schema.downgrade(empty_url, "base")
-    assert schema.standing(empty) is Standing.EMPTY
+    assert schema.state_of(empty) is SchemaState.EMPTY
 
 
 def test_an_upgrade_works_from_any_folder_and_turns_write_ahead_logging_on(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_schema_that_is_not_there_is_a_sentence(
     database.execute("CREATE SCHEMA closed")
     url = f"{database.url}?options=-csearch_path%3D{path}"
     store = opened(url)
-    for needs in (lambda: schema.upgrade(url), lambda: schema.require(store), lambda: schema.standing(store)):
+    for needs in (lambda: schema.upgrade(url), lambda: schema.require(store), lambda: schema.state_of(store)):
         with pytest.raises(DatabaseBroken, match=rf"no schema that its search_path \({path or '.*'}\) names") as caught:
             needs()
         assert "\n" not in str(caught.value)

@@ -13,12 +13,12 @@ from core import sweeps as sweeps_of_specs
 from core.results import Predictions
 from core.spec import Spec
 from core.states import ENDED, Ask, State
-from core.store import claims, curves, events, experiments, predictions, sweeps, wishes
+from core.store import attempts, claims, curves, events, experiments, leases, predictions, sweeps, wishes
 from core.store.checkpoints import Saved
-from core.store.claims import Claim
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost, NotFound, NotKept, SweepChanged
 from core.store.experiments import Experiment
+from core.store.leases import Claim
 from core.store.outlook import outlook
 from core.store.session import Store
 from core.store.sweeps import Sweep
@@ -178,7 +178,7 @@ def test_two_that_look_for_the_same_specs_in_any_order_make_one_sweep(store: Sto
 
     def make(wanted: list[Spec], then: Callable[[], Any]) -> None:
         with store.writing() as tx:
-            there = sweeps.newest_of(tx, wanted)
+            there = sweeps.newest_with_digests(tx, wanted)
             then()
             if there is None:
                 sweeps.submit(tx, grids, wanted)
@@ -231,7 +231,7 @@ def test_the_time_left_is_that_of_measured_epochs_shared_by_the_workers(store: S
     claim = claimed(store, worker_id=first)
     assert seen(store, sweep_id).eta_seconds is None  # nothing measured yet
     with store.writing() as tx:
-        claims.record(tx, claim, result(1), epoch_seconds=10.0)
+        attempts.record(tx, claim, result(1), epoch_seconds=10.0)
     assert seen(store, sweep_id).eta_seconds == 2 * 10 + 3 * 10  # one worker has two, the other one
     assert (seen(store, sweep_id).epochs_done, seen(store, sweep_id).epochs_total) == (1, 9)
     with store.writing() as tx:
@@ -246,7 +246,7 @@ def test_one_row_is_enough_to_tell_the_time_left(store: Store) -> None:
     sweep_id = made(store, seed=[0, 1, 2], epochs=[1])
     claim = claimed(store)
     with store.writing() as tx:
-        claims.finish(tx, claim, result(1), State.SUCCEEDED, epoch_seconds=7.0)
+        attempts.finish(tx, claim, result(1), State.SUCCEEDED, epoch_seconds=7.0)
     assert seen(store, sweep_id).eta_seconds == 14.0
 
 
@@ -254,13 +254,13 @@ def test_what_is_trained_again_takes_its_time_again(store: Store) -> None:
     sweep_id = made(store, seed=[0])  # three epochs
     claim = claimed(store, lease_ms=-1)
     with store.writing() as tx:
-        claims.record(tx, claim, result(1), epoch_seconds=10.0)
-        claims.record(tx, claim, result(2), epoch_seconds=10.0)
-        claims.expire(tx, max_failures=5)
+        attempts.record(tx, claim, result(1), epoch_seconds=10.0)
+        attempts.record(tx, claim, result(2), epoch_seconds=10.0)
+        leases.expire(tx, max_failures=5)
     assert seen(store, sweep_id).eta_seconds == 30.0
     again = claimed(store)
     with store.writing() as tx:
-        claims.record(tx, again, result(1), epoch_seconds=10.0)
+        attempts.record(tx, again, result(1), epoch_seconds=10.0)
         found = experiments.get(tx, again.experiment_id)
         assert (found.epochs_done, found.attempt_epoch) == (2, 1)
         assert outlook(tx, [found])[0].eta_seconds == 20.0
@@ -269,12 +269,12 @@ def test_what_is_trained_again_takes_its_time_again(store: Store) -> None:
 
 def recorded(store: Store, claim: Claim, epoch: int, seconds: float = 60.0) -> None:
     with store.writing() as tx:
-        claims.record(tx, claim, result(epoch), epoch_seconds=seconds)
+        attempts.record(tx, claim, result(epoch), epoch_seconds=seconds)
 
 
 def ended(store: Store, claim: Claim, seconds: float = 60.0) -> None:
     with store.writing() as tx:
-        claims.finish(tx, claim, result(3), State.SUCCEEDED, epoch_seconds=seconds)
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED, epoch_seconds=seconds)
 
 
 def test_the_time_left_only_falls_while_others_come_before_it(store: Store) -> None:
@@ -326,8 +326,8 @@ def test_one_that_is_interrupted_with_a_checkpoint_has_no_more_time_left_than_be
     recorded(store, claim, 2)
     assert seen(store, sweep_id).eta_seconds == 60.0
     with store.writing() as tx:
-        claims.save(tx, claim, Saved(2, 0, 10, "path", "sha256", "{}", "cpu"))
-        claims.release(tx, claim)
+        attempts.save(tx, claim, Saved(2, 0, 10, "path", "sha256", "{}", "cpu"))
+        leases.release(tx, claim)
     assert seen(store, sweep_id).eta_seconds == 60.0
 
 
@@ -408,7 +408,7 @@ def test_why_a_sweep_waits(store: Store) -> None:
     claim = claimed(store)
     assert (claim.experiment_id, because()) == (second.id, None)
     with store.writing() as tx:
-        claims.finish(tx, claim, result(3), State.SUCCEEDED)
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED)
     assert because() == "it is paused: resume it to queue it again"
     asked(store, sweep_id, Ask.CANCEL)
     assert because() is None
@@ -419,8 +419,8 @@ def test_a_sweep_waits_for_what_its_first_member_waits_for(store: Store) -> None
     with store.writing() as tx:
         claim = claims.claim(tx, worker_id, 60_000, "H200")
         assert claim is not None
-        claims.save(tx, claim, Saved(0, 5, 5, "path", "sha256", "{}", "H200"))
-        claims.release(tx, claim)
+        attempts.save(tx, claim, Saved(0, 5, 5, "path", "sha256", "{}", "H200"))
+        leases.release(tx, claim)
     because = seen(store, sweep_id).waiting_because
     assert because is not None
     assert because.endswith("UTC it waits for the kind of device that wrote its checkpoint, H200")
@@ -467,10 +467,10 @@ def test_predictions_and_weights_come_with_their_row_and_go_with_the_experiment(
             predictions.read_weights(tx, experiment_id)
     bits = Predictions(b"\x80\x00", b"\xff")
     with store.writing() as tx:
-        claims.record(tx, claim, result(1, predictions=bits))
-        claims.record(tx, claim, result(2))
-        claims.record(tx, claim, result(1, predictions=Predictions(b"\x00\x00", b"\x00")))  # a replay changes nothing
-        claims.finish(tx, claim, result(3, predictions=bits, weights=b"W"), State.SUCCEEDED)
+        attempts.record(tx, claim, result(1, predictions=bits))
+        attempts.record(tx, claim, result(2))
+        attempts.record(tx, claim, result(1, predictions=Predictions(b"\x00\x00", b"\x00")))  # a replay changes nothing
+        attempts.finish(tx, claim, result(3, predictions=bits, weights=b"W"), State.SUCCEEDED)
     with store.writing() as tx:
         assert predictions.read(tx, experiment_id, 1) == (1, [1, 3], 200, 800, bits)
         assert predictions.read(tx, experiment_id).epoch == 3
@@ -491,9 +491,9 @@ def test_provenance_is_written_under_the_fence(store: Store) -> None:
     experiment_id = submitted(store)
     claim = claimed(store)
     with store.writing() as tx:
-        claims.begin(tx, claim, {"threads": 1}, None)
-        claims.release(tx, claim)
+        attempts.begin(tx, claim, {"threads": 1}, None)
+        leases.release(tx, claim)
     assert seen_now(store, experiment_id).provenance == {"threads": 1}
     with pytest.raises(ClaimLost), store.writing() as tx:
-        claims.begin(tx, claim, {"threads": 2}, None)
+        attempts.begin(tx, claim, {"threads": 2}, None)
     assert seen_now(store, experiment_id).provenance == {"threads": 1}

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core.states import ENDED, MOVES, Ask, ErrorKind, State, Wish, clause
-from core.store import claims, events, experiments, sweeps, wishes
+from core.store import attempts, claims, events, experiments, leases, sweeps, wishes
 from core.store.errors import NotAllowed, NotFound
 from core.store.experiments import Experiment, ExperimentError
 from core.store.session import Store
@@ -93,10 +93,10 @@ def brought_to(store: Store, situation: str) -> int:
                 case "pausing" | "cancelling":
                     wishes.ask(tx, experiment_id, Ask.PAUSE if situation == "pausing" else Ask.CANCEL)
                 case "succeeded":
-                    claims.finish(tx, claim, result(3), State.SUCCEEDED)
+                    attempts.finish(tx, claim, result(3), State.SUCCEEDED)
                 case "failed" | "diverged":
                     kind = ErrorKind.DIVERGED if situation == "diverged" else ErrorKind.BAD_DATA
-                    claims.finish(tx, claim, None, State.FAILED, ExperimentError(kind, "so it was"))
+                    attempts.finish(tx, claim, None, State.FAILED, ExperimentError(kind, "so it was"))
     return experiment_id
 
 
@@ -144,8 +144,8 @@ def test_a_pause_is_obeyed_by_the_worker_that_lets_go(store: Store) -> None:
     claim = claimed(store)
     asked(store, experiment_id, Ask.PAUSE)
     with store.writing() as tx:
-        assert claims.record(tx, claim, result(1)) is Wish.PAUSE
-        assert claims.release(tx, claim) is State.PAUSED
+        assert attempts.record(tx, claim, result(1)) is Wish.PAUSE
+        assert leases.release(tx, claim) is State.PAUSED
     assert seen_now(store, experiment_id).requested is None
 
 
@@ -209,7 +209,7 @@ def test_wishes_of_a_sweep_race_with_claims_and_leave_a_true_history(store: Stor
                     claim = claims.claim(tx, worker_id, MINUTE)
                 if claim is not None:
                     with store.writing() as tx:
-                        claims.release(tx, claim)
+                        leases.release(tx, claim)
 
         return work
 

@@ -24,7 +24,7 @@ def marked_dead(store: Store, silent_ms: int) -> list[int]:
 
 def says(store: Store, worker_id: int, state: WorkerState, experiment_id: int | None = None) -> None:
     with store.writing() as tx:
-        workers.seen(tx, worker_id, state, experiment_id)
+        workers.report(tx, worker_id, state, experiment_id)
 
 
 def test_a_new_worker_is_idle_and_seen(store: Store) -> None:
@@ -41,7 +41,7 @@ def test_a_worker_says_on_what_kind_of_device_it_trains(store: Store) -> None:
         workers.register(tx, "gpu1", 42, "cuda:3", "NVIDIA H100 80GB HBM3")
     with store.reading() as tx:
         (worker,) = workers.all_workers(tx, 10)
-    assert (worker.device, worker.kind) == ("cuda:3", "NVIDIA H100 80GB HBM3")
+    assert (worker.device, worker.device_kind) == ("cuda:3", "NVIDIA H100 80GB HBM3")
 
 
 def test_a_worker_says_what_it_does(store: Store) -> None:

@@ -16,7 +16,7 @@ from core.results import EpochResult
 from core.settings import Settings
 from core.spec import Spec
 from core.states import ErrorKind, State
-from core.store import checkpoints, claims, curves, events, experiments
+from core.store import attempts, checkpoints, curves, events, experiments
 from core.store.checkpoints import Pointer
 from core.store.errors import DatabaseUnavailable
 from core.store.experiments import Experiment
@@ -176,8 +176,8 @@ def test_rows_of_other_images_are_not_gone_on_with(bench: Bench) -> None:
     claim = claimed(bench.store, lease_ms=-1)
     elsewhere = {"dataset": {"sha256": "0123456789abcdef"}, "numerics_key": {}}
     with bench.store.writing() as tx:
-        claims.begin(tx, claim, elsewhere, None)
-        claims.record(tx, claim, result(1))
+        attempts.begin(tx, claim, elsewhere, None)
+        attempts.record(tx, claim, result(1))
     expired(bench.store)
     bench.run()
     error = bench.now().error
