@@ -61,7 +61,7 @@ def _number(share: float | None) -> float:
 def write(tx: Connection, experiment_id: int, attempt: int, result: EpochResult) -> EpochResult | None:
     """Write a row under the caller's fence. Returns the row that stands there already, if one does, untouched."""
     packed = {name: getattr(result, name) for name in _FIELDS}
-    points = _in_step(packed.pop("loss"))
+    points = _evenly_spaced(packed.pop("loss"))
     packed["train_loss"] = _packed(result.train_loss)
     row = _insert_once(tx).values(
         experiment_id=experiment_id,
@@ -94,7 +94,7 @@ def _insert_once(tx: Connection) -> sqlite.Insert | postgresql.Insert:
     return postgresql.insert(curve_rows).on_conflict_do_nothing()
 
 
-def _in_step(points: tuple[LossPoint, ...]) -> tuple[LossPoint, ...]:
+def _evenly_spaced(points: tuple[LossPoint, ...]) -> tuple[LossPoint, ...]:
     """Raises ValueError where the first iteration would not tell the others."""
     iterations = [point.iteration for point in points]
     if points and iterations != list(range(iterations[0], iterations[-1] + 1, LOSS_POINT_EVERY)):

@@ -86,7 +86,7 @@ class Experiment:
 
 def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
     """A new experiment, queued."""
-    row = _queued(priority).values(_columns(spec))
+    row = _insert_queued(priority).values(_spec_columns(spec))
     experiment_id: int = tx.execute(row.returning(experiments.c.id)).scalar_one()
     _record_submitted(tx, [experiment_id], [spec])
     return get(tx, experiment_id)
@@ -98,9 +98,9 @@ def submit_members(
     """New members of a sweep, queued in their order, at `first_position` and after."""
     if not specs:
         return
-    rows = [_columns(spec) | {"position": position} for position, spec in enumerate(specs, first_position)]
+    rows = [_spec_columns(spec) | {"position": position} for position, spec in enumerate(specs, first_position)]
     # Without RETURNING, which takes thrice as long on PostgreSQL; positions are never given again.
-    tx.execute(_queued(priority).values(sweep_id=sweep_id), rows)
+    tx.execute(_insert_queued(priority).values(sweep_id=sweep_id), rows)
     added = tx.execute(
         select(experiments.c.id)
         .where(experiments.c.sweep_id == sweep_id, experiments.c.position >= first_position)
@@ -109,7 +109,7 @@ def submit_members(
     _record_submitted(tx, list(added.scalars()), specs)
 
 
-def _queued(priority: int) -> Insert:
+def _insert_queued(priority: int) -> Insert:
     return insert(experiments).values(
         revision=1,
         state=State.QUEUED,
@@ -125,7 +125,7 @@ def _queued(priority: int) -> Insert:
     )
 
 
-def _columns(spec: Spec) -> dict[str, Any]:
+def _spec_columns(spec: Spec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "spec": spec.model_dump_json(),

@@ -28,11 +28,11 @@ def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -
         raise NotAllowed(parent.id, parent.state, "only one that has succeeded can be extended")
     if epochs <= parent.epochs_total:
         raise NotLonger(parent.id, parent.epochs_total, epochs)
-    spec = _longer(parent, epochs)
+    spec = _longer_spec(parent, epochs)
     pointer = _last_checkpoint(tx, parent)
     child = submit(tx, spec, priority)
     _copy_rows(tx, parent, child, spec)
-    _point(tx, child, pointer)
+    _point_to(tx, child, pointer)
     tx.execute(
         update(experiments)
         .where(experiments.c.id == child.id)
@@ -50,7 +50,7 @@ def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -
     return get(tx, child.id)
 
 
-def _longer(parent: Experiment, epochs: int) -> Spec:
+def _longer_spec(parent: Experiment, epochs: int) -> Spec:
     try:
         spec = Spec.model_validate(parent.spec | {"epochs": epochs})
     except ValidationError:
@@ -86,7 +86,7 @@ def _copy(tx: Connection, table: Any, child: Experiment, which: Any, **changed: 
     tx.execute(insert(table).from_select([each.name for each in table.c], select(*columns).where(which)))
 
 
-def _point(tx: Connection, child: Experiment, pointer: Pointer) -> None:
+def _point_to(tx: Connection, child: Experiment, pointer: Pointer) -> None:
     """To the parent's bytes, by a pointer of its own: they stay for as long as one of them needs them."""
     own = {**pointer._asdict(), "experiment_id": child.id, "created_ms": child.created_ms}
     del own["id"]

@@ -40,19 +40,19 @@ def begin(tx: Connection, request: KeyedRequest) -> str | None:
         ).returning(idempotency_keys.c.key)
     ).one_or_none()
     if first is None:
-        return _answer(tx, request, _of(request))
+        return _answer(tx, request, _is(request))
     _delete_some_expired(tx)
     return None
 
 
 def find(tx: Connection, request: KeyedRequest) -> str | None:
     """What was answered to this request, if it was; one in flight is not waited for. Raises KeyReused."""
-    return _answer(tx, request, _of(request) & ~_expired())
+    return _answer(tx, request, _is(request) & ~_expired())
 
 
 def keep(tx: Connection, request: KeyedRequest, answer: str) -> None:
     """Keep for a day what is answered to a request that has begun."""
-    tx.execute(update(idempotency_keys).where(_of(request)).values(answer=answer))
+    tx.execute(update(idempotency_keys).where(_is(request)).values(answer=answer))
 
 
 def _answer(tx: Connection, request: KeyedRequest, where: ColumnElement[bool]) -> str | None:
@@ -66,7 +66,7 @@ def _answer(tx: Connection, request: KeyedRequest, where: ColumnElement[bool]) -
     return answer
 
 
-def _of(request: KeyedRequest) -> ColumnElement[bool]:
+def _is(request: KeyedRequest) -> ColumnElement[bool]:
     return (idempotency_keys.c.route == request.route) & (idempotency_keys.c.key == request.key)
 
 

@@ -22,7 +22,7 @@ _STALLED_EPOCHS = 5
 
 
 # Epochs that an attempt has still to train, or the next one will have: it goes on from the checkpoint.
-LEFT: ColumnElement[int] = experiments.c.epochs_total - case(
+EPOCHS_LEFT: ColumnElement[int] = experiments.c.epochs_total - case(
     (experiments.c.state == literally(State.RUNNING), experiments.c.attempt_epoch), else_=experiments.c.checkpoint_row
 )
 
@@ -44,7 +44,7 @@ def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     """Of each of `found`, in order."""
     waiting = [experiment for experiment in found if experiment.state is State.QUEUED]
     workers = count_serving(tx) if waiting else 0
-    places = places_by(tx, experiments.c.id, workers) if waiting else {}
+    places = first_places(tx, experiments.c.id, workers) if waiting else {}
     kinds = serving_device_kinds(tx) if any(map(_is_reserved, waiting)) else set()
     return [_outlook(experiment, places, workers, kinds) for experiment in found]
 
@@ -96,7 +96,7 @@ def head_because(tx: Connection) -> str | None:
     return None if found is None else outlook(tx, [get(tx, found)])[0].waiting_because
 
 
-def places_by(tx: Connection, column: Column[int], workers: int) -> dict[int, Place]:
+def first_places(tx: Connection, column: Column[int], workers: int) -> dict[int, Place]:
     """Of the first of each value of `column`, at the head of the queue."""
     running = tx.execute(_work(experiments.c.id).where(experiments.c.state == literally(State.RUNNING))).all()
     queued = tx.execute(_queue(column).limit(_PLACES + 1)).all()
@@ -113,21 +113,23 @@ def _queue(column: Column[int]) -> Select[Any]:
 
 
 def _work(column: Column[int]) -> Select[Any]:
-    return select(column.label("value"), experiments.c.pack_key, experiments.c.epoch_seconds, LEFT.label("left"))
+    return select(column.label("value"), experiments.c.pack_key, experiments.c.epoch_seconds, EPOCHS_LEFT.label("left"))
 
 
 def _turns(running: Sequence[AnyRow], queued: Sequence[AnyRow], workers: int) -> Iterator[float | None]:
     """In how many seconds each of `queued` is taken; None from the first on that is behind one which is like none that
     has been measured."""
-    like = mean_by_like((row.pack_key, row.epoch_seconds, 1) for row in (*running, *queued) if row.epoch_seconds)
+    mean = epoch_seconds_by_pack_key(
+        (row.pack_key, row.epoch_seconds, 1) for row in (*running, *queued) if row.epoch_seconds
+    )
 
     def seconds(row: AnyRow) -> float | None:
-        each = row.epoch_seconds or like.get(row.pack_key)
+        each = row.epoch_seconds or mean.get(row.pack_key)
         return None if each is None else row.left * each
 
     pieces = [seconds(row) for row in running]
     known = [piece for piece in pieces if piece is not None]
-    free = loads(known, workers) if workers and len(known) == len(pieces) else None
+    free = worker_loads(known, workers) if workers and len(known) == len(pieces) else None
     for row in queued:
         yield free[0] if free else None
         piece = seconds(row)
@@ -137,7 +139,7 @@ def _turns(running: Sequence[AnyRow], queued: Sequence[AnyRow], workers: int) ->
             free = None
 
 
-def mean_by_like(measured: Iterable[tuple[str, float, int]]) -> dict[str, float]:
+def epoch_seconds_by_pack_key(measured: Iterable[tuple[str, float, int]]) -> dict[str, float]:
     """What an epoch takes, by pack key: of (pack key, mean seconds, of so many)."""
     sums: dict[str, tuple[float, int]] = {}
     for pack_key, seconds, n in measured:
@@ -146,7 +148,7 @@ def mean_by_like(measured: Iterable[tuple[str, float, int]]) -> dict[str, float]
     return {pack_key: total / count for pack_key, (total, count) in sums.items()}
 
 
-def loads(pieces: Iterable[float], workers: int) -> list[float]:
+def worker_loads(pieces: Iterable[float], workers: int) -> list[float]:
     """How many seconds each worker is at work, a heap: whoever is free takes the next piece."""
     busy = [0.0] * workers
     for piece in pieces:

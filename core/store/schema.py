@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from core.store.errors import DatabaseBroken, OtherHost, SchemaAhead, SchemaBehind, SchemaMissing
-from core.store.session import Store, translated
+from core.store.session import Store, translating_errors
 from core.store.tables import service
 from core.store.workers import count_alive
 
@@ -94,7 +94,7 @@ def upgrade(url: str) -> None:
             return
     finally:
         store.close()
-    with translated():
+    with translating_errors():
         command.upgrade(_config(url), "head")
     _let_it_shrink(url)
 
@@ -117,7 +117,7 @@ def downgrade(url: str, revision: str) -> None:
     """Bring the database back to an older revision; "base" leaves nothing."""
     from alembic import command
 
-    with translated():
+    with translating_errors():
         command.downgrade(_config(url), revision)
 
 

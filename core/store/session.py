@@ -1,5 +1,6 @@
 """Transactions on SQLite and PostgreSQL: one to read a snapshot, one to write. Callers open them, at the outermost
-place that needs one; the other rooms of the store only take them. Facts behind the settings: STORE §1 and §7.
+place that needs one; the other rooms of the store only take them. Facts behind the settings: core/store/README.md,
+"SQLite", "PostgreSQL" and "Failures".
 """
 
 import os
@@ -64,7 +65,7 @@ _PAGES = 1000  # of SQLite's file that are given back at a time: some 50 ms, for
 _SPARE = 250  # that it keeps: a megabyte, which is soon written again
 
 # What is tried to learn whether writes come through: as much as a submission writes, onto the disk, and undone.
-_TRIED = {
+_TRIAL = {
     "sqlite": (  # with next to no cache, or nothing would reach the disk before the end
         "CREATE TABLE tried (bytes BLOB)",
         f"INSERT INTO tried VALUES (zeroblob({256 * 1024}))",
@@ -90,13 +91,14 @@ class Store:
         self._connections: WeakSet[psycopg.Connection] = WeakSet()
         self._writer = to_write(self._engine)
         if self.dialect == "sqlite":
-            # SQLite's own queue of writers is unfair and slow; ours, within a process, doubles the writes (STORE §1).
-            self._turn: AbstractContextManager[Any] = threading.Lock()
-            self._tried = engine_for(self._engine.url)
-            event.listen(self._tried, "connect", _be_brief)
+            # SQLite's own queue of writers is unfair and slow; ours, within a process, doubles the writes
+            # (core/store/README.md, "SQLite").
+            self._one_writer: AbstractContextManager[Any] = threading.Lock()
+            self._trial_engine = engine_for(self._engine.url)
+            event.listen(self._trial_engine, "connect", _be_brief)
         else:
-            self._turn = nullcontext()
-            self._tried = self._engine
+            self._one_writer = nullcontext()
+            self._trial_engine = self._engine
             event.listen(self._engine, "connect", lambda connection, _: self._connections.add(connection))
 
     def cut_if_hung(self, seconds: float) -> None:
@@ -111,23 +113,23 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent snapshot. Never hold it across a response. Raises DatabaseUnavailable, DatabaseBroken."""
-        with translated(), self._timed(), self._engine.begin() as tx:
+        with translating_errors(), self._timed(), self._engine.begin() as tx:
             yield tx
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Commits at the end, rolls back on an exception. Raises DatabaseUnavailable, DatabaseBroken."""
-        with translated(), self._turn, self._timed(), self._writer.begin() as tx:
+        with translating_errors(), self._one_writer, self._timed(), self._writer.begin() as tx:
             yield tx
 
     def try_to_write(self) -> None:
         """What writes, and leaves nothing. Raises DatabaseUnavailable, DatabaseBroken: of a full disk, of a standby."""
-        with translated(), to_write(self._tried).connect() as tx:
+        with translating_errors(), to_write(self._trial_engine).connect() as tx:
             try:
-                for statement in _TRIED[self.dialect]:
+                for statement in _TRIAL[self.dialect]:
                     tx.exec_driver_sql(statement)
             except OperationalError as error:
-                if self.dialect == "sqlite" and transient(error):
+                if self.dialect == "sqlite" and is_transient(error):
                     return  # it is busy: somebody else writes, which is answer enough
                 raise
 
@@ -142,7 +144,7 @@ class Store:
                 return  # until `make_shrinkable`
             while not self._closed and _of(file, "freelist_count") > _SPARE:
                 began = time.monotonic()
-                with self._turn:  # as a script: execute() would take one step, which is one page
+                with self._one_writer:  # as a script: execute() would take one step, which is one page
                     file.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
                 time.sleep(time.monotonic() - began)
             file.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # the file itself shrinks only now
@@ -158,7 +160,7 @@ class Store:
 
     def close(self) -> None:
         self._closed = True
-        self._tried.dispose()
+        self._trial_engine.dispose()
         self._engine.dispose()
 
     @contextmanager
@@ -172,7 +174,7 @@ class Store:
             del self._open[number]
 
 
-def transient(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same transaction, begun again, may succeed: the database was away, busy or chose a victim."""
     if isinstance(error, DatabaseUnavailable | PoolTimeout):
         return True
@@ -186,7 +188,7 @@ def transient(error: BaseException) -> bool:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translating_errors() -> Iterator[None]:
     """Turns what the database's driver raises into a StoreError, where it is not our own fault."""
     try:
         yield
@@ -194,7 +196,7 @@ def translated() -> Iterator[None]:
         reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
         if _sqlstate(error) == _LOCK_TIMEOUT:
             raise DatabaseUnavailable("somebody else is changing the same: try again in a few seconds") from error
-        if _sqlstate(error) == _READ_ONLY and transient(error):
+        if _sqlstate(error) == _READ_ONLY and is_transient(error):
             raise DatabaseUnavailable(
                 f"the database only reads ({reason}): it is a standby, or its default_transaction_read_only is on"
             ) from error
@@ -203,7 +205,7 @@ def translated() -> Iterator[None]:
                 f"the pooler before the database takes no options ({reason}): say by ALTER ROLE what they say, such as "
                 "the search_path"
             ) from error
-        if transient(error):
+        if is_transient(error):
             raise DatabaseUnavailable(f"the database does not answer ({reason})") from error
         if _is_broken(getattr(error, "orig", None)):
             raise DatabaseBroken(
@@ -245,8 +247,8 @@ def to_write(engine: Engine) -> Engine:
 
 def _patience(url: URL) -> dict[str, int]:
     """Ours, but for what a user says in the URL, or to libpq: by PGCONNECT_TIMEOUT, or in the file of a service."""
-    said = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.val}
-    return {name: value for name, value in _PATIENCE.items() if name not in said | set(url.query)}
+    users_own = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.val}
+    return {name: value for name, value in _PATIENCE.items() if name not in users_own | set(url.query)}
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

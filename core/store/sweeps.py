@@ -18,7 +18,16 @@ from core.store.clock import now_ms
 from core.store.errors import NotFound, SweepChanged
 from core.store.experiments import lock_digest, submit_members
 from core.store.moves import lock_all
-from core.store.outlook import LEFT, PAUSED, Place, head_because, loads, mean_by_like, places_by, queued_because
+from core.store.outlook import (
+    EPOCHS_LEFT,
+    PAUSED,
+    Place,
+    epoch_seconds_by_pack_key,
+    first_places,
+    head_because,
+    queued_because,
+    worker_loads,
+)
 from core.store.ranks import change_priority
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import count_serving
@@ -163,13 +172,13 @@ def _lock(tx: Connection, sweep_id: int) -> AnyRow:
 
 
 def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
-    # Members that are alike, so that one which has been measured tells of those that have not.
-    alike = tx.execute(
+    # By what they are like, so that the members that have been measured tell of those that have not.
+    groups_of_members = tx.execute(
         select(
             experiments.c.sweep_id,
             experiments.c.state,
             experiments.c.pack_key,
-            LEFT.label("left"),
+            EPOCHS_LEFT.label("left"),
             func.count().label("n"),
             func.min(experiments.c.position).label("first"),
             func.sum(experiments.c.epochs_done).label("epochs_done"),
@@ -178,15 +187,15 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
             func.avg(experiments.c.epoch_seconds).label("epoch_seconds"),
         )
         .where(experiments.c.sweep_id.in_([row.id for row in rows]))
-        .group_by(experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key, LEFT)
+        .group_by(experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key, EPOCHS_LEFT)
     )
     groups: dict[int, list[AnyRow]] = {row.id: [] for row in rows}
-    for group in alike:
+    for group in groups_of_members:
         groups[group.sweep_id].append(group)
     counts = {sweep_id: _counts(members) for sweep_id, members in groups.items()}
     workers = count_serving(tx)
     waits = any(of_states[State.QUEUED] for of_states in counts.values())
-    places = places_by(tx, experiments.c.sweep_id, workers) if waits else {}
+    places = first_places(tx, experiments.c.sweep_id, workers) if waits else {}
     because = {row.id: _because(tx, counts[row.id], places.get(row.id), workers) for row in rows}
     return [_sweep(row, groups[row.id], counts[row.id], because[row.id], workers) for row in rows]
 
@@ -225,21 +234,25 @@ def _sweep(
 
 
 def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:
-    like = mean_by_like((group.pack_key, group.epoch_seconds, group.measured) for group in members if group.measured)
+    mean = epoch_seconds_by_pack_key(
+        (group.pack_key, group.epoch_seconds, group.measured) for group in members if group.measured
+    )
     waiting = [group for group in members if group.state in (State.RUNNING, State.QUEUED)]
-    if not waiting or not workers or not like:
+    if not waiting or not workers or not mean:
         return None
-    of_any = fmean(like.values())
+    of_any = fmean(mean.values())
     waiting.sort(key=lambda group: (group.state != State.RUNNING, group.first))
     return max(
-        loads(chain.from_iterable(_pieces(group, like.get(group.pack_key, of_any)) for group in waiting), workers)
+        worker_loads(
+            chain.from_iterable(_pieces(group, mean.get(group.pack_key, of_any)) for group in waiting), workers
+        )
     )
 
 
-def _pieces(group: AnyRow, like_it: float) -> Iterable[float]:
+def _pieces(group: AnyRow, seconds: float) -> Iterable[float]:
     """Seconds of each; of one that runs, as this attempt has been measured."""
     measured = group.epoch_seconds if group.state == State.RUNNING else None
-    return repeat(group.left * float(measured or like_it), group.n)
+    return repeat(group.left * float(measured or seconds), group.n)
 
 
 def _json(grids: Sequence[Grid]) -> str:

@@ -43,7 +43,8 @@ _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only an I
 
 
 def literally(state: StrEnum) -> ColumnElement[str]:
-    """The state as a literal: a bound one would keep PostgreSQL from a partial index (STORE §2)."""
+    """The state as a literal: a bound one would keep PostgreSQL from a partial index (core/store/README.md,
+    "Indexes")."""
     return literal_column(f"'{state}'")
 
 
@@ -101,7 +102,8 @@ experiments = Table(
     Column("checkpoint_kind", Text, key="checkpoint_device_kind"),  # the kind of device that wrote the newest
     Column("requested", Text),  # a wish that its worker has not obeyed yet
     Column("worker_id", BigInteger, ForeignKey("workers.id")),  # who holds it
-    Column("lease_until_ms", BigInteger),  # never indexed: a heartbeat would rewrite the index (STORE §3)
+    # Never indexed: a heartbeat would rewrite the index (core/store/README.md, "Indexes").
+    Column("lease_until_ms", BigInteger),
     Column("error_kind", Text),
     Column("error_message", Text),
     Column("error_traceback", Text),

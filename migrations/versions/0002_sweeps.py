@@ -66,7 +66,7 @@ def downgrade() -> None:
     _index_queued("rank", "id")
     for column in _FILTERS:
         op.drop_index(f"ix_experiments_{column}_id", "experiments")
-    # Not in batch mode: that would make the table anew, and lose its ids' memory (STORE §6).
+    # Not in batch mode: that would make the table anew, and lose its ids' memory (core/store/README.md, "Migrations").
     op.execute("ALTER TABLE experiments DROP COLUMN progress_ms")
     op.execute("ALTER TABLE experiments DROP COLUMN epoch_seconds")
     op.execute("ALTER TABLE experiments DROP COLUMN attempt_epoch")

@@ -43,7 +43,8 @@ def upgrade() -> None:
     op.create_index("ix_experiments_digest_id", "experiments", ["digest", "id"])
     op.add_column("workers", sa.Column("kind", sa.Text(), server_default="cpu", nullable=False))
     op.add_column("experiments", sa.Column("requeued_ms", sa.BigInteger(), nullable=True))
-    # Not by add_column, which leaves the CHECK to batch mode: that would make the table anew (STORE §6).
+    # Not by add_column, which leaves the CHECK to batch mode: that would make the table anew (core/store/README.md,
+    # "Migrations").
     op.execute(
         "ALTER TABLE experiments ADD COLUMN checkpoint_row INTEGER DEFAULT '0' NOT NULL "
         "CONSTRAINT ck_experiments_checkpoint_row CHECK (checkpoint_row <= epochs_done)"

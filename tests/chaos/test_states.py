@@ -1,5 +1,5 @@
 """Show 9: whatever happens to experiments in whatever order, over two connections, what the house promises holds
-(DESIGN §5, CONTRACT §2).
+(core/store/README.md, "The fence"; api/README.md, "States").
 
 Every claim ever made goes on writing, stale ones too; a transaction may break off before its commit, or be tried twice,
 as after a connection that was lost in the commit.

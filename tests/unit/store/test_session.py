@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 from core.states import Ask
 from core.store import clock, experiments, wishes, workers
 from core.store.errors import DatabaseBroken, DatabaseUnavailable, StoreError
-from core.store.session import Store, transient
+from core.store.session import Store, is_transient
 from tests.servers import Postgres, free_port, wait_until
 from tests.unit.store.builders import a_worker, spec, submitted
 
@@ -77,9 +77,9 @@ def test_a_postgresql_that_is_away_is_unavailable_and_not_ours_to_mend() -> None
     store = Store(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
     with pytest.raises(DatabaseUnavailable, match="does not answer") as caught, store.reading():
         pass
-    assert transient(caught.value)
+    assert is_transient(caught.value)
     assert isinstance(caught.value.__cause__, DBAPIError)
-    assert transient(caught.value.__cause__)
+    assert is_transient(caught.value.__cause__)
     store.close()
 
 
@@ -119,15 +119,15 @@ def test_a_busy_sqlite_is_transient(tmp_path: Path) -> None:
     with store.writing(), pytest.raises(sqlite3.OperationalError) as caught:
         other.execute("BEGIN IMMEDIATE")
     other.close()
-    assert transient(DBAPIError("BEGIN", None, caught.value))
+    assert is_transient(DBAPIError("BEGIN", None, caught.value))
     store.close()
 
 
 def test_our_own_faults_are_neither_transient_nor_hidden(store: Store) -> None:
     with pytest.raises(IntegrityError) as caught, store.writing() as tx:
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (2, 'a', 'b')"))
-    assert not transient(caught.value)
-    assert not transient(ValueError())
+    assert not is_transient(caught.value)
+    assert not is_transient(ValueError())
 
 
 def test_a_file_that_is_no_database_is_said_to_be_broken(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_file_that_is_no_database_is_said_to_be_broken(tmp_path: Path) -> None
     store = Store(f"sqlite:///{file}")
     with pytest.raises(DatabaseBroken, match="not a database") as caught, store.reading() as tx:
         tx.execute(text("SELECT * FROM sqlite_master"))
-    assert not transient(caught.value)
+    assert not is_transient(caught.value)
     store.close()
 
 

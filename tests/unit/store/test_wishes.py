@@ -27,7 +27,7 @@ SITUATIONS: dict[str, tuple[State, Wish | None]] = {
     "diverged": (State.FAILED, None),
     "cancelled": (State.CANCELLED, None),
 }
-# CONTRACT §2, once more: what each wish makes of each situation.
+# api/README.md, "States", once more: what each wish makes of each situation.
 OUTCOMES: dict[Ask, dict[str, str | None]] = {
     Ask.CANCEL: {
         "queued": "cancelled",
