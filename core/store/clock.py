@@ -1,4 +1,6 @@
-"""Time as the database tells it: whole milliseconds since 1970, UTC, from the one clock that all hosts share."""
+"""Time as the database tells it: whole milliseconds since 1970, UTC, from the one clock that all hosts share. How
+long something takes on one host is measured there (core/store/README.md, "Time and ids").
+"""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,6 @@
-"""Curve rows, keyed by experiment and epoch: written once, never updated, read in the order of their epochs."""
+"""Curve rows, keyed by experiment and epoch: written once, never updated, read in the order of their epochs. Who may
+write is the concern of `attempts` (core/store/README.md, "Curves").
+"""
 
 import math
 import struct

@@ -1,4 +1,6 @@
-"""What happened to an experiment, in order. Written in the transaction that made it happen, never changed."""
+"""What happened to an experiment, in order: written in the transaction that made it happen, never changed. Nothing is
+decided by an event; they are for people.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""Experiments: submitted, read, listed, given another priority, deleted. Their states change in `moves`."""
+"""Experiments: submitted, read, listed, given another priority, deleted. Their states change in `moves`; what is
+done to many at once is the concern of `sweeps`.
+"""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,6 @@
-"""The workers: who they are, what they do, when they were last seen. Their claims are the concern of `claims`."""
+"""The workers: who they are, what they do, when they were last seen. What they hold is the concern of `claims` and
+`leases`.
+"""
 
 from dataclasses import dataclass
 
