@@ -174,7 +174,7 @@ class Writer:
         """What a lost claim has written, unless it is pointed to: the answer to a commit may have been lost."""
         try:
             with self._store.reading() as tx:
-                left_over = checkpoints.unpointed(tx, [saved.path])
+                left_over = checkpoints.paths_without_pointer(tx, [saved.path])
         except StoreError as error:
             log.warning("a checkpoint is left behind", error=str(error))
         else:

@@ -76,10 +76,10 @@ def add(tx: Connection, experiment_id: int, attempt: int, saved: Saved) -> list[
 def drop(tx: Connection, which: ColumnElement[bool]) -> list[str]:
     """Point to them no more. Returns the paths that nobody points to any more."""
     paths = list(tx.execute(delete(checkpoints).where(which).returning(checkpoints.c.path)).scalars())
-    return unpointed(tx, paths)
+    return paths_without_pointer(tx, paths)
 
 
-def unpointed(tx: Connection, paths: Collection[str]) -> list[str]:
+def paths_without_pointer(tx: Connection, paths: Collection[str]) -> list[str]:
     """Those of `paths` that nobody points to."""
     pointed = set(tx.execute(select(checkpoints.c.path).where(checkpoints.c.path.in_(paths))).scalars())
     return [path for path in paths if path not in pointed]

@@ -51,7 +51,7 @@ class Files:
             raise CheckpointDamaged(f"checkpoint {path} is damaged: its checksum is not the one that was written down")
         return content
 
-    def below(self, folder: str) -> list[str]:
+    def paths_in(self, folder: str) -> list[str]:
         """The paths in a folder; none where there is no such folder."""
         with self._place(folder) as (system, there):
             names = system.ls(there, detail=False) if system.exists(there) else []
@@ -85,9 +85,9 @@ class Files:
 def tidy(store: Store, files: Files, folders: Iterable[str]) -> None:
     """Remove what nobody points to from `folders`, none of which a claim is writing into. Raises StoreError."""
     for folder in folders:
-        there = files.below(folder)
+        there = files.paths_in(folder)
         with store.reading() as tx:
-            left_over = checkpoints.unpointed(tx, there)
+            left_over = checkpoints.paths_without_pointer(tx, there)
         files.remove(left_over)
         files.remove_empty(folder)
 

@@ -64,10 +64,6 @@ def move(
     """
     if to not in MOVES[origin]:
         raise NotAllowed(experiment_id, origin, f"it cannot become {to}")
-    values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
-    if origin is State.RUNNING:
-        values |= {"worker_id": None, "lease_until_ms": None, "requested": None, "attempt_epoch": 0}
-    values |= _times(to)
     # Only the state and the attempt that the caller has seen may change.
     moved = tx.execute(
         update(experiments)
@@ -76,7 +72,7 @@ def move(
             experiments.c.attempt == attempt,
             experiments.c.state == literally(origin),
         )
-        .values(values)
+        .values(_columns(origin, to, changes))
         .returning(experiments.c.attempt)
     ).one_or_none()
     if moved is None:
@@ -99,18 +95,22 @@ def move_all(
     """`move` for many that wait or have ended, all in `origin`, whose rows this transaction has locked."""
     if to not in MOVES[origin] or origin is State.RUNNING:
         raise ValueError(f"{origin} to {to}")
-    values: dict[str, Any] = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
-    values |= _times(to)
+    values = _columns(origin, to, changes)
     for part in in_parts(locked):
         tx.execute(update(experiments).where(experiments.c.id.in_([row.id for row in part])).values(values))
     moved = [{"experiment_id": row.id, "attempt": row.attempt} for row in locked]
     events.record_all(tx, EventKind(to), moved, from_state=origin, to_state=to)
 
 
-def _times(to: State) -> dict[str, Any]:
+def _columns(origin: State, to: State, changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    columns = {"state": to, "revision": experiments.c.revision + 1, **(changes or {})}
+    if origin is State.RUNNING:
+        columns |= {"worker_id": None, "lease_until_ms": None, "requested": None, "attempt_epoch": 0}
     if to in ENDED:
-        return {"ended_ms": now_ms()}
-    return {"requeued_ms": now_ms()} if to is State.QUEUED else {}
+        columns["ended_ms"] = now_ms()
+    if to is State.QUEUED:
+        columns["requeued_ms"] = now_ms()
+    return columns
 
 
 def in_parts(rows: Sequence[AnyRow]) -> Iterator[Sequence[AnyRow]]:

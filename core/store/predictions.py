@@ -38,8 +38,10 @@ def read(tx: Connection, experiment_id: int, epoch: int | None = None) -> KeptPr
         raise NotKept(f"experiment {experiment_id} has no predictions yet")
     wanted = epochs[-1] if epoch is None else epoch
     if wanted not in epochs:
-        said = ", ".join(map(str, epochs))
-        raise NotKept(f"experiment {experiment_id} has no predictions of epoch {wanted}: those kept are of {said}")
+        kept_epochs = ", ".join(map(str, epochs))
+        raise NotKept(
+            f"experiment {experiment_id} has no predictions of epoch {wanted}: those kept are of {kept_epochs}"
+        )
     # The row tells how many images the bits are of.
     row = tx.execute(
         select(

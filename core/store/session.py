@@ -140,9 +140,9 @@ class Store:
             return
         with suppress(sqlite3.Error, DBAPIError, PoolTimeout), closing(self._engine.raw_connection()) as pooled:
             file: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
-            if _of(file, "auto_vacuum") != _INCREMENTAL:
+            if _pragma(file, "auto_vacuum") != _INCREMENTAL:
                 return  # until `make_shrinkable`
-            while not self._closed and _of(file, "freelist_count") > _SPARE:
+            while not self._closed and _pragma(file, "freelist_count") > _SPARE:
                 began = time.monotonic()
                 with self._one_writer:  # as a script: execute() would take one step, which is one page
                     file.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
@@ -155,7 +155,7 @@ class Store:
             return
         with closing(self._engine.raw_connection()) as pooled:
             file: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
-            if _of(file, "auto_vacuum") != _INCREMENTAL:
+            if _pragma(file, "auto_vacuum") != _INCREMENTAL:
                 file.executescript(f"{SHRINKABLE}; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
@@ -259,8 +259,8 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_size_limit = 8388608")  # after a large deletion the log shrinks as well
 
 
-def _of(file: sqlite3.Connection, pragma: str) -> int:
-    return int(file.execute(f"PRAGMA {pragma}").fetchone()[0])
+def _pragma(file: sqlite3.Connection, name: str) -> int:
+    return int(file.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _be_brief(connection: sqlite3.Connection, _record: object) -> None:

@@ -77,10 +77,10 @@ def test_a_deletion_takes_the_bytes_unless_a_child_needs_them(client: TestClient
     FILES.write(path, b"content")
     child = extended(client, claim.experiment_id, epochs=5)
     assert client.delete(f"/experiments/{claim.experiment_id}").status_code == 204
-    assert FILES.below(claim.folder) == [path]
+    assert FILES.paths_in(claim.folder) == [path]
     client.post(f"/experiments/{child['id']}/cancel")
     assert client.delete(f"/experiments/{child['id']}").status_code == 204
-    assert FILES.below(claim.folder) == []
+    assert FILES.paths_in(claim.folder) == []
 
 
 def test_one_that_waits_for_a_kind_of_device_says_so(client: TestClient, store: Store) -> None:

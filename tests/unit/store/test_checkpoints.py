@@ -269,7 +269,7 @@ def test_what_is_written_is_read_again_and_what_was_changed_is_damaged(files: Fi
 def test_what_is_not_there_is_unreachable_and_not_damaged(files: Files) -> None:
     with pytest.raises(CheckpointUnreachable, match="7-1/none cannot be reached below"):
         files.read("7-1/none", "")
-    assert files.below("7-1") == []
+    assert files.paths_in("7-1") == []
     files.remove(["7-1/none"])
 
 
@@ -307,12 +307,12 @@ def test_what_nobody_points_to_is_tidied_away_and_the_empty_folder_too(store: St
     files.write(saved.path, b"content")
     files.write(f"{claim.folder}/half", b"con")
     tidy(store, files, [claim.folder, "8-2"])
-    assert files.below(claim.folder) == [saved.path]
+    assert files.paths_in(claim.folder) == [saved.path]
     with store.writing() as tx:
         attempts.finish(tx, claim, None, State.FAILED, experiments.ExperimentError(ErrorKind.BAD_DATA, "x"))
         folders = experiments.remove(tx, claim.experiment_id)
     assert folders == {claim.folder}
     tidy(store, files, folders)
-    assert files.below(claim.folder) == []
+    assert files.paths_in(claim.folder) == []
     if files.url.startswith("file"):
         assert not (Path(files.url.removeprefix("file://")) / claim.folder).exists()

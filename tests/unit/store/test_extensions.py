@@ -72,7 +72,7 @@ def test_deleting_the_parent_takes_nothing_from_the_child(store: Store) -> None:
         experiments.remove(tx, parent.experiment_id)
     with store.reading() as tx:
         (pointer,) = checkpoints.farthest_first(tx, child.id)
-        assert checkpoints.unpointed(tx, [pointer.path]) == []
+        assert checkpoints.paths_without_pointer(tx, [pointer.path]) == []
         assert len(curves.read(tx, child.id)[1]) == 3
         assert checkpoints.folders_of(tx, [child.id]) == {parent.folder, f"{child.id}-{child.created_ms}"}
 

@@ -251,7 +251,7 @@ def test_who_has_lost_the_claim_leaves_no_checkpoint_behind(bench: Bench) -> Non
     held = bench.run(Lost(40), lease_ms=-1)
     assert held.lost
     assert bench.now().state is State.QUEUED
-    assert sorted(bench.files.below(held.claim.folder)) == sorted(pointer.path for pointer in bench.pointers())
+    assert sorted(bench.files.paths_in(held.claim.folder)) == sorted(pointer.path for pointer in bench.pointers())
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -273,7 +273,7 @@ def test_a_checkpoint_is_kept_if_its_pointer_was_written_and_only_the_answer_was
     monkeypatch.setattr(Store, "writing", contextlib.contextmanager(loses_its_claim_and_the_answer))
     held = bench.run(lease_ms=-1)
     assert held.lost
-    there = bench.files.below(held.claim.folder)
+    there = bench.files.paths_in(held.claim.folder)
     assert there == [pointer.path for pointer in bench.pointers()]
     assert len(there) == committed
     assert bench.file_of(held.claim.folder).exists() == committed
