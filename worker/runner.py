@@ -23,7 +23,7 @@ from core.store.experiments import ExperimentError
 from core.store.files import Files, tidy
 from core.store.session import UNFORESEEN, Store
 from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
-from worker.heartbeat import Held
+from worker.held import Held
 from worker.writer import Writer
 
 log = structlog.get_logger()

@@ -22,7 +22,7 @@ from core.store.errors import CheckpointUnreachable, ClaimLost, DatabaseBroken, 
 from core.store.experiments import ExperimentError
 from core.store.files import Files
 from core.store.session import Store
-from worker.heartbeat import Held
+from worker.held import Held
 
 log = structlog.get_logger()
 
