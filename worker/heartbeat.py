@@ -9,11 +9,11 @@ from collections.abc import Callable
 import structlog
 
 from core.settings import Settings
-from core.states import Wish, WorkerState
+from core.states import WorkerState
 from core.store import leases, workers
 from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable, StoreError
-from core.store.leases import Claim
 from core.store.session import Store
+from worker.held import Held
 from worker.leave import Leave
 
 log = structlog.get_logger()
@@ -22,21 +22,6 @@ log = structlog.get_logger()
 WISH_NOT_OBEYED = 75  # an exit status: the launcher restarts the process
 
 _TO_WRITE = 10  # times as long as a step may take: a large checkpoint on its way to a slow place
-
-
-class Held:
-    """The claim that this process holds, and what its training must know at the next step."""
-
-    def __init__(self, claim: Claim, leave: Leave) -> None:
-        self.claim = claim
-        self.wish: Wish | None = None  # written by two threads; an older answer over a newer one lasts for one beat
-        self.lost = False
-        self.stopped = False  # training is over, and what it gave is being written
-        self.unobeyed_since: float | None = None
-        self._leave = leave
-
-    def must_stop(self) -> bool:
-        return self.lost or self.wish is not None or self._leave.is_set()
 
 
 class Heartbeat:

@@ -10,7 +10,8 @@ from core.states import WorkerState
 from core.store import claims, workers
 from core.store.errors import DatabaseBroken, DatabaseUnavailable
 from core.store.session import Store
-from worker.heartbeat import Heartbeat, Held
+from worker.heartbeat import Heartbeat
+from worker.held import Held
 from worker.leave import Leave
 from worker.runner import DeviceBroken, Runner
 

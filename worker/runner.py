@@ -24,7 +24,7 @@ from core.store.files import Files, tidy
 from core.store.leases import Claim
 from core.store.session import UNFORESEEN, Store
 from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
-from worker.heartbeat import Held
+from worker.held import Held
 from worker.writer import Writer
 
 log = structlog.get_logger()

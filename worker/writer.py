@@ -23,7 +23,7 @@ from core.store.events import EventKind
 from core.store.experiments import ExperimentError
 from core.store.files import Files
 from core.store.session import Store
-from worker.heartbeat import Held
+from worker.held import Held
 
 log = structlog.get_logger()
 

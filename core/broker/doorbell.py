@@ -15,10 +15,10 @@ from kombu import Connection, Queue
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
+from core.broker import QUEUE
 from core.errors import BallastError
 from core.settings import Settings
 
-QUEUE = "ballast"
 TASK = "ballast.ring"
 
 AT_ONCE = dict.fromkeys(("max_retries", "interval_start", "interval_step", "interval_max"), 0)  # or not at all

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import redis
 from redis.connection import AbstractConnection
 
-QUEUE = "ballast"
+from core.broker import QUEUE
 
 _BINDINGS = ("_kombu.binding.ballast", "_kombu.binding_permanent.ballast", "_kombu.binding.celery.pidbox")
 _DEADLINES, _UNACKED, _INDEX, _MUTEX = "_kombu.binding_deadlines", "unacked", "unacked_index", "unacked_mutex"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from core.broker.doorbell import QUEUE
+from core.broker import QUEUE
 from core.settings import Settings
 from core.states import State
 from tests.chaos.conftest import Tell

@@ -8,7 +8,8 @@ from typing import Any
 
 import redis
 
-from core.broker.doorbell import QUEUE, TASK
+from core.broker import QUEUE
+from core.broker.doorbell import TASK
 from core.settings import Settings
 from tests.servers import wait_until
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from core.broker.doorbell import QUEUE, TASK
+from core.broker import QUEUE
+from core.broker.doorbell import TASK
 from tests.integration.hosts import Host, ran_once, running, settings_over
 from tests.integration.messages import YESTERDAY, message, put, queue_of, without
 from tests.servers import Redis, wait_until

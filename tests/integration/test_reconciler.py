@@ -16,7 +16,8 @@ from core.store.session import Store
 from tests.integration.hosts import settings_of
 from tests.servers import wait_until
 from tests.unit.store.builders import ENDED, a_worker, cancelled, claimed, expired, seen_now, submitted
-from worker.heartbeat import Heartbeat, Held, every
+from worker.heartbeat import Heartbeat, every
+from worker.held import Held
 from worker.leave import Leave
 from worker.loop import Drain
 from worker.reconciler import Reconciler

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from core.broker import rehearsal
-from core.broker.doorbell import QUEUE
+from core.broker import QUEUE, rehearsal
 from core.states import State
 from tests.integration.hosts import Host, ran_once, running, settings_over
 from tests.servers import Redis, wait_until

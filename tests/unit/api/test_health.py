@@ -12,7 +12,8 @@ from sqlalchemy import inspect, make_url, text
 from structlog.testing import capture_logs
 
 from api.main import create_app
-from core.broker.doorbell import QUEUE, Doorbell
+from core.broker import QUEUE
+from core.broker.doorbell import Doorbell
 from core.settings import Settings, load_settings
 from core.states import WorkerState
 from core.store import schema, workers

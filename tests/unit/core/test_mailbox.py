@@ -19,7 +19,8 @@ from celery import Celery
 from redis import Redis as RedisClient
 from structlog.testing import capture_logs
 
-from core.broker.doorbell import QUEUE, TASK, BrokerUnreachable, Doorbell, celery_app, empty_folder, folder_options
+from core.broker import QUEUE
+from core.broker.doorbell import TASK, BrokerUnreachable, Doorbell, celery_app, empty_folder, folder_options
 from core.settings import Settings, load_settings
 from tests.servers import PATIENCE_S, Redis, free_port, wait_until
 

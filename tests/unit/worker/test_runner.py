@@ -27,7 +27,7 @@ from tests.integration.hosts import same
 from tests.servers import wait_until
 from tests.unit.store.builders import MINUTE, claimed, expired, result
 from worker import runner
-from worker.heartbeat import Held
+from worker.held import Held
 from worker.leave import Leave
 from worker.runner import DeviceBroken, Runner
 
