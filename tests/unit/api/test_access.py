@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.builders import asked_by_hand, problem, spec
+from tests.unit.api.builders import problem, raw_messages, spec
 
 
 @pytest.fixture
@@ -143,14 +143,14 @@ def test_head_is_answered_as_get_is(client: TestClient, sweep: int, path: str) -
 
 @pytest.mark.parametrize("path", ["/experiments", "/docs", "/static-offline-docs/swagger-ui.css", "/nope"])
 def test_an_answer_to_head_has_no_body_but_says_its_length(client: TestClient, path: str) -> None:
-    start, *bodies = asked_by_hand(client, "HEAD", path)
+    start, *bodies = raw_messages(client, "HEAD", path)
     assert int(dict(start["headers"])[b"content-length"]) > 0
     assert b"".join(message.get("body", b"") for message in bodies) == b""
     assert not bodies[-1].get("more_body")
 
 
 def test_what_lets_nobody_in_lets_head_in_neither(client: TestClient) -> None:
-    start, body = asked_by_hand(client, "HEAD", "/experiments", {"origin": "http://evil.example"})
+    start, body = raw_messages(client, "HEAD", "/experiments", {"origin": "http://evil.example"})
     assert (start["status"], body["body"]) == (403, b"")
 
 
