@@ -1,4 +1,4 @@
-"""Who may ask: this host's own programs and pages, no web page of anybody else (`api/README.md`, "Who may ask").
+"""Who may ask: this host's own programs and pages, no web page of anybody else (api/README.md, "Who may ask").
 
 Being on loopback does not make a request trusted: every page that a browser on this host opens can send one.
 Here is also what holds for every path alike: HEAD, and a slash at its end.

@@ -1,6 +1,6 @@
 """Every error as an RFC 9457 problem: one sentence; for a bad body each field and what is allowed.
 
-`install` is the table of which error becomes which status (`api/README.md`, "Errors").
+`install` is the table of which error becomes which status (api/README.md, "Errors").
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The JSON that goes in and out, key by key: pydantic models and nothing else (`api/README.md`, "The experiment").
+"""The JSON that goes in and out, key by key: pydantic models and nothing else (api/README.md, "The experiment").
 
 api.views fills them from what the store gives.
 """

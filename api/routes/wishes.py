@@ -1,6 +1,6 @@
 """What a user may ask of an experiment, or of all members of a sweep: cancel, pause, resume, retry.
 
-What each makes of each state is in core.store.wishes (`api/README.md`, "States").
+What each makes of each state is in core.store.wishes (api/README.md, "States").
 """
 
 from fastapi import APIRouter, Depends

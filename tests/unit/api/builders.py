@@ -42,7 +42,7 @@ def raw_messages(
 
 
 def problem(response: Response, status: int) -> Json:
-    """The problem that was answered, of the form that it must have (`api/README.md`, "Errors")."""
+    """The problem that was answered, of the form that it must have (api/README.md, "Errors")."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: Json = response.json()
