@@ -24,9 +24,9 @@ class JsonRoute(APIRoute):
             return handle
 
         async def read_and_handle(request: Request) -> Response:
-            read = _JsonRequest(request.scope, request.receive)
-            await read.read()
-            return await handle(read)
+            json_request = _JsonRequest(request.scope, request.receive)
+            await json_request.read()
+            return await handle(json_request)
 
         return read_and_handle
 

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 from fastapi.testclient import TestClient
+from typer import Context
+from typer.main import get_group
 
-from api.cli.main import COMMANDS
+from api.cli.main import app
 from core.states import MOVES, State
 
 README = (Path(__file__).parents[3] / "api" / "README.md").read_text()
@@ -53,7 +55,7 @@ def test_the_moves_are_those_of_the_states() -> None:
 
 
 def test_every_command_is_named() -> None:
-    commands = {name for names in COMMANDS.values() for name in names}
+    group = get_group(app)
     ours, theirs = re.findall(r"`([a-z]+,[a-z {},\n]+)`", section("Exit codes"))
     named = re.sub(r" \{[^}]*\}", "", f"{ours}, {theirs}")
-    assert set(re.split(r",\s+", named)) == commands
+    assert set(re.split(r",\s+", named)) == set(group.list_commands(Context(group)))
