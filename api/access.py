@@ -1,4 +1,4 @@
-"""Who may ask: this host's own programs and pages, no web page of anybody else (CONTRACT §1, "Local by default").
+"""Who may ask: this host's own programs and pages, no web page of anybody else (api/README.md, "Who may ask").
 
 Being on loopback does not make a request trusted: every page that a browser on this host opens can send one.
 Here is also what holds for every path alike: HEAD, and a slash at its end.
@@ -32,7 +32,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        request_id = _named(headers.get("x-request-id"))
+        request_id = _request_id(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         is_head = scope["method"] == "HEAD"
         scope = {**scope, "method": "GET" if is_head else scope["method"], "path": _without_last_slash(scope["path"])}
@@ -47,7 +47,7 @@ class Access:
                 raise HTTPException(413, TOO_LARGE)
             return message
 
-        async def send_named(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             elif is_head:
@@ -58,9 +58,9 @@ class Access:
         app = self._app
         if refusal:
             app = problem(scope, 403, refusal)
-        elif _announced(headers) > MAX_BODY:
+        elif _announced_length(headers) > MAX_BODY:
             app = problem(scope, 413, TOO_LARGE)
-        await app(scope, receive_limited, send_named)
+        await app(scope, receive_limited, send_with_id)
 
 
 def _without_last_slash(path: str) -> str:
@@ -68,12 +68,12 @@ def _without_last_slash(path: str) -> str:
     return path[:-1] if path.endswith("/") and not path.endswith("//") and path != "/" else path
 
 
-def _announced(headers: Headers) -> int:
+def _announced_length(headers: Headers) -> int:
     length = headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
 
-def _named(sent: str | None) -> str:
+def _request_id(sent: str | None) -> str:
     return sent if sent and _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
 
 

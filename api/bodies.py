@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from api.depends import fault
+from api.problems import error_details
 from core.reading import Ambiguous, from_json
 
 
@@ -24,9 +24,9 @@ class JsonRoute(APIRoute):
             return handle
 
         async def read_and_handle(request: Request) -> Response:
-            read = _JsonRequest(request.scope, request.receive)
-            await read.read()
-            return await handle(read)
+            json_request = _JsonRequest(request.scope, request.receive)
+            await json_request.read()
+            return await handle(json_request)
 
         return read_and_handle
 
@@ -61,7 +61,7 @@ def _value_of(body: bytes) -> Any:
     try:
         return from_json(body)
     except Ambiguous as error:
-        raise RequestValidationError([fault("repeated", "body", message=f"is ambiguous: {error}")]) from None
+        raise RequestValidationError([error_details("repeated", "body", message=f"is ambiguous: {error}")]) from None
     except json.JSONDecodeError as error:
         raise HTTPException(422, f"the body is not JSON: {error}") from None
     except (UnicodeDecodeError, RecursionError):

@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import Access
-from api.routes import curves, experiments, health, home, predictions, presets, sweeps, workers
+from api.routes import curves, experiments, figures, health, home, predictions, presets, sweeps, wishes, workers
 from api.schemas import Problem
 from core.broker.doorbell import Doorbell
 from core.store.files import Files
@@ -18,6 +18,20 @@ from core.store.session import Store
 DESCRIPTION = """Does importance weighting still matter once a network has been trained long enough?
 Post an experiment spec, follow its curve. Errors are RFC 9457 problems."""
 
+ROUTERS = (  # in the order of /docs
+    experiments.router,
+    wishes.of_experiments,
+    curves.router,
+    predictions.router,
+    sweeps.router,
+    wishes.of_sweeps,
+    figures.router,
+    presets.router,
+    workers.router,
+    health.router,
+    home.router,
+)
+
 
 def create_app(store: Store, doorbell: Doorbell, files: Files, home_folder: Path) -> FastAPI:
     # /docs with its scripts from this host: another's would run in an origin that may cancel experiments.
@@ -25,7 +39,7 @@ def create_app(store: Store, doorbell: Doorbell, files: Files, home_folder: Path
         title="Ballast",
         version=metadata.version("ballast"),
         description=DESCRIPTION,
-        responses=problems.documented(403, 422, 500, 503),
+        responses=problems.problem_responses(403, 422, 500, 503),
         redoc_url=None,
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,  # Access answers both ways
@@ -36,15 +50,15 @@ def create_app(store: Store, doorbell: Doorbell, files: Files, home_folder: Path
     app.state.home_folder = home_folder
     app.add_middleware(Access)
     problems.install(app)
-    for module in (experiments, curves, predictions, sweeps, presets, workers, health, home):
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     _document(app)
     return app
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The words by which /docs lists it."""
-    return route.name.replace(" ", "_")
+    """The name of its function, whose words are those by which /docs lists it."""
+    return route.name
 
 
 def _document(app: FastAPI) -> None:

@@ -2,9 +2,9 @@
 
 A route that makes something takes `once: OnceDep`, which opens its transaction, and returns what that returns:
 
-    @router.post("/{id}/copy", status_code=201, response_model=ExperimentOut, responses={201: MADE})
+    @router.post("/{id}/copy", status_code=201, response_model=ExperimentOut, responses={201: LOCATION_HEADERS})
     def copy(id: Id, once: OnceDep, doorbell: DoorbellDep) -> Response:
-        answer = once(lambda tx: made(shown(tx, [experiments.copy(tx, id)])[0]))
+        answer = once(lambda tx: response_with_location(experiments_out(tx, [experiments.copy(tx, id)])[0]))
         doorbell.ring()
         return answer
 
@@ -25,7 +25,8 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Connection
 
-from api.depends import StoreDep, fault
+from api.depends import StoreDep
+from api.problems import error_details
 from api.schemas import ExperimentOut, SweepOut
 from core.store import idempotency
 from core.store.idempotency import KeyedRequest
@@ -37,7 +38,7 @@ REPLAYED = "Idempotency-Replayed"
 _ALLOWED = '1 to 255 visible ASCII characters, as they are or in double quotes, then without " and \\ among them'
 _KEY = r'"([!#-\[\]-~]{1,255})"|([!#-~][!-~]{0,254})'
 
-MADE: dict[str, Any] = {
+LOCATION_HEADERS: dict[str, Any] = {
     "headers": {
         "Location": {"schema": {"type": "string"}, "description": "Where it is."},
         REPLAYED: {
@@ -48,7 +49,7 @@ MADE: dict[str, Any] = {
 }
 
 
-def _bare(sent: str) -> str:
+def _unquoted_key(sent: str) -> str:
     """The key itself: `"abc"` and `abc` are one. Raises PydanticCustomError."""
     found = re.fullmatch(_KEY, sent)
     if found is None:
@@ -58,13 +59,14 @@ def _bare(sent: str) -> str:
 
 Key = Annotated[
     str,
-    BeforeValidator(_bare),
+    BeforeValidator(_unquoted_key),
     WithJsonSchema({"type": "string", "pattern": f"^({_KEY})$", "examples": ["5f0c1c0e-6d0f-4a57-9d3b-2f6a1f9f1b52"]}),
 ]
 
 
-def made(what: ExperimentOut | SweepOut, status: int = 201) -> Response:
-    return Response(what.model_dump_json(), status, {"Location": what.links.self}, "application/json")
+def response_with_location(out: ExperimentOut | SweepOut, status: int = 201) -> Response:
+    """What was made, or with 200 what there is already, and where it is."""
+    return Response(out.model_dump_json(), status, {"Location": out.links.self}, "application/json")
 
 
 class Once:
@@ -78,27 +80,27 @@ class Once:
 
     def __call__(self, make: Callable[[Connection], Response]) -> Response:
         """What `make` returns, or what was answered to the same request before. Raises KeyReused."""
-        keyed = self._keyed
+        keyed = self._keyed_request
         with self._store.writing() as tx:
             if keyed is None:
                 return make(tx)
-            before = idempotency.begin(tx, keyed)
-            if before is not None:
-                return _replayed(before)
+            kept = idempotency.begin(tx, keyed)
+            if kept is not None:
+                return _response_from(kept)
             answer = make(tx)
-            idempotency.keep(tx, keyed, _text(answer))
+            idempotency.keep(tx, keyed, _text_of(answer))
             return answer
 
     def replay(self) -> Response | None:
         """What was answered to the same request, if it was. Raises KeyReused."""
-        if self._keyed is None:
+        if self._keyed_request is None:
             return None
         with self._store.reading() as tx:
-            before = idempotency.find(tx, self._keyed)
-        return None if before is None else _replayed(before)
+            kept = idempotency.find(tx, self._keyed_request)
+        return None if kept is None else _response_from(kept)
 
     @cached_property
-    def _keyed(self) -> KeyedRequest | None:
+    def _keyed_request(self) -> KeyedRequest | None:
         if self._key is None:
             return None
         return KeyedRequest(self._request.url.path, self._key, _fingerprint(self._request, self._body))
@@ -117,7 +119,7 @@ async def _once(
     ] = None,
 ) -> Once:
     if len(request.headers.getlist(HEADER)) > 1:
-        raise RequestValidationError([fault("repeated", "header", HEADER)])
+        raise RequestValidationError([error_details("repeated", "header", HEADER)])
     return Once(store, key, request, await request.body())
 
 
@@ -126,8 +128,8 @@ OnceDep = Annotated[Once, Depends(_once)]
 
 def _fingerprint(request: Request, body: bytes) -> str:
     """The same for the same query and the same JSON, however they are written."""
-    said = [sorted(request.query_params.items()), json.loads(body or b"null", parse_float=_number)]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    content = [sorted(request.query_params.items()), json.loads(body or b"null", parse_float=_number)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _number(text: str) -> float:
@@ -136,12 +138,12 @@ def _number(text: str) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _text(answer: Response) -> str:
+def _text_of(answer: Response) -> str:
     body = bytes(answer.body).decode()
     return json.dumps({"status": answer.status_code, "location": answer.headers["Location"], "body": body})
 
 
-def _replayed(text: str) -> Response:
+def _response_from(text: str) -> Response:
     kept = json.loads(text)
     headers = {"Location": kept["location"], REPLAYED: "true"}
     return Response(kept["body"], kept["status"], headers, "application/json")

@@ -1,4 +1,7 @@
-"""Every error as an RFC 9457 problem (CONTRACT §1): one sentence; for a bad body each field and what is allowed."""
+"""Every error as an RFC 9457 problem: one sentence; for a bad body each field and what is allowed.
+
+`install` is the table of which error becomes which status (api/README.md, "Errors").
+"""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +29,7 @@ MAX_BODY = 1024 * 1024  # bytes; a spec is a few hundred
 TOO_LARGE = f"the body is larger than {MAX_BODY} bytes"
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route that may answer with these problems."""
     return {
         status: {
@@ -53,6 +56,11 @@ def problem(
     # orjson stumbles over an integer of more than 64 bits, and half a surrogate pair is no Unicode in any writing.
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return Response(content, status, {**(headers or {}), "X-Request-ID": request_id}, MEDIA_TYPE)
+
+
+def error_details(kind: str, *loc: str, message: str = "is there more than once") -> dict[str, Any]:
+    """What is wrong at `loc`, as pydantic would say it: one of those that a RequestValidationError is made of."""
+    return {"type": kind, "loc": loc, "msg": message, "input": None}
 
 
 def install(app: FastAPI) -> None:
@@ -106,14 +114,14 @@ def _schema(request: Request, source: str) -> Schema:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
     else:
         parameters = [each for each in operation.get("parameters", []) if each["in"] == source]
-        schema = {"properties": {each["name"]: _said(each["schema"]) for each in parameters}}
+        schema = {"properties": {each["name"]: _sendable(each["schema"]) for each in parameters}}
     return {**schema, "$defs": document["components"]["schemas"]}
 
 
-def _said(schema: Schema) -> Schema:
+def _sendable(schema: Schema) -> Schema:
     """`null` is how a parameter that was not sent reaches us; nobody can send it."""
-    said: Schema = next((each for each in schema.get("anyOf", []) if each.get("type") != "null"), schema)
-    return said
+    sendable: Schema = next((each for each in schema.get("anyOf", []) if each.get("type") != "null"), schema)
+    return sendable
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -132,8 +140,8 @@ async def _http(request: Request, error: Exception) -> Response:
 def _allowed_methods(request: Request, of_the_first: str) -> str:
     """Of all routes at this path; Starlette names only those of the first. None are documented of /docs."""
     path = getattr(request.scope.get("route"), "path_format", None)
-    documented = request.app.openapi()["paths"].get(path)
-    methods = {method.upper() for method in documented or of_the_first.split(", ")}
+    operations = request.app.openapi()["paths"].get(path)
+    methods = {method.upper() for method in operations or of_the_first.split(", ")}
     return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 

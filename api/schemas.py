@@ -1,22 +1,15 @@
-"""The JSON of CONTRACT §1: what the API answers, key by key. Keys that nothing fills yet are `null` or `false`."""
+"""The JSON that goes in and out, key by key: pydantic models and nothing else (api/README.md, "The experiment").
 
-import math
-from base64 import b64encode
-from typing import Annotated, Any, Literal, Self
+api.views fills them from what the store gives.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.presets import PresetName
-from core.results import tested
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store.clock import rfc3339
-from core.store.events import Event
-from core.store.experiments import Experiment, LastRow
-from core.store.outlook import Outlook
-from core.store.predictions import KeptPredictions
-from core.store.sweeps import Sweep
-from core.store.workers import Worker
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T10:00:00.000Z"])]
 
@@ -43,16 +36,6 @@ class LastRowOut(_Answer):
     epoch: int
     base_fraction_in_domain: float | None
     base_fraction_out_of_domain: float | None
-
-    @classmethod
-    def of(cls, row: LastRow) -> Self:
-        return cls(
-            epoch=row.epoch,
-            base_fraction_in_domain=_finite(tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain)),
-            base_fraction_out_of_domain=_finite(
-                tested(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain)
-            ),
-        )
 
 
 class ExperimentOut(_Answer):
@@ -84,39 +67,6 @@ class ExperimentOut(_Answer):
     started_at: Time | None
     ended_at: Time | None
     links: Links
-
-    @classmethod
-    def of(cls, experiment: Experiment, outlook: Outlook) -> Self:
-        here = f"/experiments/{experiment.id}"
-        error = experiment.error
-        return cls(
-            id=experiment.id,
-            revision=experiment.revision,
-            name=experiment.name,
-            state=experiment.state,
-            stalled=outlook.stalled,
-            waiting_because=outlook.waiting_because,
-            spec=_filled(experiment.spec),
-            digest=experiment.digest,
-            sweep_id=experiment.sweep_id,
-            position=experiment.position,
-            priority=experiment.priority,
-            attempt=experiment.attempt,
-            failures=experiment.failures,
-            epochs_done=experiment.epochs_done,
-            epochs_total=experiment.epochs_total,
-            eta_seconds=outlook.eta_seconds,
-            last_row=LastRowOut.of(experiment.last_row) if experiment.last_row else None,
-            error=ErrorOut(kind=error.kind, message=error.message, traceback=error.traceback) if error else None,
-            requested=experiment.requested,
-            worker=experiment.worker,
-            extends=experiment.extends,
-            provenance=experiment.provenance,
-            created_at=rfc3339(experiment.created_ms),
-            started_at=_time(experiment.started_ms),
-            ended_at=_time(experiment.ended_ms),
-            links=Links(self=here, curve=f"{here}/curve", events=f"{here}/events"),
-        )
 
 
 class ExperimentPage(_Answer):
@@ -150,17 +100,6 @@ class PredictionsOut(_Answer):
     epoch: int
     epochs: list[int] = Field(description="All whose predictions are kept.")
     sets: TestSets
-
-    @classmethod
-    def of(cls, kept: KeptPredictions) -> Self:
-        return cls(
-            epoch=kept.epoch,
-            epochs=kept.epochs,
-            sets=TestSets(
-                in_domain=TestSet(n=kept.n_in_domain, base64=_base64(kept.predictions.in_domain)),
-                out_of_domain=TestSet(n=kept.n_out_of_domain, base64=_base64(kept.predictions.out_of_domain)),
-            ),
-        )
 
 
 class GridOut(_Answer):
@@ -199,24 +138,6 @@ class SweepOut(_Answer):
     created_at: Time
     grids: list[GridOut]
     links: SweepLinks
-
-    @classmethod
-    def of(cls, sweep: Sweep, **more: Any) -> Self:
-        here = f"/sweeps/{sweep.id}"
-        return cls(
-            id=sweep.id,
-            name=sweep.name,
-            preset=sweep.preset,
-            counts=Counts(**sweep.counts),
-            epochs_done=sweep.epochs_done,
-            epochs_total=sweep.epochs_total,
-            eta_seconds=sweep.eta_seconds,
-            waiting_because=sweep.waiting_because,
-            created_at=rfc3339(sweep.created_ms),
-            grids=[GridOut(**grid._asdict()) for grid in sweep.grids],
-            links=SweepLinks(self=here, figure=f"{here}/figure.svg"),
-            **more,
-        )
 
 
 class SweepWithMembers(SweepOut):
@@ -288,19 +209,6 @@ class EventOut(_Answer):
     worker: str | None
     detail: str | None
 
-    @classmethod
-    def of(cls, event: Event) -> Self:
-        return cls(
-            id=event.id,
-            at=rfc3339(event.at_ms),
-            kind=event.kind,
-            from_=event.from_state,
-            to=event.to_state,
-            attempt=event.attempt,
-            worker=event.worker,
-            detail=event.detail,
-        )
-
 
 class EventList(_Answer):
     items: list[EventOut]
@@ -314,18 +222,6 @@ class WorkerOut(_Answer):
     state: WorkerState
     experiment_id: int | None
     seen_at: Time
-
-    @classmethod
-    def of(cls, worker: Worker) -> Self:
-        return cls(
-            id=worker.id,
-            host=worker.host,
-            pid=worker.pid,
-            device=worker.device,
-            state=worker.state,
-            experiment_id=worker.experiment_id,
-            seen_at=rfc3339(worker.seen_ms),
-        )
 
 
 class WorkerList(_Answer):
@@ -379,22 +275,3 @@ class Problem(_Answer):
     instance: str
     request_id: str
     errors: list[FaultOut] | None = None
-
-
-def _filled(stored: dict[str, Any]) -> Spec | dict[str, Any]:
-    try:
-        return Spec.model_validate(stored)
-    except ValidationError:
-        return stored  # a newer Ballast wrote it: one such experiment must not hide the others
-
-
-def _base64(bits: bytes) -> str:
-    return b64encode(bits).decode()
-
-
-def _finite(share: float | None) -> float | None:
-    return share if share is not None and math.isfinite(share) else None
-
-
-def _time(ms: int | None) -> str | None:
-    return None if ms is None else rfc3339(ms)

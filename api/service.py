@@ -69,7 +69,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def api(settings: Settings, listener: socket.socket) -> Iterator[Callable[[], bool]]:
+def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable[[], bool]]:
     """Serve the API from a thread while the context lasts: signals belong to the main thread, which decides in what
     order things stop. Yields whether it still serves. Raises BallastError where the database or the broker cannot be
     used."""
@@ -170,7 +170,7 @@ def service(settings: Settings, workers: int | None, output: IO[bytes] | None = 
         if settings.embedded_broker:
             empty_folder(settings)
         schema.upgrade(settings.database_url)
-        with api(settings, listener) as serves, launcher(settings, workers, output) as kept:
+        with api_server(settings, listener) as serves, launcher(settings, workers, output) as kept:
             yield lambda: serves() and _tend(kept)
 
 

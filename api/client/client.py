@@ -54,7 +54,6 @@ class Client:
         params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
         return self._make("/experiments", spec, params, key, self._timeout_seconds)
 
-    # `id` is the contract's name.
     def extend(self, id: int, epochs: int, priority: int = 0, key: str | None = None) -> Made:
         """A new experiment that goes on from the end of this one, to `epochs` in all."""
         params = {"priority": priority}

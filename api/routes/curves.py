@@ -5,16 +5,17 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.depends import Id, StoreDep, known_query
-from api.problems import documented
+from api.depends import StoreDep
+from api.parameters import Id, refuse_unknown_query
+from api.problems import problem_responses
 from api.schemas import CurveOut
 from core import results
 from core.store import curves
 
-router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends(known_query)])
+router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends(refuse_unknown_query)])
 
 
-@router.get("/{id}/curve", response_model=CurveOut, responses=documented(404))
+@router.get("/{id}/curve", response_model=CurveOut, responses=problem_responses(404))
 def show_curve(
     id: Id,
     store: StoreDep,

@@ -1,32 +1,24 @@
-"""Experiments: submit, find, look, wish, delete."""
+"""Experiments: submit, find, look, extend, delete. What may be asked of them is in wishes.py."""
 
-from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Literal
 
-import structlog
 from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Response
 from sqlalchemy import Connection
 
 from api.bodies import JsonRoute
-from api.depends import DoorbellDep, FilesDep, Id, StoreDep, known_query
-from api.once import MADE, OnceDep, made
-from api.problems import documented
-from api.schemas import EventList, EventOut, ExperimentOut, ExperimentPage, Extension, PriorityChange
+from api.deletion import tidy_if_reachable
+from api.depends import DoorbellDep, FilesDep, StoreDep
+from api.once import LOCATION_HEADERS, OnceDep, response_with_location
+from api.parameters import Cursor, Id, Limit, Priority, refuse_unknown_query
+from api.problems import problem_responses
+from api.schemas import EventList, ExperimentOut, ExperimentPage, Extension, PriorityChange
+from api.views import event_out, experiment_page, experiments_out
 from core.spec import DatasetName, ModelName, Spec, Weight
-from core.states import Ask, State
-from core.store import events, experiments, extensions, wishes
-from core.store.errors import StoreError
-from core.store.experiments import Experiment
-from core.store.files import Files, tidy
-from core.store.outlook import outlook
-from core.store.session import Store
-
-log = structlog.get_logger()
-
-Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
+from core.states import State
+from core.store import events, experiments, extensions
 
 router = APIRouter(
-    prefix="/experiments", tags=["experiments"], dependencies=[Depends(known_query)], route_class=JsonRoute
+    prefix="/experiments", tags=["experiments"], dependencies=[Depends(refuse_unknown_query)], route_class=JsonRoute
 )
 
 SPEC_EXAMPLES = {
@@ -53,32 +45,14 @@ DEDUPE = (
 )
 
 
-def shown(tx: Connection, found: Sequence[Experiment]) -> list[ExperimentOut]:
-    return [ExperimentOut.of(experiment, view) for experiment, view in zip(found, outlook(tx, found), strict=True)]
-
-
-def page(tx: Connection, found: Sequence[Experiment], limit: int) -> ExperimentPage:
-    """Of one more than `limit` that were looked for: the page, and where the next one starts."""
-    items = shown(tx, found[:limit])
-    return ExperimentPage(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
-
-
-def tidy_if_reachable(store: Store, files: Files, folders: Collection[str]) -> None:
-    """What was deleted is deleted, wherever its checkpoints lie; those that this host cannot reach stay there."""
-    try:
-        tidy(store, files, folders)
-    except StoreError as error:
-        log.warning("checkpoints of what was deleted are left behind", error=str(error))
-
-
 @router.post(
     "",
     status_code=201,
     response_model=ExperimentOut,
     responses={
-        200: {"description": "With `dedupe`: there is one already.", "model": ExperimentOut, **MADE},
-        201: MADE,
-        **documented(400, 413, 415),
+        200: {"description": "With `dedupe`: there is one already.", "model": ExperimentOut, **LOCATION_HEADERS},
+        201: LOCATION_HEADERS,
+        **problem_responses(400, 413, 415),
     },
 )
 def submit_experiment(
@@ -91,9 +65,9 @@ def submit_experiment(
     """Queue one experiment. The body is the spec."""
 
     def make(tx: Connection) -> Response:
-        there = experiments.newest_with_digest(tx, spec) if dedupe else None
-        (answer,) = shown(tx, [there or experiments.submit(tx, spec, priority)])
-        return made(answer, 200 if there else 201)
+        existing = experiments.newest_with_digest(tx, spec) if dedupe else None
+        (out,) = experiments_out(tx, [existing or experiments.submit(tx, spec, priority)])
+        return response_with_location(out, 200 if existing else 201)
 
     answer = once(make)
     doorbell.ring()
@@ -108,8 +82,8 @@ def list_experiments(
     dataset: DatasetName | None = None,
     model: ModelName | None = None,
     importance_weight: Annotated[Weight | None, Query(description="As it was written.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> ExperimentPage:
     """Experiments, newest first."""
     with store.reading() as tx:
@@ -123,24 +97,24 @@ def list_experiments(
             limit=limit + 1,
             before=None if cursor is None else int(cursor),
         )
-        return page(tx, found, limit)
+        return experiment_page(tx, found, limit)
 
 
-@router.get("/{id}", responses=documented(404))
+@router.get("/{id}", responses=problem_responses(404))
 def show_experiment(id: Id, store: StoreDep) -> ExperimentOut:
     """One experiment."""
     with store.reading() as tx:
-        return shown(tx, [experiments.get(tx, id)])[0]
+        return experiments_out(tx, [experiments.get(tx, id)])[0]
 
 
-@router.patch("/{id}", responses=documented(400, 404, 409, 413, 415))
+@router.patch("/{id}", responses=problem_responses(400, 404, 409, 413, 415))
 def change_priority(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:
     """Another priority, while it is queued or paused."""
     with store.writing() as tx:
-        return shown(tx, [experiments.set_priority(tx, id, change.priority)])[0]
+        return experiments_out(tx, [experiments.set_priority(tx, id, change.priority)])[0]
 
 
-@router.delete("/{id}", status_code=204, responses=documented(404, 409))
+@router.delete("/{id}", status_code=204, responses=problem_responses(404, 409))
 def delete_experiment(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> None:
     """Delete it, with its curve, its checkpoints and all else, once it has ended. Its number is never given again."""
     with store.writing() as tx:
@@ -153,7 +127,7 @@ def delete_experiment(id: Id, store: StoreDep, files: FilesDep, afterwards: Back
     "/{id}/extend",
     status_code=201,
     response_model=ExperimentOut,
-    responses={201: MADE, **documented(400, 404, 409, 413, 415)},
+    responses={201: LOCATION_HEADERS, **problem_responses(400, 404, 409, 413, 415)},
 )
 def extend_experiment(
     id: Id,
@@ -164,43 +138,19 @@ def extend_experiment(
 ) -> Response:
     """Was it long enough? Go on with one that succeeded, for more epochs, as a new experiment: it begins with the rows
     that there are, and has the digest of the longer spec."""
-    answer = once(lambda tx: made(shown(tx, [extensions.extend(tx, id, extension.epochs, priority)])[0]))
+
+    def make(tx: Connection) -> Response:
+        (out,) = experiments_out(tx, [extensions.extend(tx, id, extension.epochs, priority)])
+        return response_with_location(out)
+
+    answer = once(make)
     doorbell.ring()
     return answer
 
 
-@router.get("/{id}/events", responses=documented(404))
+@router.get("/{id}/events", responses=problem_responses(404))
 def list_events(id: Id, store: StoreDep) -> EventList:
     """What happened to it, oldest first."""
     with store.reading() as tx:
         experiments.get(tx, id)
-        return EventList(items=[EventOut.of(event) for event in events.read(tx, id)])
-
-
-def _asking(what: Ask) -> Callable[..., ExperimentOut]:
-    def ask(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
-        with store.writing() as tx:
-            (answer,) = shown(tx, [wishes.ask(tx, id, what)])
-        if answer.state is State.QUEUED:
-            doorbell.ring()
-        return answer
-
-    return ask
-
-
-WISHES = {
-    Ask.CANCEL: "Cancel it: at once while it waits, within a heartbeat (5 seconds) while it runs.",
-    Ask.PAUSE: "Let it wait for you: at once while it waits, within a heartbeat (5 seconds) while it runs.",
-    Ask.RESUME: "Queue it again at its old place, or withdraw a pause that its worker has not obeyed yet.",
-    Ask.RETRY: "Queue it again after it failed or was cancelled; not after it diverged.",
-}
-for _what, _words in WISHES.items():
-    router.add_api_route(
-        f"/{{id}}/{_what}",
-        _asking(_what),
-        methods=["POST"],
-        status_code=202,
-        name=f"{_what} experiment",
-        description=_words,
-        responses=documented(404, 409),
-    )
+        return EventList(items=[event_out(event) for event in events.read(tx, id)])

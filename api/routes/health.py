@@ -6,13 +6,14 @@ from ipaddress import IPv6Address, ip_address
 
 from fastapi import APIRouter, Depends, Request
 
-from api.depends import DoorbellDep, StoreDep, known_query
-from api.problems import documented
+from api.depends import DoorbellDep, StoreDep
+from api.parameters import refuse_unknown_query
+from api.problems import problem_responses
 from api.schemas import Live, Ready, Version
 from core.broker.doorbell import BrokerUnreachable
 from core.store import schema
 
-router = APIRouter(tags=["health"], dependencies=[Depends(known_query)])
+router = APIRouter(tags=["health"], dependencies=[Depends(refuse_unknown_query)])
 
 
 @router.get("/livez")
@@ -21,7 +22,7 @@ def is_alive() -> Live:
     return Live()
 
 
-@router.get("/readyz", responses=documented(503))
+@router.get("/readyz", responses=problem_responses(503))
 def is_ready(store: StoreDep, doorbell: DoorbellDep) -> Ready:
     """Ready: the database has our revision and takes what is written. A silent broker only degrades."""
     schema.require(store)

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from api.depends import known_query
+from api.parameters import refuse_unknown_query
 from api.schemas import Home
 
-router = APIRouter(tags=["health"], dependencies=[Depends(known_query)])
+router = APIRouter(tags=["health"], dependencies=[Depends(refuse_unknown_query)])
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -40,18 +40,18 @@ _HEADERS = {"Vary": "Accept", "Content-Security-Policy": "default-src 'none'; ba
 def welcome(accept: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
     """What this is, and where to go on: a page for a browser, JSON for a program."""
     home = Home(version=metadata.version("ballast")).model_dump()
-    if _wished(accept, "text/html") > _wished(accept, "application/json"):
+    if _preference(accept, "text/html") > _preference(accept, "application/json"):
         page = _PAGE.format(**{name: escape(text) for name, text in home.items()})
         return HTMLResponse(page, headers=_HEADERS)
     return JSONResponse(home, headers={"Vary": "Accept"})
 
 
-def _wished(accept: str, media_type: str) -> float:
-    """How much a media type is wished for by `Accept`, from 0 to 1; what names it most exactly counts (RFC 9110)."""
-    wishes = {}
-    for wish in accept.lower().split(","):
-        named, *parameters = (part.strip() for part in wish.split(";"))
+def _preference(accept: str, media_type: str) -> float:
+    """For a media type by `Accept`, from 0 to 1; what names it most exactly counts (RFC 9110)."""
+    qualities = {}
+    for choice in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in choice.split(";"))
         quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        wishes[named] = float(quality) if quality.replace(".", "", 1).isdecimal() else 0.0
-    kind = media_type.partition("/")[0]
-    return next((wishes[named] for named in (media_type, f"{kind}/*", "*/*") if named in wishes), 0.0)
+        qualities[name] = float(quality) if quality.replace(".", "", 1).isdecimal() else 0.0
+    major = media_type.partition("/")[0]
+    return next((qualities[name] for name in (media_type, f"{major}/*", "*/*") if name in qualities), 0.0)

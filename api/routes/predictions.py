@@ -4,15 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.depends import Id, StoreDep, known_query
-from api.problems import documented
+from api.depends import StoreDep
+from api.parameters import Id, refuse_unknown_query
+from api.problems import problem_responses
 from api.schemas import PredictionsOut
+from api.views import predictions_out
 from core.store import predictions
 
-router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends(known_query)])
+router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends(refuse_unknown_query)])
 
 
-@router.get("/{id}/predictions", responses=documented(404))
+@router.get("/{id}/predictions", responses=problem_responses(404))
 def show_predictions(
     id: Id,
     store: StoreDep,
@@ -20,7 +22,7 @@ def show_predictions(
 ) -> PredictionsOut:
     """Predictions of the 1st, 2nd, 4th, 8th, … and of the last 50 evaluated epochs."""
     with store.reading() as tx:
-        return PredictionsOut.of(predictions.read(tx, id, epoch))
+        return predictions_out(predictions.read(tx, id, epoch))
 
 
 @router.get(
@@ -28,7 +30,7 @@ def show_predictions(
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        **documented(404),
+        **problem_responses(404),
     },
 )
 def download_weights(id: Id, store: StoreDep) -> Response:

@@ -4,13 +4,14 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from api.depends import known_query
-from api.problems import documented
-from api.schemas import GridOut, PresetList, PresetOut, PresetSummary
+from api.parameters import refuse_unknown_query
+from api.problems import problem_responses
+from api.schemas import PresetList, PresetOut, PresetSummary
+from api.views import grid_out
 from core.presets import PresetName, title
 from core.sweeps import SweepRequest, expanded
 
-router = APIRouter(prefix="/presets", tags=["sweeps"], dependencies=[Depends(known_query)])
+router = APIRouter(prefix="/presets", tags=["sweeps"], dependencies=[Depends(refuse_unknown_query)])
 
 
 @router.get("")
@@ -24,7 +25,7 @@ def list_presets() -> PresetList:
     )
 
 
-@router.get("/{name}", responses=documented(404))
+@router.get("/{name}", responses=problem_responses(404))
 def show_preset(
     name: Annotated[PresetName, Path(examples=["figure-2"])],
     as_drawn: Annotated[bool, Query(description="The weights of the paper's picture, not of its text.")] = False,
@@ -35,6 +36,6 @@ def show_preset(
         name=name,
         title=title(name),
         count=len(specs),
-        grids=[GridOut(**grid._asdict()) for grid in grids],
+        grids=[grid_out(grid) for grid in grids],
         specs=specs,
     )

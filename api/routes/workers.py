@@ -2,15 +2,17 @@
 
 from fastapi import APIRouter, Depends
 
-from api.depends import StoreDep, known_query
-from api.schemas import WorkerList, WorkerOut
+from api.depends import StoreDep
+from api.parameters import refuse_unknown_query
+from api.schemas import WorkerList
+from api.views import worker_out
 from core.store import workers
 
-router = APIRouter(tags=["workers"], dependencies=[Depends(known_query)])
+router = APIRouter(tags=["workers"], dependencies=[Depends(refuse_unknown_query)])
 
 
 @router.get("/workers")
 def list_workers(store: StoreDep) -> WorkerList:
     """Every worker process, the living first."""
     with store.reading() as tx:
-        return WorkerList(items=[WorkerOut.of(worker) for worker in workers.all_workers(tx, 1000)])
+        return WorkerList(items=[worker_out(worker) for worker in workers.all_workers(tx, 1000)])

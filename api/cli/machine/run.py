@@ -93,8 +93,7 @@ def demo(
 @app.command(epilog="Example: BALLAST_DATABASE_URL=postgresql://me@db/ballast ballast api")
 def api(port: Port = None) -> None:
     """Serve the API alone; workers run elsewhere, by `ballast worker`."""
-    from api.service import Stop, bind
-    from api.service import api as serve_api
+    from api.service import Stop, api_server, bind
     from core import logs
     from core.opening import sole_service
     from core.settings import load_settings
@@ -102,7 +101,7 @@ def api(port: Port = None) -> None:
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
     stop = Stop()
-    with sole_service(settings), bind(settings) as listener, serve_api(settings, listener) as serves:
+    with sole_service(settings), bind(settings) as listener, api_server(settings, listener) as serves:
         say(f"Ballast serves {settings.address}; Ctrl-C stops it")
         while not stop.asked and serves():
             time.sleep(0.1)

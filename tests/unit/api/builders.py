@@ -21,12 +21,12 @@ def spec(**fields: Any) -> Json:
     return {"dataset": {"name": "mnist"}, "importance_weight": "16:1", "epochs": 3, **fields}
 
 
-def asked_by_hand(
+def raw_messages(
     client: TestClient, method: str, path: str, headers: Mapping[str, str] = {}, sent: Sequence[Message] = ()
 ) -> list[Message]:
     """The messages by which the application answers, with nothing in between that mends them, or the request."""
-    told = [(name.encode(), value.encode()) for name, value in {"host": "127.0.0.1:8000", **headers}.items()]
-    scope: Scope = {"type": "http", "method": method, "path": path, "headers": told, "query_string": b""}
+    encoded = [(name.encode(), value.encode()) for name, value in {"host": "127.0.0.1:8000", **headers}.items()]
+    scope: Scope = {"type": "http", "method": method, "path": path, "headers": encoded, "query_string": b""}
     messages = iter([*sent, {"type": "http.request"}])
     answered: list[Message] = []
 
@@ -42,7 +42,7 @@ def asked_by_hand(
 
 
 def problem(response: Response, status: int) -> Json:
-    """The problem that was answered, of the form of CONTRACT §1."""
+    """The problem that was answered, of the form that it must have (api/README.md, "Errors")."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: Json = response.json()

@@ -14,16 +14,16 @@ from core.broker.doorbell import Doorbell
 from core.store.session import Store
 from tests.unit.api.builders import FILES, HOME
 
-_made: list[FastAPI] = []
+_applications: list[FastAPI] = []
 
 
 def application(store: Store, doorbell: Doorbell, home: Path = HOME) -> FastAPI:
     """The same for all tests, one after the other, over what each has: its document takes a while to make."""
-    if not _made:
-        _made.append(create_app(store, doorbell, FILES, home))
-    state = _made[0].state
+    if not _applications:
+        _applications.append(create_app(store, doorbell, FILES, home))
+    state = _applications[0].state
     state.store, state.doorbell, state.home_folder = store, doorbell, home
-    return _made[0]
+    return _applications[0]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.builders import asked_by_hand, problem, spec
+from tests.unit.api.builders import problem, raw_messages, spec
 
 
 @pytest.fixture
@@ -135,22 +135,22 @@ def test_every_path_of_the_document_is_tried(client: TestClient) -> None:
 @pytest.mark.parametrize("path", [*THERE, *NOT_THERE])
 def test_head_is_answered_as_get_is(client: TestClient, sweep: int, path: str) -> None:
     assert sweep == 1
-    got, asked = client.get(path), client.head(path)
+    got, headed = client.get(path), client.head(path)
     assert got.is_success == (path in THERE)
-    assert asked.status_code == got.status_code
-    assert {**asked.headers, "x-request-id": ""} == {**got.headers, "x-request-id": ""}
+    assert headed.status_code == got.status_code
+    assert {**headed.headers, "x-request-id": ""} == {**got.headers, "x-request-id": ""}
 
 
 @pytest.mark.parametrize("path", ["/experiments", "/docs", "/static-offline-docs/swagger-ui.css", "/nope"])
 def test_an_answer_to_head_has_no_body_but_says_its_length(client: TestClient, path: str) -> None:
-    start, *bodies = asked_by_hand(client, "HEAD", path)
+    start, *bodies = raw_messages(client, "HEAD", path)
     assert int(dict(start["headers"])[b"content-length"]) > 0
     assert b"".join(message.get("body", b"") for message in bodies) == b""
     assert not bodies[-1].get("more_body")
 
 
 def test_what_lets_nobody_in_lets_head_in_neither(client: TestClient) -> None:
-    start, body = asked_by_hand(client, "HEAD", "/experiments", {"origin": "http://evil.example"})
+    start, body = raw_messages(client, "HEAD", "/experiments", {"origin": "http://evil.example"})
     assert (start["status"], body["body"]) == (403, b"")
 
 
@@ -170,10 +170,10 @@ def test_a_slash_at_the_end_of_a_path_changes_nothing(client: TestClient, sweep:
 
 
 def test_with_a_slash_too_a_path_is_asked_by_every_method(client: TestClient) -> None:
-    made = client.post("/experiments/?priority=3", json=spec(), follow_redirects=False)
-    assert (made.status_code, made.json()["priority"]) == (201, 3)
-    here = made.headers["location"]
-    assert here == f"/experiments/{made.json()['id']}"
+    created = client.post("/experiments/?priority=3", json=spec(), follow_redirects=False)
+    assert (created.status_code, created.json()["priority"]) == (201, 3)
+    here = created.headers["location"]
+    assert here == f"/experiments/{created.json()['id']}"
     assert client.patch(f"{here}/", json={"priority": 5}, follow_redirects=False).json()["priority"] == 5
     assert client.post(f"{here}/cancel/", follow_redirects=False).json()["state"] == "cancelled"
     assert client.delete(f"{here}/", follow_redirects=False).status_code == 204

@@ -17,7 +17,7 @@ from tests.unit.core.builders import COLUMNS
 from tests.unit.store.builders import claimed, result
 
 
-def running(client: TestClient, store: Store, epochs: int = 3) -> Claim:
+def running_claim(client: TestClient, store: Store, epochs: int = 3) -> Claim:
     assert client.post("/experiments", json=spec(epochs=epochs)).status_code == 201
     return claimed(store)
 
@@ -38,7 +38,7 @@ def curve(client: TestClient, claim: Claim, **query: int) -> Json:
 
 
 def test_a_curve_has_the_keys_of_the_contract_and_no_other(client: TestClient, store: Store) -> None:
-    claim = running(client, store)
+    claim = running_claim(client, store)
     record(store, claim, result(1, loss=()), result(2))
     assert curve(client, claim) == {
         "id": claim.experiment_id,
@@ -73,7 +73,7 @@ def test_a_queued_experiment_has_an_empty_curve(client: TestClient) -> None:
 def test_asking_after_next_after_gives_exactly_what_is_new_loss_points_included(
     client: TestClient, store: Store
 ) -> None:
-    claim = running(client, store, epochs=6)
+    claim = running_claim(client, store, epochs=6)
     together: Json = {column: [] for column in ("epoch", *COLUMNS)}
     points: Json = {"iteration": [], "value": []}
     after = 0
@@ -94,7 +94,7 @@ def test_asking_after_next_after_gives_exactly_what_is_new_loss_points_included(
 
 
 def test_after_the_end_there_is_nothing_new(client: TestClient, store: Store) -> None:
-    claim = running(client, store)
+    claim = running_claim(client, store)
     record(store, claim, result(1), result(2))
     for after in (2, 3, 10**6, 2**31, 2**53):
         tail = curve(client, claim, after=after)
@@ -102,7 +102,7 @@ def test_after_the_end_there_is_nothing_new(client: TestClient, store: Store) ->
 
 
 def test_after_is_a_whole_number(client: TestClient, store: Store) -> None:
-    claim = running(client, store)
+    claim = running_claim(client, store)
     for after in ("-1", "x", "1.5", str(2**53 + 1), "nan", ""):
         refusal = problem(client.get(f"/experiments/{claim.experiment_id}/curve?after={after}"), 422)
         assert refusal["errors"][0]["pointer"] == "?after"
@@ -110,7 +110,7 @@ def test_after_is_a_whole_number(client: TestClient, store: Store) -> None:
 
 
 def test_a_succeeded_experiments_curve_is_complete(client: TestClient, store: Store) -> None:
-    claim = running(client, store)
+    claim = running_claim(client, store)
     record(store, claim, result(1), result(2))
     with store.writing() as tx:
         attempts.finish(tx, claim, result(3), State.SUCCEEDED)
@@ -120,7 +120,7 @@ def test_a_succeeded_experiments_curve_is_complete(client: TestClient, store: St
 
 
 def test_an_epoch_that_diverged_has_its_row_and_ends_the_experiment(client: TestClient, store: Store) -> None:
-    claim = running(client, store)
+    claim = running_claim(client, store)
     record(store, claim, result(1))
     row = result(
         2,
@@ -147,7 +147,7 @@ def test_an_epoch_that_diverged_has_its_row_and_ends_the_experiment(client: Test
 
 
 def test_a_replay_that_differs_is_told_and_the_row_stands(client: TestClient, store: Store) -> None:
-    claim = running(client, store)
+    claim = running_claim(client, store)
     record(store, claim, result(1), result(1, base_in_domain=7))
     whole = curve(client, claim)
     assert (whole["replay_mismatch_from"], whole["base_fraction_in_domain"]) == (1, [0.5])

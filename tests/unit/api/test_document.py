@@ -1,5 +1,6 @@
 """The OpenAPI document tells the truth; and an API host loads nothing that it does not need."""
 
+import inspect
 import json
 import os
 import re
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from api.main import ROUTERS
 from core.spec import Spec
 from tests.unit.api.builders import Json, problem
 
@@ -128,6 +131,13 @@ def test_every_operation_is_listed_by_a_name_of_its_own_in_plain_words(document:
     assert {"Submit Experiment", "Show Experiment", "Delete Sweep", "Cancel Experiment"} <= set(names)
     assert all(re.fullmatch(r"[A-Za-z]+( [A-Za-z]+){0,3}", name) for name in names)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", each) for each in ids)
+
+
+def test_every_route_is_a_function_that_bears_its_name(client: TestClient) -> None:
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    assert len(routes) == len(list(operations(client.get("/openapi.json").json())))
+    for route in routes:
+        assert f"def {route.name}(" in inspect.getsource(route.endpoint), route.path
 
 
 def test_a_bad_id_is_documented_with_an_example(document: Json) -> None:

@@ -22,7 +22,7 @@ from tests.unit.store.builders import claimed, result
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-def submitted(client: TestClient, **fields: Any) -> int:
+def submit(client: TestClient, **fields: Any) -> int:
     response = client.post("/experiments", json=spec(**fields))
     assert response.status_code == 201
     number: int = response.json()["id"]
@@ -38,11 +38,11 @@ def test_a_submitted_experiment_has_every_key_of_the_contract(client: TestClient
     response = client.post("/experiments", json=sent)
     assert response.status_code == 201
     assert response.headers["content-type"] == "application/json"
-    shown = response.json()
-    assert response.headers["location"] == f"/experiments/{shown['id']}"
-    assert TIME.fullmatch(shown.pop("created_at"))
-    number = shown.pop("id")
-    assert shown == {
+    experiment = response.json()
+    assert response.headers["location"] == f"/experiments/{experiment['id']}"
+    assert TIME.fullmatch(experiment.pop("created_at"))
+    number = experiment.pop("id")
+    assert experiment == {
         "revision": 1,
         "name": "é 16:1",
         "state": "queued",
@@ -89,12 +89,12 @@ def test_a_shown_spec_runs_again_as_it_is(client: TestClient) -> None:
 
 @pytest.mark.parametrize("priority", [-100, 0, 7, 100])
 def test_a_priority_is_kept(client: TestClient, priority: int) -> None:
-    shown = client.post(f"/experiments?priority={priority}", json=spec()).json()
-    assert shown["priority"] == priority
+    experiment = client.post(f"/experiments?priority={priority}", json=spec()).json()
+    assert experiment["priority"] == priority
 
 
 def test_the_higher_priority_is_claimed_first(client: TestClient, store: Store) -> None:
-    submitted(client)
+    submit(client)
     first = client.post("/experiments?priority=1", json=spec()).json()["id"]
     assert claimed(store).experiment_id == first
 
@@ -106,14 +106,14 @@ def test_json_may_be_announced_in_several_ways(client: TestClient, media_type: s
 
 
 def test_a_submission_rings_once_and_a_refused_one_does_not(client: TestClient, settings: Settings) -> None:
-    submitted(client)
+    submit(client)
     assert len(rings(settings)) == 1
     problem(client.post("/experiments", json=spec(epochs=0)), 422)
     assert len(rings(settings)) == 1
 
 
 def test_a_running_experiment_names_its_worker_and_a_failed_one_its_error(client: TestClient, store: Store) -> None:
-    number = submitted(client)
+    number = submit(client)
     claim = claimed(store)
     running = client.get(f"/experiments/{number}").json()
     assert (running["state"], running["attempt"], running["worker"]) == ("running", 1, "gpu1:42")
@@ -129,7 +129,7 @@ def test_a_running_experiment_names_its_worker_and_a_failed_one_its_error(client
 
 
 def test_a_list_is_newest_first(client: TestClient) -> None:
-    numbers = [submitted(client) for _ in range(3)]
+    numbers = [submit(client) for _ in range(3)]
     listed = client.get("/experiments").json()
     assert [item["id"] for item in listed["items"]] == numbers[::-1]
     assert listed["next_cursor"] is None
@@ -141,7 +141,7 @@ def test_an_empty_list_is_a_list(client: TestClient) -> None:
 
 
 def test_pages_have_no_gap_and_no_duplicate_while_new_experiments_arrive(client: TestClient) -> None:
-    numbers = [submitted(client) for _ in range(7)]
+    numbers = [submit(client) for _ in range(7)]
     seen: list[int] = []
     cursor = None
     pages = 0
@@ -149,7 +149,7 @@ def test_pages_have_no_gap_and_no_duplicate_while_new_experiments_arrive(client:
         page = client.get("/experiments", params={"limit": 3, **({"cursor": cursor} if cursor else {})}).json()
         seen += [item["id"] for item in page["items"]]
         pages += 1
-        submitted(client)
+        submit(client)
         cursor = page["next_cursor"]
         if cursor is None:
             break
@@ -159,7 +159,7 @@ def test_pages_have_no_gap_and_no_duplicate_while_new_experiments_arrive(client:
 
 def test_a_page_that_ends_with_the_last_experiment_has_no_next(client: TestClient) -> None:
     for _ in range(3):
-        submitted(client)
+        submit(client)
     page = client.get("/experiments?limit=3").json()
     assert (len(page["items"]), page["next_cursor"]) == (3, None)
     assert client.get("/experiments?limit=500").status_code == 200
@@ -168,7 +168,7 @@ def test_a_page_that_ends_with_the_last_experiment_has_no_next(client: TestClien
 
 def test_a_list_holds_fifty_unless_said(client: TestClient) -> None:
     for _ in range(51):
-        submitted(client)
+        submit(client)
     page = client.get("/experiments").json()
     assert len(page["items"]) == 50
     assert page["next_cursor"] is not None
@@ -187,10 +187,10 @@ FILTERS = {
 
 
 def test_a_list_can_be_narrowed(client: TestClient) -> None:
-    first = submitted(client, name="a")
-    submitted(client, name="b", dataset={"name": "digits"})
-    submitted(client, name="c", model={"name": "resnet"})
-    submitted(client, name="d", importance_weight="1:16")
+    first = submit(client, name="a")
+    submit(client, name="b", dataset={"name": "digits"})
+    submit(client, name="c", model={"name": "resnet"})
+    submit(client, name="d", importance_weight="1:16")
     client.post(f"/experiments/{first}/cancel")
     for query, found in FILTERS.items():
         response = client.get(f"/experiments?{query}")
@@ -206,8 +206,8 @@ def test_a_nul_in_a_query_is_refused_on_every_database(client: TestClient, name:
 
 
 def test_an_experiment_that_a_newer_ballast_wrote_hides_no_other(client: TestClient, store: Store) -> None:
-    submitted(client)
-    newer = submitted(client)
+    submit(client)
+    newer = submit(client)
     stored = json.dumps({**Spec.model_validate(spec()).model_dump(), "label_noise": 0.1})
     with store.writing() as tx:
         tx.execute(update(experiments).where(experiments.c.id == newer).values(spec=stored))
@@ -217,7 +217,7 @@ def test_an_experiment_that_a_newer_ballast_wrote_hides_no_other(client: TestCli
 
 
 def test_a_queued_experiment_is_cancelled_at_once_and_the_same_again_is_202_again(client: TestClient) -> None:
-    number = submitted(client)
+    number = submit(client)
     first = client.post(f"/experiments/{number}/cancel")
     again = client.post(f"/experiments/{number}/cancel")
     assert (first.status_code, again.status_code) == (202, 202)
@@ -227,21 +227,21 @@ def test_a_queued_experiment_is_cancelled_at_once_and_the_same_again_is_202_agai
 
 
 def test_a_running_experiment_is_asked_and_ends_when_its_worker_obeys(client: TestClient, store: Store) -> None:
-    number = submitted(client)
+    number = submit(client)
     claim = claimed(store)
-    asked = client.post(f"/experiments/{number}/cancel")
-    assert asked.status_code == 202
-    assert (asked.json()["state"], asked.json()["requested"]) == ("running", "cancel")
-    assert client.post(f"/experiments/{number}/cancel").json() == asked.json()
+    answer = client.post(f"/experiments/{number}/cancel")
+    assert answer.status_code == 202
+    assert (answer.json()["state"], answer.json()["requested"]) == ("running", "cancel")
+    assert client.post(f"/experiments/{number}/cancel").json() == answer.json()
     with store.writing() as tx:
         leases.release(tx, claim)
-    shown = client.get(f"/experiments/{number}").json()
-    assert (shown["state"], shown["requested"]) == ("cancelled", None)
+    experiment = client.get(f"/experiments/{number}").json()
+    assert (experiment["state"], experiment["requested"]) == ("cancelled", None)
     assert client.post(f"/experiments/{number}/cancel").status_code == 202
 
 
 def test_a_paused_experiment_is_cancelled_at_once(client: TestClient, store: Store) -> None:
-    number = submitted(client)
+    number = submit(client)
     with store.writing() as tx:
         tx.execute(update(experiments).values(state=State.PAUSED))
     assert client.get(f"/experiments/{number}").json()["state"] == "paused"
@@ -252,7 +252,7 @@ def test_a_paused_experiment_is_cancelled_at_once(client: TestClient, store: Sto
 def test_what_has_ended_cannot_be_cancelled_and_the_problem_names_the_state(
     client: TestClient, store: Store, state: State
 ) -> None:
-    number = submitted(client)
+    number = submit(client)
     error = ExperimentError(ErrorKind.BAD_DATA, "no image") if state is State.FAILED else None
     claim = claimed(store)
     with store.writing() as tx:
@@ -266,7 +266,7 @@ def test_what_has_ended_cannot_be_cancelled_and_the_problem_names_the_state(
 
 def test_events_tell_what_happened_oldest_first(client: TestClient, store: Store) -> None:
     loss = {"name": "cross_entropy", "normalization": "batch_size"}
-    number = submitted(client, loss=loss)
+    number = submit(client, loss=loss)
     claim = claimed(store)
     client.post(f"/experiments/{number}/cancel")
     with store.writing() as tx:
@@ -279,8 +279,8 @@ def test_events_tell_what_happened_oldest_first(client: TestClient, store: Store
     ]
     assert all(TIME.fullmatch(item["at"]) for item in items)
     assert [item["id"] for item in items] == sorted(item["id"] for item in items)
-    told = [(item["kind"], item["from"], item["to"], item["attempt"], item["worker"]) for item in items]
-    assert told == [
+    happened = [(item["kind"], item["from"], item["to"], item["attempt"], item["worker"]) for item in items]
+    assert happened == [
         ("submitted", None, "queued", 0, None),
         ("warning", None, None, 0, None),
         ("claimed", "queued", "running", 1, "gpu1:42"),
@@ -299,13 +299,13 @@ NO_SUCH_IDS = [
 
 @pytest.mark.parametrize("path", ["", "/curve", "/events"])
 def test_what_is_no_such_id_is_not_found(client: TestClient, path: str) -> None:
-    submitted(client)
+    submit(client)
     for number in NO_SUCH_IDS:
         problem(client.get(f"/experiments/{number}{path}"), 404)
 
 
 def test_what_does_not_exist_cannot_be_cancelled(client: TestClient) -> None:
-    first = submitted(client)
+    first = submit(client)
     for number in NO_SUCH_IDS:
         problem(client.post(f"/experiments/{number}/cancel"), 404)
     assert client.get(f"/experiments/{first}").json()["state"] == "queued"

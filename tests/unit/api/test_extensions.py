@@ -11,7 +11,7 @@ from tests.unit.store.builders import a_worker, submitted
 from tests.unit.store.test_extensions import succeeded
 
 
-def extended(client: TestClient, number: int, **body: object) -> Json:
+def extend(client: TestClient, number: int, **body: object) -> Json:
     response = client.post(f"/experiments/{number}/extend", json=body)
     assert response.status_code == 201, response.text
     answer: Json = response.json()
@@ -21,7 +21,7 @@ def extended(client: TestClient, number: int, **body: object) -> Json:
 
 def test_a_longer_one_begins_with_the_curve_that_there_is(client: TestClient, store: Store) -> None:
     parent = succeeded(store).experiment_id
-    child = extended(client, parent, epochs=5)
+    child = extend(client, parent, epochs=5)
     assert child["spec"]["epochs"] == child["epochs_total"] == 5
     assert (child["state"], child["extends"], child["epochs_done"]) == ("queued", parent, 3)
     assert client.get(child["links"]["curve"]).json()["epoch"] == [1, 2, 3]
@@ -64,8 +64,8 @@ def test_what_has_not_succeeded_or_is_not_there_cannot_be_extended(client: TestC
 
 def test_the_command_extends_and_says_what_to_do_next(ballast: Ballast, store: Store) -> None:
     parent = succeeded(store).experiment_id
-    said = ballast("extend", str(parent), "--epochs", "5")
-    assert f"experiment {parent + 1} is queued: `ballast wait {parent + 1}` waits for it" in said
+    output = ballast("extend", str(parent), "--epochs", "5")
+    assert f"experiment {parent + 1} is queued: `ballast wait {parent + 1}` waits for it" in output
     assert ballast.json("extend", str(parent), "--epochs", "6")["extends"] == parent
     assert "/epochs is not longer" in ballast("extend", str(parent), "--epochs", "3", status=2)
     assert "only one that has succeeded" in ballast("extend", str(parent + 1), "--epochs", "9", status=1)
@@ -75,7 +75,7 @@ def test_a_deletion_takes_the_bytes_unless_a_child_needs_them(client: TestClient
     claim = succeeded(store)
     path = f"{claim.folder}/1-3-0"
     FILES.write(path, b"content")
-    child = extended(client, claim.experiment_id, epochs=5)
+    child = extend(client, claim.experiment_id, epochs=5)
     assert client.delete(f"/experiments/{claim.experiment_id}").status_code == 204
     assert FILES.paths_in(claim.folder) == [path]
     client.post(f"/experiments/{child['id']}/cancel")
@@ -84,7 +84,7 @@ def test_a_deletion_takes_the_bytes_unless_a_child_needs_them(client: TestClient
 
 
 def test_one_that_waits_for_a_kind_of_device_says_so(client: TestClient, store: Store) -> None:
-    child = extended(client, succeeded(store).experiment_id, epochs=5)  # an H200 has trained its parent
+    child = extend(client, succeeded(store).experiment_id, epochs=5)  # an H200 has trained its parent
     a_worker(store)
     because = client.get(child["links"]["self"]).json()["waiting_because"]
     assert "it waits for the kind of device that wrote its checkpoint, H200" in because

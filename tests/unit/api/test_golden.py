@@ -32,13 +32,13 @@ ALONE = DIGITS | {"importance_weight": "16:1"}
 class Story:
     def __init__(self, client: TestClient, store: Store) -> None:
         self._client, self._store = client, store
-        self.told: list[dict[str, Any]] = []
+        self.answers: list[dict[str, Any]] = []
 
-    def say(self, method: str, path: str, body: Any = None, **headers: str) -> None:
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> None:
         answer = self._client.request(method, path, json=body, headers=headers)
         kind = answer.headers.get("content-type", "")
         content = answer.json() if answer.content and "json" in kind else hashlib.sha256(answer.content).hexdigest()
-        self.told.append(
+        self.answers.append(
             {
                 "request": f"{method} {path}",
                 "status": answer.status_code,
@@ -62,35 +62,35 @@ def _steady(value: Any, key: str = "") -> Any:
     return _TIME.sub("…", value) if isinstance(value, str) else value
 
 
-def _tell(story: Story, store: Store) -> None:
+def _play(story: Story, store: Store) -> None:
     for path in ("/", "/livez", "/readyz", "/version", "/openapi.json", "/presets", "/presets/figure-2", "/workers"):
-        story.say("GET", path)
-    _made(story)
-    _worked_off(store)
-    _looked_at(story)
-    _wished(story)
-    _refused(story)
-    _deleted(story)
+        story.ask("GET", path)
+    _submit(story)
+    _work_off(store)
+    _look_at(story)
+    _wish(story)
+    _send_what_is_refused(story)
+    _delete(story)
 
 
-def _made(story: Story) -> None:
-    story.say("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
-    story.say("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
-    story.say("POST", "/experiments?dedupe=spec", ALONE)
-    story.say("POST", "/experiments?priority=2", {"dataset": {"name": "cifar10"}, "importance_weight": "1:256"})
-    story.say("POST", "/experiments?priority=1", {"dataset": {"name": "mnist"}, "importance_weight": "4:1", "seed": 3})
-    story.say("POST", "/experiments?priority=1", ALONE | {"loss": {"normalization": "batch_size"}, "epochs": 5})
+def _submit(story: Story) -> None:
+    story.ask("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
+    story.ask("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
+    story.ask("POST", "/experiments?dedupe=spec", ALONE)
+    story.ask("POST", "/experiments?priority=2", {"dataset": {"name": "cifar10"}, "importance_weight": "1:256"})
+    story.ask("POST", "/experiments?priority=1", {"dataset": {"name": "mnist"}, "importance_weight": "4:1", "seed": 3})
+    story.ask("POST", "/experiments?priority=1", ALONE | {"loss": {"normalization": "batch_size"}, "epochs": 5})
     axes = {"importance_weight": ["16:1", "1:1"], "optimizer.weight_decay": [0.0, 0.01], "seed": [0, 1]}
     sweep = {"name": "grid", "base": DIGITS, "axes": axes}
-    story.say("POST", "/sweeps?dry_run=true", sweep)
-    story.say("POST", "/sweeps", sweep)
-    story.say("POST", "/sweeps?dedupe=spec", sweep)
-    story.say("POST", "/sweeps?priority=-1", {"preset": "figure-2", "base": {"epochs": 4}, "as_drawn": True})
-    story.say("POST", "/sweeps/1/members?dry_run=true", {"axes": {"seed": [2]}})
-    story.say("POST", "/sweeps/1/members", {"axes": {"seed": [2]}})
+    story.ask("POST", "/sweeps?dry_run=true", sweep)
+    story.ask("POST", "/sweeps", sweep)
+    story.ask("POST", "/sweeps?dedupe=spec", sweep)
+    story.ask("POST", "/sweeps?priority=-1", {"preset": "figure-2", "base": {"epochs": 4}, "as_drawn": True})
+    story.ask("POST", "/sweeps/1/members?dry_run=true", {"axes": {"seed": [2]}})
+    story.ask("POST", "/sweeps/1/members", {"axes": {"seed": [2]}})
 
 
-def _worked_off(store: Store) -> None:
+def _work_off(store: Store) -> None:
     """By rank: 1 succeeds, 2 diverges, 3 fails, 4 is lost once and 5, of the sweep, is running."""
     first, second = a_worker(store), a_worker(store, "gpu2", 7)
     claim = claimed(store, worker_id=first)
@@ -118,76 +118,76 @@ def _worked_off(store: Store) -> None:
         workers.report(tx, second, WorkerState.BUSY, claim.experiment_id)
 
 
-def _looked_at(story: Story) -> None:
-    story.say("GET", "/experiments?limit=3")
-    story.say("GET", "/experiments?state=failed")
-    story.say("GET", "/experiments?sweep=1&importance_weight=1:1&model=mlp&dataset=digits")
+def _look_at(story: Story) -> None:
+    story.ask("GET", "/experiments?limit=3")
+    story.ask("GET", "/experiments?state=failed")
+    story.ask("GET", "/experiments?sweep=1&importance_weight=1:1&model=mlp&dataset=digits")
     for number in range(1, 7):
-        story.say("GET", f"/experiments/{number}")
-        story.say("GET", f"/experiments/{number}/events")
-        story.say("GET", f"/experiments/{number}/curve")
-    story.say("GET", "/experiments/1/curve?after=2")
-    story.say("GET", "/experiments/1/predictions")
-    story.say("GET", "/experiments/1/predictions?epoch=1")
-    story.say("GET", "/experiments/1/weights")
-    story.say("GET", "/workers")
-    story.say("GET", "/sweeps")
-    story.say("GET", "/sweeps/1?limit=2")
-    story.say("GET", "/sweeps/1?limit=1&cursor=6")
-    story.say("GET", "/sweeps/2?limit=0")
-    story.say("GET", "/sweeps/1/figure.svg")
-    story.say("GET", "/sweeps/1/figure.png")
+        story.ask("GET", f"/experiments/{number}")
+        story.ask("GET", f"/experiments/{number}/events")
+        story.ask("GET", f"/experiments/{number}/curve")
+    story.ask("GET", "/experiments/1/curve?after=2")
+    story.ask("GET", "/experiments/1/predictions")
+    story.ask("GET", "/experiments/1/predictions?epoch=1")
+    story.ask("GET", "/experiments/1/weights")
+    story.ask("GET", "/workers")
+    story.ask("GET", "/sweeps")
+    story.ask("GET", "/sweeps/1?limit=2")
+    story.ask("GET", "/sweeps/1?limit=1&cursor=6")
+    story.ask("GET", "/sweeps/2?limit=0")
+    story.ask("GET", "/sweeps/1/figure.svg")
+    story.ask("GET", "/sweeps/1/figure.png")
 
 
-def _wished(story: Story) -> None:
-    story.say("PATCH", "/experiments/4", {"priority": 9})
-    story.say("PATCH", "/sweeps/2", {"priority": 5})
-    story.say("POST", "/experiments/1/extend", {"epochs": 9})
+def _wish(story: Story) -> None:
+    story.ask("PATCH", "/experiments/4", {"priority": 9})
+    story.ask("PATCH", "/sweeps/2", {"priority": 5})
+    story.ask("POST", "/experiments/1/extend", {"epochs": 9})
     for number in (1, 2, 3, 4, 5, 7):
         for wish in ("pause", "resume", "cancel", "retry"):
-            story.say("POST", f"/experiments/{number}/{wish}")
+            story.ask("POST", f"/experiments/{number}/{wish}")
     for wish in ("pause", "resume", "cancel", "retry"):
-        story.say("POST", f"/sweeps/2/{wish}")
-    story.say("GET", "/experiments/5/events")
+        story.ask("POST", f"/sweeps/2/{wish}")
+    story.ask("GET", "/experiments/5/events")
 
 
-def _refused(story: Story) -> None:
+def _send_what_is_refused(story: Story) -> None:
     wrong = {"dataset": {"name": "mnist", "base_class": "dog"}, "importance_weight": "16", "optimizer": {"lr": -1}}
-    story.say("POST", "/experiments", wrong)
-    story.say("POST", "/experiments", ALONE | {"epoch": 3, "model": {"name": "transformer"}})
-    story.say("POST", "/experiments", ALONE | {"dataset": {"name": "digits", "other_class": "0"}})
-    story.say("POST", "/experiments?priorty=3", ALONE)
-    story.say("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight": ["16:1", "x"], "optimizer.lr": [0.1]}})
-    story.say("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight.x": ["16:1"]}})
-    story.say("POST", "/sweeps", {"base": DIGITS, "axes": {"optimiser.lr": [1], "importance_weight": ["1:1", "1:1"]}})
-    story.say("POST", "/sweeps/1/members", {"axes": {"seed": []}})
-    story.say("POST", "/experiments/1/extend", {"epochs": 3})
+    story.ask("POST", "/experiments", wrong)
+    story.ask("POST", "/experiments", ALONE | {"epoch": 3, "model": {"name": "transformer"}})
+    story.ask("POST", "/experiments", ALONE | {"dataset": {"name": "digits", "other_class": "0"}})
+    story.ask("POST", "/experiments?priorty=3", ALONE)
+    story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight": ["16:1", "x"], "optimizer.lr": [0.1]}})
+    story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight.x": ["16:1"]}})
+    story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"optimiser.lr": [1], "importance_weight": ["1:1", "1:1"]}})
+    story.ask("POST", "/sweeps/1/members", {"axes": {"seed": []}})
+    story.ask("POST", "/experiments/1/extend", {"epochs": 3})
     for path in ("/experiments/999", "/experiments/01", "/sweeps/999", "/presets/figure-9", "/nowhere"):
-        story.say("GET", path)
+        story.ask("GET", path)
     for path in ("/experiments/2/predictions", "/experiments/2/weights", "/experiments/1/predictions?epoch=2"):
-        story.say("GET", path)
-    story.say("PUT", "/experiments/1")
-    story.say("DELETE", "/experiments/5")
-    story.say("GET", "/livez", Host="evil.example")
+        story.ask("GET", path)
+    story.ask("PUT", "/experiments/1")
+    story.ask("DELETE", "/experiments/5")
+    story.ask("GET", "/livez", Host="evil.example")
 
 
-def _deleted(story: Story) -> None:
-    story.say("DELETE", "/experiments/1")
-    story.say("GET", "/experiments/1")
-    story.say("POST", "/sweeps/2/cancel")
-    story.say("DELETE", "/sweeps/2")
-    story.say("DELETE", "/sweeps/1")
+def _delete(story: Story) -> None:
+    story.ask("DELETE", "/experiments/1")
+    story.ask("GET", "/experiments/1")
+    story.ask("POST", "/sweeps/2/cancel")
+    story.ask("DELETE", "/sweeps/2")
+    story.ask("DELETE", "/sweeps/1")
 
 
 def test_every_route_answers_as_it_did(client: TestClient, store: Store) -> None:
     story = Story(client, store)
-    _tell(story, store)
-    told = json.dumps(story.told, indent=1, ensure_ascii=False) + "\n"
+    _play(story, store)
+    answers = json.dumps(story.answers, indent=1, ensure_ascii=False) + "\n"
     if os.environ.get("BALLAST_TEST_GOLDEN"):
-        GOLDEN.write_text(told)
+        GOLDEN.write_text(answers)
     before = json.loads(GOLDEN.read_text())
-    assert [each["request"] for each in story.told] == [each["request"] for each in before]
-    for now, then in zip(story.told, before, strict=True):
+    assert [each["request"] for each in story.answers] == [each["request"] for each in before]
+    for now, then in zip(story.answers, before, strict=True):
         assert now == then
 
 

@@ -165,14 +165,14 @@ def test_a_database_that_goes_away_is_a_503_and_comes_back(doorbell: Doorbell) -
         ) as client:
             number = client.post("/experiments", json=spec()).json()["id"]
             server.stop()
-            asked = [
+            answers = [
                 client.get("/readyz"),
                 client.get("/experiments"),
                 client.get(f"/experiments/{number}/curve"),
                 client.post("/experiments", json=spec()),
                 client.post(f"/experiments/{number}/cancel"),
             ]
-            for response in asked:
+            for response in answers:
                 assert "the database does not answer" in problem(response, 503)["detail"]
                 assert response.headers["retry-after"] == "2"
             assert client.get("/livez").status_code == 200

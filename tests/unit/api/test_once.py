@@ -43,7 +43,7 @@ def keys(store: Store) -> list[str]:
         return list(tx.execute(select(idempotency_keys.c.key)).scalars())
 
 
-def replayed(first: Response, again: Response) -> bool:
+def is_replay(first: Response, again: Response) -> bool:
     """Whether it is the same answer, said to be one that was given before."""
     assert "idempotency-replayed" not in first.headers
     same = (again.status_code, again.content, again.headers["location"], again.headers["content-type"])
@@ -63,11 +63,11 @@ def test_the_same_request_under_the_same_key_is_answered_as_the_first_was(
     first = client.post(path, json=ROUTES[path], headers=KEY)
     assert first.status_code == 201
     assert first.json()["links"]["self"] == first.headers["location"]
-    made = count(store)
+    before = count(store)
     client.post("/sweeps/1/pause")  # what was answered stays as it was
     for _ in range(2):
-        assert replayed(first, client.post(path, json=ROUTES[path], headers=KEY))
-    assert count(store) == made
+        assert is_replay(first, client.post(path, json=ROUTES[path], headers=KEY))
+    assert count(store) == before
     assert client.post(path, json=ROUTES[path], headers={"Idempotency-Key": "abd"}).status_code == 201
 
 
@@ -86,7 +86,7 @@ SAME_BODIES = [
 def test_how_a_body_is_written_does_not_matter(client: TestClient) -> None:
     sent = {**KEY, "Content-Type": "application/json"}
     first, *more = (client.post("/experiments?priority=3", content=body, headers=sent) for body in SAME_BODIES)
-    assert all(replayed(first, again) for again in more)
+    assert all(is_replay(first, again) for again in more)
 
 
 @pytest.mark.usefixtures("sweep")
@@ -95,12 +95,12 @@ def test_with_a_slash_at_its_end_a_path_is_the_same_route(client: TestClient, pa
     first = client.post(f"{path}/", json=ROUTES[path], headers=KEY, follow_redirects=False)
     again = client.post(path, json=ROUTES[path], headers=KEY)
     assert first.status_code == 201
-    assert replayed(first, again)
+    assert is_replay(first, again)
 
 
 def test_the_order_of_a_query_does_not_matter(client: TestClient) -> None:
     first = client.post("/experiments?priority=3&dedupe=spec", json=spec(), headers=KEY)
-    assert replayed(first, client.post("/experiments?dedupe=spec&priority=%33", json=spec(), headers=KEY))
+    assert is_replay(first, client.post("/experiments?dedupe=spec&priority=%33", json=spec(), headers=KEY))
 
 
 @pytest.mark.usefixtures("sweep")
@@ -109,7 +109,7 @@ def test_another_body_or_query_under_a_key_that_was_used_is_refused(
     client: TestClient, store: Store, path: str
 ) -> None:
     first = client.post(path, json=ROUTES[path], headers=KEY)
-    made = count(store)
+    before = count(store)
     other = {"axes": {"seed": [4]}} if path.endswith("members") else ROUTES[path] | {"name": "another"}
     for response in (
         client.post(path, json=other, headers=KEY),
@@ -118,14 +118,14 @@ def test_another_body_or_query_under_a_key_that_was_used_is_refused(
         assert problem(response, 422)["detail"] == (
             "this Idempotency-Key was sent before with another body or query: send a new request under a new key"
         )
-    assert count(store) == made
-    assert replayed(first, client.post(path, json=ROUTES[path], headers=KEY))
+    assert count(store) == before
+    assert is_replay(first, client.post(path, json=ROUTES[path], headers=KEY))
 
 
 def test_the_same_key_on_another_route_is_another_request(client: TestClient, store: Store) -> None:
-    for path, made in {"/sweeps": 2, "/experiments": 3, "/sweeps/1/members": 5}.items():
+    for path, experiments_then in {"/sweeps": 2, "/experiments": 3, "/sweeps/1/members": 5}.items():
         assert client.post(path, json=ROUTES[path], headers=KEY).status_code == 201
-        assert count(store) == made
+        assert count(store) == experiments_then
     second = client.post("/sweeps", json=GRID, headers={"Idempotency-Key": "abd"}).json()["id"]
     grown = client.post(f"/sweeps/{second}/members", json={"axes": {"seed": [9]}}, headers=KEY)
     assert (grown.json()["id"], grown.headers["location"]) == (second, f"/sweeps/{second}")
@@ -143,13 +143,13 @@ def test_a_key_is_any_visible_ascii(client: TestClient, store: Store, key: str) 
     first = client.post("/experiments", json=spec(), headers={"Idempotency-Key": key})
     assert first.status_code == 201, first.text
     assert keys(store) == [key]
-    assert replayed(first, client.post("/experiments", json=spec(), headers={"Idempotency-Key": key}))
+    assert is_replay(first, client.post("/experiments", json=spec(), headers={"Idempotency-Key": key}))
 
 
 def test_a_quoted_key_is_the_same_as_the_bare_one(client: TestClient, store: Store) -> None:
     for key in ("abc", "a" * 255):
         first = client.post("/experiments", json=spec(), headers={"Idempotency-Key": f'"{key}"'})
-        assert replayed(first, client.post("/experiments", json=spec(), headers={"Idempotency-Key": key}))
+        assert is_replay(first, client.post("/experiments", json=spec(), headers={"Idempotency-Key": key}))
     assert sorted(keys(store)) == ["a" * 255, "abc"]
 
 
@@ -195,7 +195,7 @@ def test_depth_that_can_be_read_can_be_recognized(client: TestClient, depth: int
     first, again = (client.post("/sweeps", content=body, headers=sent) for _ in range(2))
     assert first.status_code in ((201,) if depth < 900 else (201, 400, 422))
     assert again.status_code == first.status_code
-    assert first.status_code != 201 or replayed(first, again)
+    assert first.status_code != 201 or is_replay(first, again)
 
 
 def test_odd_values_that_an_axis_replaces_can_be_recognized(client: TestClient) -> None:
@@ -212,7 +212,7 @@ def test_a_refused_request_leaves_its_key_unused(client: TestClient, store: Stor
     problem(client.post("/sweeps/99/members", json={"axes": {"seed": [1]}}, headers=KEY), 404)
     assert keys(store) == []
     first = client.post("/experiments", json=spec(), headers=KEY)
-    assert replayed(first, client.post("/experiments", json=spec(), headers=KEY))
+    assert is_replay(first, client.post("/experiments", json=spec(), headers=KEY))
 
 
 def test_a_key_is_forgotten_after_a_day(client: TestClient, store: Store) -> None:
@@ -241,11 +241,11 @@ def test_growth_is_answered_again_even_when_the_sweep_is_gone(client: TestClient
     client.post(f"{here}/cancel")
     client.delete(here)
     problem(client.get(here), 404)
-    assert replayed(first, client.post(f"{here}/members", json={"axes": {"seed": [2]}}, headers=KEY))
+    assert is_replay(first, client.post(f"{here}/members", json={"axes": {"seed": [2]}}, headers=KEY))
     problem(client.post(f"{here}/members", json={"axes": {"seed": [3]}}, headers=KEY), 422)
 
 
-def at_once(n: int, post: Callable[[int], Response]) -> list[Response]:
+def answers_at_once(n: int, post: Callable[[int], Response]) -> list[Response]:
     answers: list[Response] = []
     barrier = threading.Barrier(n)
 
@@ -266,9 +266,9 @@ def at_once(n: int, post: Callable[[int], Response]) -> list[Response]:
 @pytest.mark.parametrize("path", ROUTES)
 def test_ten_at_once_under_one_key_make_one(client: TestClient, store: Store, path: str) -> None:
     before = count(store)
-    answers = at_once(10, lambda _: client.post(path, json=ROUTES[path], headers=KEY))
+    answers = answers_at_once(10, lambda _: client.post(path, json=ROUTES[path], headers=KEY))
     (first,) = (each for each in answers if "idempotency-replayed" not in each.headers)
-    assert sum(replayed(first, each) for each in answers) == 9
+    assert sum(is_replay(first, each) for each in answers) == 9
     assert count(store) == before + (1 if path == "/experiments" else 2)
 
 
@@ -277,32 +277,32 @@ def test_ten_at_once_that_differ_in_key_grow_a_sweep_by_each_member_once(client:
         axes = {"seed": [100 + number, 200]}
         return client.post(f"/sweeps/{sweep}/members", json={"axes": axes}, headers={"Idempotency-Key": str(number)})
 
-    assert {response.status_code for response in at_once(10, grow)} == {201}
+    assert {response.status_code for response in answers_at_once(10, grow)} == {201}
     assert client.get(f"/sweeps/{sweep}").json()["counts"]["queued"] == 2 + 11
 
 
-def deduped(client: TestClient, **fields: Any) -> Response:
+def submit_with_dedupe(client: TestClient, **fields: Any) -> Response:
     return client.post("/experiments?dedupe=spec", json=spec(**fields))
 
 
 def test_the_same_spec_again_is_the_same_experiment(client: TestClient, store: Store) -> None:
-    first = deduped(client, name="one")
+    first = submit_with_dedupe(client, name="one")
     assert (first.status_code, first.headers["location"]) == (201, "/experiments/1")
     again = client.post("/experiments?dedupe=spec&priority=9", json=spec(name="another", seed=0))
     assert (again.status_code, again.headers["location"]) == (200, "/experiments/1")
     assert again.json() == first.json()
-    assert deduped(client, seed=1).status_code == client.post("/experiments", json=spec()).status_code == 201
-    assert deduped(client).json()["id"] == 3  # the newest
+    assert submit_with_dedupe(client, seed=1).status_code == client.post("/experiments", json=spec()).status_code == 201
+    assert submit_with_dedupe(client).json()["id"] == 3  # the newest
     assert count(store) == 3
 
 
 def test_a_member_of_a_sweep_is_found_too(client: TestClient) -> None:
     member = client.post("/sweeps", json=GRID).json()["members"]["items"][1]
-    found = deduped(client, seed=1)
+    found = submit_with_dedupe(client, seed=1)
     assert (found.status_code, found.json()) == (200, member)
 
 
-def in_state(store: Store, state: State) -> None:
+def bring_into(store: Store, state: State) -> None:
     """The one experiment that there is."""
     with store.writing() as tx:
         match state:
@@ -322,36 +322,36 @@ def in_state(store: Store, state: State) -> None:
 def test_only_what_has_neither_failed_nor_been_cancelled_is_found(
     client: TestClient, store: Store, state: State
 ) -> None:
-    deduped(client)
-    in_state(store, state)
-    again = deduped(client)
+    submit_with_dedupe(client)
+    bring_into(store, state)
+    again = submit_with_dedupe(client)
     is_new = state in (State.FAILED, State.CANCELLED)
     assert (again.status_code, again.json()["id"]) == ((201, 2) if is_new else (200, 1))
     assert again.json()["state"] == ("queued" if is_new else state)
 
 
 def test_what_is_about_to_be_cancelled_is_not_found(client: TestClient, store: Store) -> None:
-    deduped(client)
-    in_state(store, State.RUNNING)
+    submit_with_dedupe(client)
+    bring_into(store, State.RUNNING)
     client.post("/experiments/1/pause")
-    assert deduped(client).status_code == 200
+    assert submit_with_dedupe(client).status_code == 200
     client.post("/experiments/1/cancel")
-    assert deduped(client).status_code == 201
+    assert submit_with_dedupe(client).status_code == 201
 
 
 def test_ten_at_once_of_the_same_spec_make_one(client: TestClient, store: Store) -> None:
-    answers = at_once(10, lambda _: deduped(client))
+    answers = answers_at_once(10, lambda _: submit_with_dedupe(client))
     assert sorted(each.status_code for each in answers) == [200] * 9 + [201]
     assert (len({each.json()["id"] for each in answers}), count(store)) == (1, 1)
 
 
 def test_what_was_found_is_answered_again_under_its_key(client: TestClient, store: Store) -> None:
-    deduped(client)
+    submit_with_dedupe(client)
     first = client.post("/experiments?dedupe=spec", json=spec(), headers=KEY)
     client.post("/experiments/1/cancel")
     again = client.post("/experiments?dedupe=spec", json=spec(), headers=KEY)
     assert again.status_code == 200
-    assert replayed(first, again)
+    assert is_replay(first, again)
     assert count(store) == 1
 
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.api.builders import Json, asked_by_hand, problem, spec
+from tests.unit.api.builders import Json, problem, raw_messages, spec
 
 JSON = {"content-type": "application/json"}
 SHORT = '{"dataset": {"name": "mnist"}, "importance_weight": "16:1"'
@@ -243,7 +243,7 @@ def test_a_body_that_says_it_is_not_packed_is_read(client: TestClient, coding: s
 
 
 def test_a_body_that_breaks_off_is_no_fault_of_ours(client: TestClient) -> None:
-    answered = asked_by_hand(client, "POST", "/experiments", JSON, [{"type": "http.disconnect"}])
+    answered = raw_messages(client, "POST", "/experiments", JSON, [{"type": "http.disconnect"}])
     assert answered[0]["status"] == 400
 
 

@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).parents[3]
 # The API's thread ends as by a fault of its own; in a process of its own, where pytest hears nothing of that.
 ENDS = """
 import ctypes, threading, time
-from api.service import api, bind, free_port
+from api.service import api_server, bind, free_port
 from core.opening import prepare_home
 from core.settings import load_settings
 from core.store import schema
@@ -17,7 +17,7 @@ from core.store import schema
 settings = load_settings(port=free_port())
 prepare_home(settings)
 schema.upgrade(settings.database_url)
-with bind(settings) as listener, api(settings, listener) as serves:
+with bind(settings) as listener, api_server(settings, listener) as serves:
     assert serves()
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "api"]
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))

@@ -21,7 +21,7 @@ BASE = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 3}
 AXES = {"importance_weight": ["16:1", "1:16"], "seed": [0, 1]}
 
 
-def made(client: TestClient, **request: Any) -> Json:
+def submit_sweep(client: TestClient, **request: Any) -> Json:
     response = client.post("/sweeps", json={"base": BASE, "axes": AXES, **request})
     assert response.status_code == 201, response.text
     body: Json = response.json()
@@ -38,7 +38,7 @@ def counts(store: Store) -> list[int]:
 
 
 def test_a_sweep_has_every_key_of_the_contract(client: TestClient) -> None:
-    sweep = made(client, name="mine")
+    sweep = submit_sweep(client, name="mine")
     assert list(sweep) == [
         *(
             "id",
@@ -65,7 +65,7 @@ def test_a_sweep_has_every_key_of_the_contract(client: TestClient) -> None:
 
 
 def test_members_come_page_by_page_in_order(client: TestClient) -> None:
-    sweep = made(client, axes={"importance_weight": ["1:1"], "seed": list(range(7))})
+    sweep = submit_sweep(client, axes={"importance_weight": ["1:1"], "seed": list(range(7))})
     seen, cursor = [], "0"
     while cursor is not None:
         page = client.get(f"/sweeps/{sweep['id']}?limit=3&cursor={cursor}").json()["members"]
@@ -76,7 +76,7 @@ def test_members_come_page_by_page_in_order(client: TestClient) -> None:
 
 
 def test_sweeps_are_listed_newest_first_page_by_page(client: TestClient) -> None:
-    numbers = [made(client, base={**BASE, "epochs": n})["id"] for n in (1, 2, 3)]
+    numbers = [submit_sweep(client, base={**BASE, "epochs": n})["id"] for n in (1, 2, 3)]
     first = client.get("/sweeps?limit=2").json()
     assert [each["id"] for each in first["items"]] == numbers[:0:-1]
     assert "members" not in first["items"][0]
@@ -85,8 +85,8 @@ def test_sweeps_are_listed_newest_first_page_by_page(client: TestClient) -> None
 
 
 def test_a_list_can_be_of_one_sweep(client: TestClient) -> None:
-    made(client)
-    sweep = made(client, base={**BASE, "epochs": 9})
+    submit_sweep(client)
+    sweep = submit_sweep(client, base={**BASE, "epochs": 9})
     found = client.get(f"/experiments?sweep={sweep['id']}&importance_weight=1:16&state=queued&dataset=digits&model=mlp")
     assert [each["position"] for each in found.json()["items"]] == [3, 2]
     assert client.get(f"/experiments?sweep={10**30}").json()["items"] == []
@@ -127,7 +127,7 @@ def test_an_impossible_sweep_is_refused_at_its_place_and_makes_nothing(
 
 
 def test_it_grows(client: TestClient) -> None:
-    sweep = made(client)
+    sweep = submit_sweep(client)
     response = client.post(f"/sweeps/{sweep['id']}/members", json={"axes": {"seed": [1, 2]}})
     assert response.status_code == 201
     assert response.json()["counts"]["queued"] == 6
@@ -139,7 +139,7 @@ def test_it_grows(client: TestClient) -> None:
 
 
 def test_growth_can_be_tried(client: TestClient, store: Store) -> None:
-    sweep = made(client)
+    sweep = submit_sweep(client)
     before = counts(store)
     here = f"/sweeps/{sweep['id']}/members?dry_run=true"
     tried = client.post(here, json={"axes": {"seed": [1, 2]}})
@@ -168,7 +168,7 @@ def test_a_hundred_faults_are_named_of_however_many(client: TestClient) -> None:
 
 
 def test_wishes_and_deletion_of_a_whole_sweep(client: TestClient, store: Store) -> None:
-    sweep = made(client)
+    sweep = submit_sweep(client)
     here = f"/sweeps/{sweep['id']}"
     claim = claimed(store)
     paused = client.post(f"{here}/pause")
@@ -198,14 +198,14 @@ def test_wishes_and_deletion_of_a_whole_sweep(client: TestClient, store: Store) 
 
 @pytest.mark.parametrize("n", [1, 99, 100, 101, 200])
 def test_however_many_members_a_sweep_is_deleted_by_one_request(client: TestClient, n: int) -> None:
-    here = f"/sweeps/{made(client, axes={'importance_weight': ['1:1'], 'seed': list(range(n))})['id']}"
+    here = f"/sweeps/{submit_sweep(client, axes={'importance_weight': ['1:1'], 'seed': list(range(n))})['id']}"
     client.post(f"{here}/cancel")
     left = client.delete(here)
     assert (left.status_code, sum(left.json()["counts"].values())) == (202, 0)
     problem(client.get(here), 404)
 
 
-def finished(client: TestClient, store: Store) -> int:
+def finished_experiment(client: TestClient, store: Store) -> int:
     number: int = client.post("/experiments", json=spec()).json()["id"]
     claim = claimed(store)
     with store.writing() as tx:
@@ -215,7 +215,7 @@ def finished(client: TestClient, store: Store) -> int:
 
 
 def test_predictions_and_weights_are_downloaded(client: TestClient, store: Store) -> None:
-    number = finished(client, store)
+    number = finished_experiment(client, store)
     found = client.get(f"/experiments/{number}/predictions?epoch=1").json()
     assert found == {
         "epoch": 1,
@@ -237,7 +237,7 @@ def test_predictions_and_weights_are_downloaded(client: TestClient, store: Store
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("what", ["experiments", "sweeps"])
 def test_the_file_is_smaller_after_a_deletion(client: TestClient, store: Store, database_url: str, what: str) -> None:
-    sweep = made(client, axes=AXES)
+    sweep = submit_sweep(client, axes=AXES)
     number = sweep["members"]["items"][0]["id"]
     client.post(f"/sweeps/{sweep['id']}/cancel")
     with store.writing() as tx:
@@ -248,7 +248,7 @@ def test_the_file_is_smaller_after_a_deletion(client: TestClient, store: Store, 
 
 
 def test_a_deleted_experiment_is_not_found_anywhere(client: TestClient, store: Store) -> None:
-    number = finished(client, store)
+    number = finished_experiment(client, store)
     here = f"/experiments/{number}"
     assert client.delete(here).status_code == 204
     for method, path in (
@@ -303,7 +303,7 @@ def test_an_experiment_says_why_it_waits_and_how_long_it_takes(client: TestClien
 def test_a_figure_is_drawn_as_far_as_it_has_come(
     client: TestClient, store: Store, file_format: str, media: str
 ) -> None:
-    sweep = made(client, name="so far", axes=AXES | {"optimizer.weight_decay": [0, 0.01]})
+    sweep = submit_sweep(client, name="so far", axes=AXES | {"optimizer.weight_decay": [0, 0.01]})
     here = f"/sweeps/{sweep['id']}/figure.{file_format}"
     empty = client.get(here)
     assert (empty.status_code, empty.headers["content-type"]) == (200, media)
@@ -335,7 +335,7 @@ def test_presets_are_listed_and_shown(client: TestClient) -> None:
 
 
 def test_a_preset_is_made_of_its_grids(client: TestClient) -> None:
-    sweep = made(client, preset="figure-2", base={"epochs": 2}, axes={"seed": [0, 1]})
+    sweep = submit_sweep(client, preset="figure-2", base={"epochs": 2}, axes={"seed": [0, 1]})
     assert (sweep["preset"], sweep["counts"]["queued"]) == ("figure-2", 10)
     assert sweep["members"]["items"][0]["name"] == "256:1, seed 0"
     assert sweep["grids"][0]["base"]["epochs"] == 2

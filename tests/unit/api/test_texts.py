@@ -86,12 +86,12 @@ def test_json_is_the_same_in_every_encoding(ballast: Ballast) -> None:
 def test_nothing_that_a_terminal_obeys_comes_out_of_an_error(ballast: Ballast, store: Store) -> None:
     ballast("submit", ballast.file(json.dumps(spec())))
     claim = claimed(store, worker_id=a_worker(store))
-    said = ExperimentError(ErrorKind.BAD_DATA, "no image: \x1b[2Jcat\u202egnp\tb\nc", None)
+    error = ExperimentError(ErrorKind.BAD_DATA, "no image: \x1b[2Jcat\u202egnp\tb\nc", None)
     with store.writing() as tx:
-        attempts.finish(tx, claim, None, State.FAILED, said)
-    shown = ballast("show", "1")
-    assert r"bad_data: no image: \x1b[2Jcat\u202egnp\tb\nc" in shown
-    assert "\x1b" not in shown + ballast("show", "1", "--json")
+        attempts.finish(tx, claim, None, State.FAILED, error)
+    output = ballast("show", "1")
+    assert r"bad_data: no image: \x1b[2Jcat\u202egnp\tb\nc" in output
+    assert "\x1b" not in output + ballast("show", "1", "--json")
     assert "\x1b" not in ballast("wait", "1", status=4)
 
 

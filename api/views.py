@@ -1,0 +1,184 @@
+"""What the store gives, as the JSON that the API answers: rows in, the models of api.schemas out.
+
+One function an answer, named for it. Routes read the store and hand over what they found; only what is told of
+experiments beside their rows (how long, what they wait for) is read from here.
+"""
+
+import math
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from api.schemas import (
+    Counts,
+    ErrorOut,
+    EventOut,
+    ExperimentOut,
+    ExperimentPage,
+    GridOut,
+    LastRowOut,
+    Links,
+    PredictionsOut,
+    SweepLinks,
+    SweepOut,
+    SweepPage,
+    SweepWithMembers,
+    TestSet,
+    TestSets,
+    WorkerOut,
+)
+from core.results import tested
+from core.spec import Spec
+from core.store.clock import rfc3339
+from core.store.events import Event
+from core.store.experiments import Experiment, LastRow
+from core.store.outlook import Outlook, outlook
+from core.store.predictions import KeptPredictions
+from core.store.sweeps import Sweep
+from core.store.workers import Worker
+from core.sweeps import Grid
+
+
+def experiment_out(experiment: Experiment, outlook: Outlook) -> ExperimentOut:
+    here = f"/experiments/{experiment.id}"
+    error = experiment.error
+    return ExperimentOut(
+        id=experiment.id,
+        revision=experiment.revision,
+        name=experiment.name,
+        state=experiment.state,
+        stalled=outlook.stalled,
+        waiting_because=outlook.waiting_because,
+        spec=_whole_spec(experiment.spec),
+        digest=experiment.digest,
+        sweep_id=experiment.sweep_id,
+        position=experiment.position,
+        priority=experiment.priority,
+        attempt=experiment.attempt,
+        failures=experiment.failures,
+        epochs_done=experiment.epochs_done,
+        epochs_total=experiment.epochs_total,
+        eta_seconds=outlook.eta_seconds,
+        last_row=_last_row_out(experiment.last_row) if experiment.last_row else None,
+        error=ErrorOut(kind=error.kind, message=error.message, traceback=error.traceback) if error else None,
+        requested=experiment.requested,
+        worker=experiment.worker,
+        extends=experiment.extends,
+        provenance=experiment.provenance,
+        created_at=rfc3339(experiment.created_ms),
+        started_at=_time(experiment.started_ms),
+        ended_at=_time(experiment.ended_ms),
+        links=Links(self=here, curve=f"{here}/curve", events=f"{here}/events"),
+    )
+
+
+def experiments_out(tx: Connection, experiments: Sequence[Experiment]) -> list[ExperimentOut]:
+    """Each of them, in order, with what can be said of it now."""
+    outlooks = outlook(tx, experiments)
+    return [experiment_out(experiment, each) for experiment, each in zip(experiments, outlooks, strict=True)]
+
+
+def experiment_page(tx: Connection, experiments: Sequence[Experiment], limit: int) -> ExperimentPage:
+    """Of one more than `limit` that were looked for: the page, and where the next one starts."""
+    items = experiments_out(tx, experiments[:limit])
+    return ExperimentPage(items=items, next_cursor=str(items[-1].id) if len(experiments) > limit else None)
+
+
+def sweep_out(sweep: Sweep) -> SweepOut:
+    here = f"/sweeps/{sweep.id}"
+    return SweepOut(
+        id=sweep.id,
+        name=sweep.name,
+        preset=sweep.preset,
+        counts=Counts(**sweep.counts),
+        epochs_done=sweep.epochs_done,
+        epochs_total=sweep.epochs_total,
+        eta_seconds=sweep.eta_seconds,
+        waiting_because=sweep.waiting_because,
+        created_at=rfc3339(sweep.created_ms),
+        grids=[grid_out(grid) for grid in sweep.grids],
+        links=SweepLinks(self=here, figure=f"{here}/figure.svg"),
+    )
+
+
+def sweep_with_members(sweep: Sweep, members: ExperimentPage) -> SweepWithMembers:
+    return SweepWithMembers(**dict(sweep_out(sweep)), members=members)
+
+
+def sweep_page(sweeps: Sequence[Sweep], limit: int) -> SweepPage:
+    """Of one more than `limit` that were looked for: the page, and where the next one starts."""
+    items = [sweep_out(sweep) for sweep in sweeps[:limit]]
+    return SweepPage(items=items, next_cursor=str(items[-1].id) if len(sweeps) > limit else None)
+
+
+def grid_out(grid: Grid) -> GridOut:
+    return GridOut(**grid._asdict())
+
+
+def predictions_out(kept: KeptPredictions) -> PredictionsOut:
+    return PredictionsOut(
+        epoch=kept.epoch,
+        epochs=kept.epochs,
+        sets=TestSets(
+            in_domain=TestSet(n=kept.n_in_domain, base64=_base64(kept.predictions.in_domain)),
+            out_of_domain=TestSet(n=kept.n_out_of_domain, base64=_base64(kept.predictions.out_of_domain)),
+        ),
+    )
+
+
+def event_out(event: Event) -> EventOut:
+    return EventOut(
+        id=event.id,
+        at=rfc3339(event.at_ms),
+        kind=event.kind,
+        from_=event.from_state,
+        to=event.to_state,
+        attempt=event.attempt,
+        worker=event.worker,
+        detail=event.detail,
+    )
+
+
+def worker_out(worker: Worker) -> WorkerOut:
+    return WorkerOut(
+        id=worker.id,
+        host=worker.host,
+        pid=worker.pid,
+        device=worker.device,
+        state=worker.state,
+        experiment_id=worker.experiment_id,
+        seen_at=rfc3339(worker.seen_ms),
+    )
+
+
+def _last_row_out(row: LastRow) -> LastRowOut:
+    return LastRowOut(
+        epoch=row.epoch,
+        base_fraction_in_domain=_finite(tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain)),
+        base_fraction_out_of_domain=_finite(
+            tested(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain)
+        ),
+    )
+
+
+def _whole_spec(stored: dict[str, Any]) -> Spec | dict[str, Any]:
+    """Every field, defaults filled in."""
+    try:
+        return Spec.model_validate(stored)
+    except ValidationError:
+        return stored  # a newer Ballast wrote it: one such experiment must not hide the others
+
+
+def _base64(bits: bytes) -> str:
+    return b64encode(bits).decode()
+
+
+def _finite(share: float | None) -> float | None:
+    return share if share is not None and math.isfinite(share) else None
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
