@@ -1,5 +1,5 @@
-"""Commands that ask for a change of an experiment, or of a whole sweep: of its state, its place in the queue, its being
-there.
+"""Commands that change what there is, an experiment or a whole sweep: its state, its place in the queue, or that it is
+deleted. What is waited for is in `waiting`.
 """
 
 import sys
