@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.problems import error_details
-from core.reading import Ambiguous, from_json
+from core.reading import RepeatedName, parse_json
 
 
 class JsonRoute(APIRoute):
@@ -59,8 +59,8 @@ def _refuse_other_forms(request: Request) -> None:
 
 def _value_of(body: bytes) -> Any:
     try:
-        return from_json(body)
-    except Ambiguous as error:
+        return parse_json(body)
+    except RepeatedName as error:
         raise RequestValidationError([error_details("repeated", "body", message=f"is ambiguous: {error}")]) from None
     except json.JSONDecodeError as error:
         raise HTTPException(422, f"the body is not JSON: {error}") from None

@@ -1,7 +1,7 @@
 """Whose variables are obeyed: ours (core.settings), and what a user means for the machine: terminal and locale, proxies
 and certificates, libpq's PG…, AWS_… and FSSPEC_…, CUDA's, and which kernels the processor runs.
 
-Those of other libraries are forgotten before these are imported. They were set for another program, and would choose
+Those of other libraries are removed before these are imported. They were set for another program, and would choose
 our broker, crash an import, or change the bits of a curve, behind `BALLAST_*`. Arguments say it better where a library
 takes one, and there they do; most of these are read where none can be given.
 """
@@ -24,16 +24,16 @@ _FOREIGN = re.compile(
 )
 
 
-def forget_foreign(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Take out what was set for others."""
+def remove_foreign_variables(environment: MutableMapping[str, str] = os.environ) -> None:
+    """In place."""
     for name in filter(_FOREIGN.fullmatch, list(environment)):
         del environment[name]
 
 
-def for_a_child(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what was set for others, and with our packages before those of the same names in PYTHONPATH."""
+def environment_for_child(environment: Mapping[str, str]) -> dict[str, str]:
+    """A copy without what was set for others, and with our packages before those of the same names in PYTHONPATH."""
     child = dict(environment)
-    forget_foreign(child)
+    remove_foreign_variables(child)
     if places := child.get("PYTHONPATH"):
         child["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([_HERE, *places.split(os.pathsep)]))
     return child

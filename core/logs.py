@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from core.settings import Settings
-from core.streams import plain
+from core.streams import printable
 
 
 def configure(settings: Settings, level: int = logging.INFO, **bound: object) -> None:
@@ -52,4 +52,4 @@ def configure(settings: Settings, level: int = logging.INFO, **bound: object) ->
 
 def _in_plain_words(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Names of files and errors of others may hold what a terminal obeys; JSON writes it out by itself."""
-    return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -21,21 +21,21 @@ def read_json(file: Path) -> Any:
         sent = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
         if not sent.strip():
             raise ValueError("it is empty")
-        return from_json(sent)
+        return parse_json(sent)
     except OSError as error:
         raise UnreadableSpec(f"cannot read {name}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UnreadableSpec(f"{name} is not JSON: {error}") from None
 
 
-class Ambiguous(ValueError):
+class RepeatedName(ValueError):
     """Of two values for one name the first would be ignored without a word."""
 
 
-def from_json(text: str | bytes) -> Any:
-    """The value that JSON says. Raises Ambiguous, json.JSONDecodeError, UnicodeDecodeError (both ValueErrors) and
+def parse_json(text: str | bytes) -> Any:
+    """The value that JSON says. Raises RepeatedName, json.JSONDecodeError, UnicodeDecodeError (both ValueErrors) and
     RecursionError."""
-    return json.loads(text, object_pairs_hook=_without_repeats, parse_int=_whole_number)
+    return json.loads(text, object_pairs_hook=_object_without_repeats, parse_int=_whole_number)
 
 
 def _whole_number(digits: str) -> int:
@@ -43,10 +43,10 @@ def _whole_number(digits: str) -> int:
     return int(digits[:1000])
 
 
-def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _object_without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise Ambiguous(f"{json.dumps(name)} is there more than once")
+            raise RepeatedName(f"{json.dumps(name)} is there more than once")
         found[name] = value
     return found

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.address import HOST, LOOPBACK, PORT, address_of, is_address
-from core.environment import for_a_child
+from core.environment import environment_for_child
 from core.errors import BallastError
 from core.faults import Fault, faults_of
 
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
 
     def child_environment(self) -> dict[str, str]:
         """The environment in which a child process reads these same settings."""
-        inherited = for_a_child(os.environ)
+        inherited = environment_for_child(os.environ)
         for name in list(inherited):
             if name.upper().startswith(PREFIX):  # pydantic reads them in small letters too
                 del inherited[name]

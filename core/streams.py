@@ -12,7 +12,7 @@ from typing import TextIO
 _NOT_TO_BE_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def ready_streams() -> None:
+def prepare_streams() -> None:
     """What a program does first. Streams that are closed become the null device, for us and for those that we start;
     else the next file that is opened, such as a database, would be taken for one of them."""
     for number in range(3):
@@ -28,24 +28,24 @@ def ready_streams() -> None:
         sys.stdout.reconfigure(errors="replace")  # as standard error does by itself
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """`text` in one line that no terminal obeys: an escape character as \\x1b."""
     return _NOT_TO_BE_SHOWN.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """To standard output, if anybody can hear it."""
     _print(line, sys.stdout)
 
 
-def complain(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     """To standard error, if anybody can hear it: the exit status that comes after it must be the one that is meant."""
     _print(f"ballast: {sentence}", sys.stderr)
 
 
 def _print(line: str, stream: TextIO) -> None:
     try:
-        print(plain(line), file=stream, flush=True)
+        print(printable(line), file=stream, flush=True)
     except OSError:
         # What Python still holds it would try to print again at its end, and fail.
         nowhere = os.open(os.devnull, os.O_WRONLY)

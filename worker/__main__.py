@@ -17,7 +17,7 @@ def main() -> None:
     from core.errors import BallastError
     from core.opening import look_at_checkpoints, open_store
     from core.settings import load_settings
-    from core.streams import complain, ready_streams, say
+    from core.streams import prepare_streams, print_error, print_line
     from worker import devices
     from worker.launch import Launcher
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, help="on the CPU or one GPU; with auto devices at most so many GPUs")
     parser.add_argument("--leash", action="store_true", help="leave when standard input ends")
     arguments = parser.parse_args()
-    ready_streams()
+    prepare_streams()
     try:
         settings = load_settings()
         logs.configure(settings)
@@ -34,10 +34,10 @@ def main() -> None:
         open_store(settings).close()
         Doorbell(settings).check()
         look_at_checkpoints(settings)
-        say(devices.in_words(planned))
+        print_line(devices.in_words(planned))
         served = Launcher(settings, planned).run(on_leash=arguments.leash)
     except BallastError as error:
-        complain(str(error))
+        print_error(str(error))
         sys.exit(_USAGE if isinstance(error, devices.DevicesMistyped) else 1)
     sys.exit(0 if served else 1)
 

@@ -18,7 +18,7 @@ from core.settings import Settings, load_settings
 from core.store import workers
 from core.store.files import Files
 from core.store.session import Store
-from core.streams import complain
+from core.streams import print_error
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
 from worker.heartbeat import Heartbeat, every
@@ -47,7 +47,7 @@ def main() -> None:
         devices.require(arguments.device, arguments.name)  # before it claims what it cannot run
         work(settings, arguments.device, arguments.name, arguments.slot)
     except BallastError as error:
-        complain(str(error))
+        print_error(str(error))
         sys.exit(DEVICE_UNUSABLE if isinstance(error, DeviceUnusable) else 1)  # of others, the launcher tries again
 
 

@@ -1,4 +1,4 @@
-"""The command line: most commands speak HTTP only; those of `run` and `data` touch this machine."""
+"""The command line: commands of `http/` speak HTTP only, those of `machine/` touch this machine."""
 
 import os
 import signal
@@ -7,18 +7,18 @@ import threading
 import warnings
 from typing import NoReturn
 
-from core.streams import ready_streams
+from core.streams import prepare_streams
 
 _INTERRUPTED = 130
 
 
 def ballast() -> None:
     """What a shell starts. Ctrl-C in the half second that the imports take ends it without a traceback."""
-    ready_streams()
+    prepare_streams()
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as of what a script starts with &
     if heeded:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-    _forget_others()
+    _ignore_other_programs_settings()
     from api.cli.main import main
 
     if heeded:
@@ -26,15 +26,15 @@ def ballast() -> None:
     main()
 
 
-def _forget_others() -> None:
+def _ignore_other_programs_settings() -> None:
     """What the environment holds for other programs does not end us, or steer our libraries."""
-    from core.environment import forget_foreign
+    from core.environment import remove_foreign_variables
 
     if sys.warnoptions:  # with PYTHONWARNINGS=error, whatever a library has to say to its developers would be fatal
         warnings.resetwarnings()
         for unwanted in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", unwanted)  # as Python does
-    forget_foreign()
+    remove_foreign_variables()
 
 
 def _interrupt(*_: object) -> NoReturn:

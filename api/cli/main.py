@@ -1,6 +1,5 @@
-"""`ballast`: the commands put together, and what their failures look like: one sentence and an exit code.
-
-0 done · 1 failed · 2 usage · 3 service unreachable · 4 the experiment failed or was cancelled · 130 interrupted
+"""`ballast`: where each command is, and what its failure looks like: one sentence and an exit code (api/README.md,
+"Exit codes"). What a command does is in `http/` or in `machine/`.
 """
 
 import os
@@ -16,29 +15,48 @@ from api.cli.errors import NotSucceeded
 from api.client import ClientError, Refused, Unreachable
 from core.errors import BallastError
 from core.reading import UnreadableSpec
-from core.streams import complain
+from core.streams import print_error
 
-# In the order of `--help`. A module is imported when one of its commands is asked for: nobody waits for the others'.
+# In the order of `--help`: where each is. It is imported when it is asked for: nobody waits for the others' libraries.
 COMMANDS = {
-    "api.cli.machine.run": ("up", "demo", "api", "worker", "doctor", "run", "db"),
-    "api.cli.machine.data": ("data",),
-    "api.cli.http.submit": ("submit", "extend"),
-    "api.cli.http.show": ("list", "show", "curve", "predictions", "weights", "workers"),
-    "api.cli.http.sweeps": ("sweep", "figure", "presets"),
-    "api.cli.http.watch": ("watch",),
-    "api.cli.http.wishes": ("cancel", "pause", "resume", "retry", "priority", "delete", "wait"),
+    "up": "api.cli.machine.serving",
+    "demo": "api.cli.machine.demo",
+    "api": "api.cli.machine.serving",
+    "worker": "api.cli.machine.serving",
+    "doctor": "api.cli.machine.doctor",
+    "run": "api.cli.machine.run",
+    "db": "api.cli.machine.db",
+    "data": "api.cli.machine.data",
+    "submit": "api.cli.http.submit",
+    "extend": "api.cli.http.submit",
+    "list": "api.cli.http.show",
+    "show": "api.cli.http.show",
+    "curve": "api.cli.http.results",
+    "predictions": "api.cli.http.results",
+    "weights": "api.cli.http.results",
+    "workers": "api.cli.http.show",
+    "sweep": "api.cli.http.sweeps",
+    "figure": "api.cli.http.sweeps",
+    "presets": "api.cli.http.sweeps",
+    "watch": "api.cli.http.watch",
+    "cancel": "api.cli.http.wishes",
+    "pause": "api.cli.http.wishes",
+    "resume": "api.cli.http.wishes",
+    "retry": "api.cli.http.wishes",
+    "priority": "api.cli.http.wishes",
+    "delete": "api.cli.http.wishes",
+    "wait": "api.cli.http.waiting",
 }
 
 
 class _Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
-        return [name for names in COMMANDS.values() for name in names]
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        for module, names in COMMANDS.items():
-            if cmd_name in names:
-                return get_group(import_module(module).app).get_command(ctx, cmd_name)
-        return None
+        if cmd_name not in COMMANDS:
+            return None
+        return get_group(import_module(COMMANDS[cmd_name]).app).get_command(ctx, cmd_name)
 
 
 app = typer.Typer(
@@ -50,7 +68,7 @@ app = typer.Typer(
 )
 
 
-def _say_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"ballast {metadata.version('ballast')}")
         raise typer.Exit
@@ -59,7 +77,7 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Importance-weighting experiments on neural networks, as a service."""
@@ -69,23 +87,23 @@ def main() -> None:
     try:
         app()
     except Unreachable as error:
-        _end(error, 3)
+        _exit_with(error, 3)
     except NotSucceeded as error:
-        _end(error, 4)
+        _exit_with(error, 4)
     except UnreadableSpec as error:
-        _end(error, 2)
+        _exit_with(error, 2)
     except Refused as error:
-        _end(error, 2 if error.status == 422 else 1)
+        _exit_with(error, 2 if error.status == 422 else 1)
     except (BallastError, ClientError) as error:
-        _end(error, 1)
+        _exit_with(error, 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:  # such as a disk that is full, where it prints
         where = f": {error.filename}" if error.filename else ""
-        complain(f"{error.strerror or error}{where}")
+        print_error(f"{error.strerror or error}{where}")
         os._exit(1)  # at once: what could not be printed would be tried again, with a traceback
 
 
-def _end(error: BallastError | ClientError, status: int) -> NoReturn:
-    complain(str(error))
+def _exit_with(error: BallastError | ClientError, status: int) -> NoReturn:
+    print_error(str(error))
     sys.exit(status)

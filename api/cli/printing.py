@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli.errors import CannotWrite
-from core.streams import plain
+from core.streams import printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -45,23 +45,23 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, one_li
     from rich.text import Text
 
     # A column in which nothing stands only takes room.
-    shown = [i for i in range(len(columns)) if not cells or any(row[i] not in ("", "–") for row in cells)]
+    visible = [i for i in range(len(columns)) if not cells or any(row[i] not in ("", "–") for row in cells)]
     console = Console()
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     if one_line:
-        shown = _that_fit(shown, widths, console.width)
+        visible = _columns_that_fit(visible, widths, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for i in shown:
+    for i in visible:
         # Of a line the last column gives way: a long name takes no room from what stands before it.
-        room = console.width - sum(widths[each] + 2 for each in shown if each != i)
-        most = max(1, room) if one_line and i == shown[-1] else None
+        room = console.width - sum(widths[each] + 2 for each in visible if each != i)
+        most = max(1, room) if one_line and i == visible[-1] else None
         table.add_column(columns[i], no_wrap=one_line, overflow="ellipsis", max_width=most)
     for row in cells:
-        table.add_row(*(Text(row[i], style=STATE_STYLES.get(row[i], "")) for i in shown))
+        table.add_row(*(Text(row[i], style=STATE_STYLES.get(row[i], "")) for i in visible))
     console.print(table)
 
 
-def _that_fit(columns: Sequence[int], widths: Sequence[int], room: int) -> list[int]:
+def _columns_that_fit(columns: Sequence[int], widths: Sequence[int], room: int) -> list[int]:
     """The first of `columns` for which there is room; of the last of them its beginning will do."""
     ends = [sum(widths[each] + 2 for each in columns[:n]) for n in range(len(columns))]
     return [each for each, end in zip(columns, ends, strict=True) if end + min(widths[each], 8) <= room]
@@ -73,15 +73,15 @@ _BARS = "▁▂▃▄▅▆▇█"
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     """Fractions from 0 to 1 over time, to the last, in at most `width` characters; a gap where nothing was measured."""
     step = max(1, -(-len(values) // width))
-    shown = values[::-step][::-1]
-    return "".join(" " if value is None else _BARS[min(7, int(value * 8))] for value in shown)
+    sampled = values[::-step][::-1]
+    return "".join(" " if value is None else _BARS[min(7, int(value * 8))] for value in sampled)
 
 
-def counted(n: int) -> str:
+def experiment_count(n: int) -> str:
     return "1 experiment" if n == 1 else f"{n} experiments"
 
 
-def in_runs(numbers: Sequence[int]) -> str:
+def number_ranges(numbers: Sequence[int]) -> str:
     """Numbers in ascending order: 1, 2, 4, 351 to 400; a run is of three at least."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
@@ -95,7 +95,7 @@ def in_runs(numbers: Sequence[int]) -> str:
     )
 
 
-def in_words(counts: dict[str, int]) -> str:
+def counts_in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no experiments"
 
 
@@ -122,15 +122,15 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return plain(str(value))
+    return printable(str(value))
 
 
-def note(sentence: str) -> None:
+def print_note(sentence: str) -> None:
     """To standard error: for a person, never for a pipe."""
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text(plain(sentence)))
+    Console(stderr=True, soft_wrap=True).print(Text(printable(sentence)))
 
 
 def refuse_binary_on_terminal(file: Path, as_json: bool) -> None:

@@ -97,5 +97,5 @@ def _killed_in_the_middle(log: Path, settings: dict[str, Any], spec: dict[str, A
 def _api(log: Path, settings: dict[str, Any]) -> Process:
     log.unlink(missing_ok=True)
     process = Process("api", log=log, **settings)
-    wait_until(lambda: "Ballast serves" in process.says())
+    wait_until(lambda: "Ballast serves" in process.log_text())
     return process

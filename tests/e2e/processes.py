@@ -60,7 +60,7 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
 
-    def says(self) -> str:
+    def log_text(self) -> str:
         return self._log.read_text()
 
     def end(self) -> None:
@@ -124,7 +124,7 @@ def running(process: Process) -> Iterator[Any]:
     try:
         yield process
     except BaseException:
-        print(process.says())
+        print(process.log_text())
         raise
     finally:
         process.end()
@@ -132,7 +132,7 @@ def running(process: Process) -> Iterator[Any]:
 
 def is_ready(client: Client, process: Process) -> bool:
     """Whether the API answers and a worker waits for work."""
-    assert process.popen.poll() is None, process.says()
+    assert process.popen.poll() is None, process.log_text()
     try:
         return any(worker["state"] == "idle" for worker in client.workers())
     except ClientError:
@@ -159,7 +159,7 @@ def seconds_until_claimed(client: Client, experiment_id: int) -> float:
     return (at["claimed"] - at["submitted"]).total_seconds()
 
 
-def measured(curve: dict[str, Any]) -> dict[str, Any]:
+def reproducible_part(curve: dict[str, Any]) -> dict[str, Any]:
     """What a repeat must reproduce, bit for bit."""
     return {key: value for key, value in curve.items() if key not in ("id", "attempt", "seconds")}
 

@@ -43,7 +43,7 @@ IN_THE_STATE = {
 }
 
 
-def of_the_readme() -> list[str]:
+def lines_of_the_readme() -> list[str]:
     code = [line[4:] for line in README.read_text().splitlines() if line.startswith("    ")]
     return [line.partition("#")[0].strip() for line in code if re.match(r"(BALLAST_\w+=\S+ )*ballast ", line)]
 
@@ -59,7 +59,7 @@ def examples(command: Any, path: str = "ballast") -> Iterator[tuple[str, str]]:
 
 
 EXAMPLES = dict(examples(typer.main.get_command(app)))
-LINES = list(dict.fromkeys([*of_the_readme(), *EXAMPLES.values()]))
+LINES = list(dict.fromkeys([*lines_of_the_readme(), *EXAMPLES.values()]))
 
 
 def test_every_command_has_an_example_of_itself() -> None:
@@ -69,7 +69,7 @@ def test_every_command_has_an_example_of_itself() -> None:
 
 
 def test_the_readme_shows_every_command_that_speaks_http() -> None:
-    shown = {line.split("ballast ", 1)[1].split()[0] for line in of_the_readme()} | {"resume", "retry"}
+    shown = {line.split("ballast ", 1)[1].split()[0] for line in lines_of_the_readme()} | {"resume", "retry"}
     assert {name.split()[1] for name in EXAMPLES} - shown <= {"demo", "db"}
 
 
@@ -127,7 +127,7 @@ def test_a_line_does_what_it_says(line: str, up: Up, folder: Path) -> None:
         serve(words, folder)
         return
     done = subprocess.run(
-        [COMMAND, *with_numbers(words, up)],
+        [COMMAND, *with_our_numbers(words, up)],
         cwd=folder,
         env=environment(home=up.settings["home"], port=up.settings["port"], data_dir=up.settings["home"]),
         capture_output=True,
@@ -198,7 +198,7 @@ def python_of_the_readme() -> list[str]:
     return [program for program in programs if program.startswith(("import ", "from "))]
 
 
-def with_numbers(words: list[str], up: Up) -> list[str]:
+def with_our_numbers(words: list[str], up: Up) -> list[str]:
     """The numbers of an example are somebody else's; ours are of what the command needs."""
     sent = list(words)
     for i, word in enumerate(words):
@@ -217,20 +217,20 @@ def with_numbers(words: list[str], up: Up) -> list[str]:
 
 def an_experiment(up: Up, state: str) -> int:
     number: int = up.client.submit(DIGITS if state == "succeeded" else LONG)["id"]
-    brought_to(state, up.client.ask, lambda: {up.client.experiment(number)["state"]}, number)
+    bring_to(state, up.client.ask, lambda: {up.client.experiment(number)["state"]}, number)
     return number
 
 
 def a_sweep(up: Up, state: str) -> int:
     request = GRID if state == "succeeded" else GRID | {"base": LONG}
     number: int = up.client.submit_sweep(request)["id"]
-    brought_to(
+    bring_to(
         state, up.client.ask_sweep, lambda: {name for name, n in up.client.sweep(number)["counts"].items() if n}, number
     )
     return number
 
 
-def brought_to(state: str, ask: Any, states: Callable[[], set[str]], number: int) -> None:
+def bring_to(state: str, ask: Any, states: Callable[[], set[str]], number: int) -> None:
     """The worker may have begun already: then what is asked takes a moment."""
     asked = {"paused": Ask.PAUSE, "cancelled": Ask.CANCEL}.get(state)
     if asked:
@@ -245,10 +245,10 @@ def serve(words: list[str], folder: Path) -> None:
     subprocess.run([COMMAND, "db", "upgrade"], env=environment(**settings), check=True, capture_output=True)
     process = Process(*words, log=folder / "log", folder=folder, **settings)
     with running(process):
-        wait_until(lambda: SERVES[words[0]] in process.says())
+        wait_until(lambda: SERVES[words[0]] in process.log_text())
         if words[0] != "demo":
             process.send(signal.SIGTERM)
-        assert process.popen.wait(PATIENCE_S) == 0, process.says()
+        assert process.popen.wait(PATIENCE_S) == 0, process.log_text()
 
 
 def environment(**settings: object) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`ballast demo`: five real curves that meet the bounds of PROTOCOL §7, and their figure."""
+"""`ballast demo`: five real curves that meet the bounds of core/training/README.md, "Known answers", and a figure."""
 
 import json
 import os

@@ -15,7 +15,7 @@ from tests.e2e.processes import (
     ENDLESS,
     Up,
     ballast,
-    measured,
+    reproducible_part,
     running,
     wait_for_end,
     wait_for_epoch,
@@ -43,7 +43,7 @@ def test_the_curve_of_the_api_is_the_curve_of_ballast_run_bit_for_bit(up: Up, tm
     alone = ballast("run", str(file), "--json", home=tmp_path)
 
     assert alone.returncode == 0, alone.stderr
-    assert measured(json.loads(alone.stdout)) == measured(up.client.curve(experiment["id"]))
+    assert reproducible_part(json.loads(alone.stdout)) == reproducible_part(up.client.curve(experiment["id"]))
 
 
 def test_the_curve_comes_in_parts_while_it_grows_and_they_make_the_whole(up: Up) -> None:
@@ -100,11 +100,11 @@ def test_a_loss_that_becomes_nan_ends_the_experiment_as_diverged(up: Up) -> None
     assert "batch_size" in warned[0]["detail"]
 
 
-def _folder(up: Up, name: str) -> Path:
+def _image_folder(up: Up, name: str) -> Path:
     return Path(str(up.settings["data_dir"])) / "folders" / name
 
 
-def _image(path: Path, shade: int) -> None:
+def _write_image(path: Path, shade: int) -> None:
     """An 8×8 grey PNG, written by hand."""
     path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -116,14 +116,14 @@ def _image(path: Path, shade: int) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
 
 
-def _animals(folder: Path) -> None:
+def _write_animals(folder: Path) -> None:
     for part in ("train", "test"):
         for shade, animal in ((40, "cat"), (200, "dog"), (120, "frog")):
             for number in range(10):
-                _image(folder / part / animal / f"{number}.png", shade + number)
+                _write_image(folder / part / animal / f"{number}.png", shade + number)
 
 
-def _ended_badly(up: Up, dataset: dict[str, object], **more: object) -> str:
+def _bad_data_message(up: Up, dataset: dict[str, object], **more: object) -> str:
     experiment = up.client.submit(DIGITS | {"dataset": dataset} | more)
     ended = wait_for_end(up.client, experiment["id"])
     assert (ended["state"], ended["failures"]) == ("failed", 0)
@@ -137,35 +137,35 @@ ANIMALS = {"name": "image_folder", "folder": "animals", "base_class": "dog", "ot
 
 
 def test_a_folder_of_images_trains(up: Up) -> None:
-    _animals(_folder(up, "animals"))
+    _write_animals(_image_folder(up, "animals"))
     ended = wait_for_end(up.client, up.client.submit(DIGITS | {"dataset": ANIMALS})["id"])
     assert ended["state"] == "succeeded", ended["error"]
 
 
 def test_bad_data_ends_the_experiment_with_a_sentence_and_the_next_one_runs(up: Up) -> None:
-    wait_until(lambda: len(_idle(up)) == 1)
-    worker = _idle(up)
+    wait_until(lambda: len(_idle_pids(up)) == 1)
+    worker = _idle_pids(up)
 
-    _animals(_folder(up, "broken"))
-    truncated = _folder(up, "broken") / "train" / "cat" / "3.png"
+    _write_animals(_image_folder(up, "broken"))
+    truncated = _image_folder(up, "broken") / "train" / "cat" / "3.png"
     truncated.write_bytes(truncated.read_bytes()[:45])
-    assert "3.png" in _ended_badly(up, ANIMALS | {"folder": "broken"})
+    assert "3.png" in _bad_data_message(up, ANIMALS | {"folder": "broken"})
 
-    _animals(_folder(up, "catless"))
-    (_folder(up, "catless") / "train" / "cat").rename(_folder(up, "catless") / "train" / "lion")
-    assert "cat" in _ended_badly(up, ANIMALS | {"folder": "catless"})
+    _write_animals(_image_folder(up, "catless"))
+    (_image_folder(up, "catless") / "train" / "cat").rename(_image_folder(up, "catless") / "train" / "lion")
+    assert "cat" in _bad_data_message(up, ANIMALS | {"folder": "catless"})
 
-    (_folder(up, "empty") / "train" / "cat").mkdir(parents=True)
-    (_folder(up, "empty") / "train" / "dog").mkdir(parents=True)
-    assert "empty" in _ended_badly(up, ANIMALS | {"folder": "empty"})
+    (_image_folder(up, "empty") / "train" / "cat").mkdir(parents=True)
+    (_image_folder(up, "empty") / "train" / "dog").mkdir(parents=True)
+    assert "empty" in _bad_data_message(up, ANIMALS | {"folder": "empty"})
 
-    assert "nowhere" in _ended_badly(up, ANIMALS | {"folder": "nowhere"})
-    assert "269" in _ended_badly(up, {"name": "digits"}, batch_size=270)
-    assert "cifar10" in _ended_badly(up, {"name": "cifar10"})  # no network here, no archive
+    assert "nowhere" in _bad_data_message(up, ANIMALS | {"folder": "nowhere"})
+    assert "269" in _bad_data_message(up, {"name": "digits"}, batch_size=270)
+    assert "cifar10" in _bad_data_message(up, {"name": "cifar10"})  # no network here, no archive
 
     assert wait_for_end(up.client, up.client.submit(DIGITS)["id"])["state"] == "succeeded"
-    wait_until(lambda: _idle(up) == worker)
+    wait_until(lambda: _idle_pids(up) == worker)
 
 
-def _idle(up: Up) -> list[int]:
+def _idle_pids(up: Up) -> list[int]:
     return [each["pid"] for each in up.client.workers() if each["state"] == "idle"]

@@ -22,7 +22,7 @@ from tests.e2e.processes import (
     Up,
     ballast,
     is_ready,
-    measured,
+    reproducible_part,
     running,
     wait_for_end,
 )
@@ -33,7 +33,7 @@ NOWHERE = "amqp://nobody@127.0.0.1:1//"
 SPEC = DIGITS | {"epochs": 2}
 
 
-def hostile(folder: Path) -> dict[str, str]:
+def hostile_variables(folder: Path) -> dict[str, str]:
     strangers = folder / "strangers"
     for package in ("api", "core", "worker"):
         (strangers / package).mkdir(parents=True)
@@ -84,7 +84,7 @@ def hostile(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def hostile_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    others = hostile(tmp_path_factory.mktemp("hostile"))
+    others = hostile_variables(tmp_path_factory.mktemp("hostile"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in others.items():
             patch.setenv(name, value)
@@ -136,13 +136,13 @@ def test_what_is_trained_is_heard_on_our_broker_and_says_whose_code_and_threads_
     assert provenance["code"]["commit"] == commit_of_this_clone()
     assert not list((Path(str(up.settings["home"])) / "queue" / "messages").glob("*.ballast.msg"))
     assert up.client.ready()["broker"] == "ok"
-    assert "no ring can be sent" not in up.says()
-    assert "no rings are heard" not in up.says()
+    assert "no ring can be sent" not in up.log_text()
+    assert "no rings are heard" not in up.log_text()
 
 
 def test_the_commands_that_most_libraries_stand_behind_work(up: Up, tmp_path: Path) -> None:
     for line in FEW:
-        does_its_work(line, up, tmp_path)
+        run_line(line, up, tmp_path)
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_every_other_command_works_too(up: Up, tmp_path: Path) -> None:
     first_words = {line.split()[0] for line in (*FEW, *ALL, *SERVING)}
     assert {name.split()[1] for name in EXAMPLES} <= first_words
     for line in ALL:
-        does_its_work(line, up, tmp_path)
+        run_line(line, up, tmp_path)
 
 
 @pytest.mark.slow
@@ -172,18 +172,18 @@ def test_no_bit_of_a_curve_depends_on_it(
 ) -> None:
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
 
-    def trained() -> dict[str, Any]:
+    def curve_of_run() -> dict[str, Any]:
         done = ballast("run", str(tmp_path / "spec.json"), "--json", home=tmp_path, threads=2, device="cpu")
         assert done.returncode == 0, done.stderr
-        return measured(json.loads(done.stdout))
+        return reproducible_part(json.loads(done.stdout))
 
-    with_others = trained()
+    with_others = curve_of_run()
     for name in hostile_environment:
         monkeypatch.delenv(name)
-    assert with_others == trained()
+    assert with_others == curve_of_run()
 
 
-def does_its_work(line: str, up: Up, folder: Path) -> None:
+def run_line(line: str, up: Up, folder: Path) -> None:
     (folder / "spec.json").write_text(json.dumps(SPEC))
     (folder / "grid.json").write_text(json.dumps({"name": "g", "base": ENDLESS, "axes": {"seed": [5]}}))
     settings = {"home": up.settings["home"], "port": up.settings["port"], "device": "cpu"}

@@ -13,7 +13,7 @@ from tests.e2e.processes import (
     Process,
     Up,
     ballast,
-    measured,
+    reproducible_part,
     running,
     wait_for_end,
     wait_for_epoch,
@@ -35,7 +35,7 @@ def test_up_leaves_in_order_and_the_next_up_gives_the_same_curve(tmp_path: Path,
         first.send(number)
         wait_until_gone(family)
         assert first.popen.wait() == 0
-        assert "Traceback" not in first.says()
+        assert "Traceback" not in first.log_text()
 
     with running(Up(home, "--workers", "1")) as second:
         events = second.client.events(experiment["id"])
@@ -49,7 +49,7 @@ def test_up_leaves_in_order_and_the_next_up_gives_the_same_curve(tmp_path: Path,
     file = tmp_path / "spec.json"
     file.write_text(json.dumps(LONG))
     alone = ballast("run", str(file), "--json", home=tmp_path)
-    assert measured(json.loads(alone.stdout)) == measured(curve)
+    assert reproducible_part(json.loads(alone.stdout)) == reproducible_part(curve)
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_nothing_is_left_when_a_worker_command_is_killed(tmp_path: Path) -> None
     assert ballast("db", "upgrade", home=tmp_path).returncode == 0
     command = ("worker", "--devices", "cpu", "--processes", "2")
     with running(Process(*command, log=tmp_path / "log", home=tmp_path)) as worker:
-        wait_until(lambda: worker.says().count("ready ") == 2)
+        wait_until(lambda: worker.log_text().count("ready ") == 2)
         family = worker.family()
         workers_of(family)[0].suspend()
         worker.send(signal.SIGKILL)

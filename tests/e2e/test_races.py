@@ -32,7 +32,7 @@ def test_a_hundred_cancels_near_the_end_each_leave_one_end(tmp_path: Path) -> No
         wait_until(lambda: sum(up.client.sweep(sweep)["counts"][state] for state in ENDED) == N)
         for timer in timers:
             timer.join()
-        ends = [_the_one_end(up, member) for member in up.client.members(sweep)]
+        ends = [_only_end(up, member) for member in up.client.members(sweep)]
     print({end: ends.count(end) for end in set(ends)})
     assert len(ends) == N
     assert min(ends.count("succeeded"), ends.count("cancelled")) >= 2  # else nothing has raced
@@ -71,7 +71,7 @@ def _cancel_each_near_its_end(up: Up, sweep: int, chance: random.Random) -> list
     return list(timers.values())
 
 
-def _the_one_end(up: Up, member: dict[str, Any]) -> str:
+def _only_end(up: Up, member: dict[str, Any]) -> str:
     """`succeeded` with all rows or `cancelled` with fewer, and one of the two in its events."""
     curve = up.client.curve(member["id"])
     ends = [event["to"] for event in up.client.events(member["id"]) if event["to"] in ENDED]
@@ -120,7 +120,7 @@ def _api(home: Path, port: int) -> Process:
     home.mkdir(exist_ok=True)
     ballast("db", "upgrade", home=home)
     process = Process("api", log=home / f"api-{port}.log", home=home, port=port)
-    wait_until(lambda: "Ballast serves" in process.says())
+    wait_until(lambda: "Ballast serves" in process.log_text())
     return process
 
 

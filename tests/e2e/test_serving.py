@@ -27,23 +27,23 @@ def launcher_of(up: Up) -> psutil.Process:
 
 
 def test_up_says_what_to_do_next(up: Up) -> None:
-    wait_until(lambda: "2 workers on " in up.says())
+    wait_until(lambda: "2 workers on " in up.log_text())
     address = f"http://127.0.0.1:{up.settings['port']}"
-    serves, documents, example, workers = [line for line in up.says().splitlines() if "[info" not in line]
+    serves, documents, example, workers = [line for line in up.log_text().splitlines() if "[info" not in line]
     assert serves == f"Ballast serves {address} (data in {up.settings['home']}); Ctrl-C stops it"
     assert f"{address}/docs" in documents
     assert re.fullmatch(r"2 workers on (cpu|cuda:0, cuda:1)", workers)
-    assert pasted(example.replace("epochs=20", "epochs=1"))  # as written it takes ten seconds
+    assert output_when_pasted(example.replace("epochs=20", "epochs=1"))  # as written it takes ten seconds
     assert {experiment["state"] for experiment in up.client.experiments()} == {"succeeded"}
 
 
 @pytest.mark.slow
 def test_the_example_of_up_works_as_it_is_printed(up: Up) -> None:
-    (example,) = [line for line in up.says().splitlines() if "ballast sweep" in line]
-    assert pasted(example)
+    (example,) = [line for line in up.log_text().splitlines() if "ballast sweep" in line]
+    assert output_when_pasted(example)
 
 
-def pasted(line: str) -> str:
+def output_when_pasted(line: str) -> str:
     """What it prints, in a terminal that knows nothing of ours."""
     elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("BALLAST_")}
     done = subprocess.run(
@@ -63,8 +63,8 @@ def test_a_killed_launcher_is_replaced_and_experiments_go_on(up: Up) -> None:
     assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
     assert up.client.curve(experiment["id"])["replay_mismatch_from"] is None
     assert launcher_of(up).pid != first.pid
-    assert "the workers' launcher died" in up.says()
-    assert "status=-9" in up.says()
+    assert "the workers' launcher died" in up.log_text()
+    assert "status=-9" in up.log_text()
 
 
 @pytest.mark.slow
@@ -72,8 +72,8 @@ def test_a_launcher_that_comes_back_into_an_outage_is_tried_again(tmp_path: Path
     with Redis() as redis, running(Up(tmp_path / "home", "--workers", "1", broker_url=redis.url)) as up:
         redis.stop()
         launcher_of(up).kill()
-        wait_until(lambda: up.says().count("the workers' launcher died") == 2)
-        assert "status=1" in up.says()
+        wait_until(lambda: up.log_text().count("the workers' launcher died") == 2)
+        assert "status=1" in up.log_text()
         redis.start()
         assert wait_for_end(up.client, up.client.submit(DIGITS)["id"])["state"] == "succeeded"
 
@@ -83,8 +83,8 @@ def test_a_launcher_that_was_told_to_leave_ends_the_service_in_a_sentence(tmp_pa
     with running(Up(tmp_path / "home", "--workers", "1")) as up:
         launcher_of(up).terminate()
         assert up.popen.wait(PATIENCE_S) == 1
-        assert "the workers have ended: stopping" in up.says()
-        assert "died" not in up.says()
+        assert "the workers have ended: stopping" in up.log_text()
+        assert "died" not in up.log_text()
 
 
 @pytest.mark.slow

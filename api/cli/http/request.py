@@ -20,7 +20,7 @@ Json = dict[str, Any]
 _MOST_KEYS = 20  # of a path; none of a spec has more than two
 
 
-def spec_of(client: Client, experiment_id: int) -> Json:
+def spec_of_experiment(client: Client, experiment_id: int) -> Json:
     """Of an experiment that there is, as somebody would have written it: without defaults, which belong to its model or
     data set and not to another that takes its place, and without its name. Raises ClientError."""
     from pydantic import ValidationError
@@ -34,10 +34,10 @@ def spec_of(client: Client, experiment_id: int) -> Json:
         return {key: value for key, value in filled.items() if key != "name"}
 
 
-def changed(spec: Json, changes: Sequence[str]) -> Json:
-    """With what `--set` says. Raises BadParameter."""
-    for path, value in _pairs(changes):
-        spec = _with(spec, path.split("."), _value(path, value))
+def with_changes(spec: Json, changes: Sequence[str]) -> Json:
+    """A copy with what `--set` says. Raises BadParameter."""
+    for path, value in _path_value_pairs(changes):
+        spec = _with_value_at(spec, path.split("."), _value(path, value))
     return spec
 
 
@@ -46,10 +46,10 @@ def sweep_request(source: Json, changes: Sequence[str], axes: Json, as_drawn: bo
     request = dict(source)
     if axes:
         request["axes"] = {**_object(request, "axes"), **axes}
-    for path, _ in _pairs(changes):
+    for path, _ in _path_value_pairs(changes):
         _refuse_what_varies(path, _object(request, "axes"))
     if changes:
-        request["base"] = changed(_object(request, "base"), changes)
+        request["base"] = with_changes(_object(request, "base"), changes)
     return request | ({"as_drawn": True} if as_drawn else {}) | ({"name": name} if name else {})
 
 
@@ -70,16 +70,16 @@ def _refuse_what_varies(path: str, axes: Json) -> None:
             raise typer.BadParameter(f"{axis} varies: leave it to --axis, and --set what all members share")
 
 
-def source_of(source: str) -> Json:
-    """Of a preset, or a file. Raises BadParameter, UnreadableSpec."""
+def request_from(source: str) -> Json:
+    """The request for a sweep of a preset, or of a file. Raises BadParameter, UnreadableSpec."""
     if source in PRESETS:
         return {"preset": source}
     if source != "-" and not _exists(Path(source)):
         raise typer.BadParameter(f"{source[:100]} is neither a file nor a preset (there are {', '.join(PRESETS)})")
-    found = read_json(Path(source))
-    if not isinstance(found, dict):
+    sent = read_json(Path(source))
+    if not isinstance(sent, dict):
         raise typer.BadParameter(f"{source} holds no JSON object: a spec, or a sweep with base and axes")
-    return {"base": found} if "dataset" in found else found  # a whole spec is the base of a sweep
+    return {"base": sent} if "dataset" in sent else sent  # a whole spec is the base of a sweep
 
 
 def _exists(file: Path) -> bool:
@@ -90,13 +90,13 @@ def _exists(file: Path) -> bool:
 
 
 def _object(request: Json, key: str) -> Json:
-    found = request.get(key) or {}
-    if not isinstance(found, dict):
+    value = request.get(key) or {}
+    if not isinstance(value, dict):
         raise typer.BadParameter(f"{key} of the sweep is no JSON object")
-    return found
+    return value
 
 
-def _pairs(changes: Sequence[str]) -> list[tuple[str, str]]:
+def _path_value_pairs(changes: Sequence[str]) -> list[tuple[str, str]]:
     pairs = list(map(_split, changes))
     if len(dict(pairs)) < len(pairs):
         raise typer.BadParameter("a field is set twice")
@@ -110,12 +110,12 @@ def _split(text: str) -> tuple[str, str]:
     return path, value
 
 
-def _with(value: Any, keys: list[str], leaf: Any) -> Json:
+def _with_value_at(value: Any, keys: list[str], leaf: Any) -> Json:
     """`value` with `leaf` at `keys`. Raises BadParameter."""
     if not isinstance(value, dict | None):
         raise typer.BadParameter(f"{keys[-1]} would lie inside {json.dumps(value)[:100]}, which is no JSON object")
     here = dict(value or {})
-    here[keys[0]] = _with(here.get(keys[0]), keys[1:], leaf) if len(keys) > 1 else leaf
+    here[keys[0]] = _with_value_at(here.get(keys[0]), keys[1:], leaf) if len(keys) > 1 else leaf
     return here
 
 

@@ -1,29 +1,13 @@
-"""Commands that look at what there is: experiments, sweeps, curves and what is kept beside them, workers. They speak
-HTTP only, to `BALLAST_URL`.
-"""
+"""Commands that look at what there is: experiments, sweeps, workers. What came of an experiment is in `results`."""
 
-from base64 import b64decode
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from api.cli.http.common import AnId, Id, SweepOption, connected, one_of
-from api.cli.http.rows import last_fraction, local_time, print_experiments, print_sweeps, took_seconds
-from api.cli.printing import (
-    AsJson,
-    duration,
-    fraction,
-    in_runs,
-    note,
-    on_terminal,
-    print_json,
-    print_table,
-    refuse_binary_on_terminal,
-    sparkline,
-    unquoted,
-    write_file,
-)
+from api.cli.http.arguments import OptionalId, SweepOption, id_or_sweep
+from api.cli.http.connection import service_client
+from api.cli.http.tables import elapsed_seconds, fraction_in_last_row, local_time, print_experiments, print_sweeps
+from api.cli.printing import AsJson, duration, print_json, print_note, print_table, unquoted
 from core.states import State
 
 app = typer.Typer()
@@ -54,27 +38,27 @@ def list_experiments(
     }
     if sweeps and any(value is not None for value in filters.values()):
         raise typer.BadParameter("--sweeps takes no filter of experiments")
-    with connected() as client:
-        found = list(client.sweeps(limit + 1) if sweeps else client.experiments(limit + 1, **filters))
-        if sweep is not None and not found:
+    with service_client() as client:
+        listed = list(client.sweeps(limit + 1) if sweeps else client.experiments(limit + 1, **filters))
+        if sweep is not None and not listed:
             client.sweep(sweep)  # which says so where there is none
-    more = len(found) > limit
-    found = found[:limit]
+    more = len(listed) > limit
+    listed = listed[:limit]
     if as_json:
-        print_json(found)
+        print_json(listed)
     elif sweeps:
-        print_sweeps(found)
+        print_sweeps(listed)
     else:
-        print_experiments(found, of_one_sweep=sweep is not None)
+        print_experiments(listed, of_one_sweep=sweep is not None)
     if more:
-        note(f"these are the newest {limit}: there are more, and --limit shows them")
+        print_note(f"these are the newest {limit}: there are more, and --limit shows them")
 
 
 @app.command(epilog="Example: ballast show 417")
-def show(id: AnId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
+def show(id: OptionalId = None, sweep: SweepOption = None, as_json: AsJson = False) -> None:
     """Show one experiment and what happened to it, or a sweep and its members."""
-    with connected() as client:
-        number = one_of(id, sweep)
+    with service_client() as client:
+        number = id_or_sweep(id, sweep)
         if sweep is not None:
             _show_sweep(client.sweep(number, members=500), as_json)
         else:
@@ -87,13 +71,13 @@ def _show_sweep(sweep: Json, as_json: bool) -> None:
         return
     print_sweeps([sweep])
     if sweep["waiting_because"]:
-        note(f"waiting: {sweep['waiting_because']}")
+        print_note(f"waiting: {sweep['waiting_because']}")
     print()
     members = sweep["members"]["items"]
     print_experiments(members, of_one_sweep=True)
     count = sum(sweep["counts"].values())
     if count > len(members):
-        note(f"and {count - len(members)} more: `ballast list --sweep {sweep['id']} --limit {count}` shows all")
+        print_note(f"and {count - len(members)} more: `ballast list --sweep {sweep['id']} --limit {count}` shows all")
 
 
 def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> None:
@@ -101,11 +85,11 @@ def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> Non
         print_json(experiment)
         return
     facts = {
-        **{key: experiment[key] for key in _TOLD},
+        **{key: experiment[key] for key in _FIELDS},
         "epochs": f"{experiment['epochs_done']}/{experiment['epochs_total']}",
         **_progress(experiment),
         **{key: _part(value) for key, value in experiment["spec"].items() if key not in ("name", "epochs")},
-        "trained with": trained_with(experiment["provenance"] or {}),
+        "trained with": _provenance_in_words(experiment["provenance"] or {}),
     }
     print_table(("field", "value"), ((key, value) for key, value in facts.items() if value not in (None, "")))
     print()
@@ -115,7 +99,7 @@ def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> Non
     )
 
 
-_TOLD = (
+_FIELDS = (
     *("id", "name", "state", "requested", "waiting_because", "worker", "sweep_id", "extends"),
     *("attempt", "failures", "priority"),
 )
@@ -126,14 +110,14 @@ def _progress(experiment: Json) -> dict[str, Any]:
     row, error = experiment["last_row"], experiment["error"]
     after = f" after epoch {row['epoch']}" if row else ""
     return {
-        "base in-domain": row and f"{last_fraction(experiment, 'base_fraction_in_domain')}{after}",
-        "base out-of-domain": row and f"{last_fraction(experiment, 'base_fraction_out_of_domain')}{after}",
+        "base in-domain": row and f"{fraction_in_last_row(experiment, 'base_fraction_in_domain')}{after}",
+        "base out-of-domain": row and f"{fraction_in_last_row(experiment, 'base_fraction_out_of_domain')}{after}",
         "error": error and f"{error['kind']}: {error['message']}",
         "stalled": "no epoch for far longer than epochs take" if experiment["stalled"] else None,
         "created": local_time(experiment["created_at"]),
         "started": local_time(experiment["started_at"]),
         "ended": local_time(experiment["ended_at"]),
-        "took": _duration(took_seconds(experiment)),
+        "took": _duration(elapsed_seconds(experiment)),
         "time left": _duration(experiment["eta_seconds"]),
     }
 
@@ -151,86 +135,27 @@ def _part(value: Any) -> str:
     return ", ".join([*name, *given])
 
 
-def trained_with(provenance: Json) -> str:
+def _provenance_in_words(provenance: Json) -> str:
     """What a reader asks first; `--json` has it all."""
     code = provenance.get("code") or {}
     commit = f" ({code['commit'][:12]}{', changed' if code.get('dirty') else ''})" if code.get("commit") else ""
-    said = {
+    facts = {
         "Ballast": code.get("version") and f"{code['version']}{commit}",
         "torch": (provenance.get("packages") or {}).get("torch"),
         "on": (provenance.get("device") or {}).get("name"),
         "threads": provenance.get("threads"),
         "data": ((provenance.get("dataset") or {}).get("sha256") or "")[:12],
     }
-    return ", ".join(f"{key} {value}" for key, value in said.items() if value)
-
-
-@app.command(epilog="Example: ballast curve 417 --after 100")
-def curve(
-    id: Id,
-    after: Annotated[int, typer.Option(min=0, help="Only rows after this epoch.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Print the curve of an experiment."""
-    with connected() as client:
-        found = client.curve(id, after)
-    if as_json:
-        print_json(found)
-        return
-    columns = ("epoch", "base_fraction_in_domain", "base_fraction_out_of_domain", "train_loss", "accuracy_in_domain")
-    print_table(
-        ("epoch", "base in-domain", "base out-of-domain", "train loss", "accuracy"),
-        zip(*(found[column] for column in columns), strict=True),
-    )
-    if on_terminal():
-        print(f"\nbase fraction in-domain      {sparkline(found['base_fraction_in_domain'])}")
-        print(f"base fraction out-of-domain  {sparkline(found['base_fraction_out_of_domain'])}")
+    return ", ".join(f"{key} {value}" for key, value in facts.items() if value)
 
 
 @app.command(epilog="Example: ballast workers")
 def workers(as_json: AsJson = False) -> None:
     """List the worker processes, the living first."""
-    with connected() as client:
-        found = client.workers()
+    with service_client() as client:
+        answer = client.workers()
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
     columns = ("id", "host", "pid", "device", "state", "experiment_id", "seen_at")
-    print_table(columns, ([each[column] for column in columns] for each in found))
-
-
-@app.command(epilog="Example: ballast predictions 417 --epoch 1")
-def predictions(
-    id: Id,
-    epoch: Annotated[int | None, typer.Option(min=1, help="One that is kept; by default the last.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say which predictions are kept, and how many images of each test set are predicted as the base class; with --json
-    image by image."""
-    with connected() as client:
-        found = client.predictions(id, epoch)
-    if as_json:
-        print_json(found)
-        return
-    rows = []
-    for name, images in found["sets"].items():
-        base = sum(map(int.bit_count, b64decode(images["base64"])))
-        rows.append((name.replace("_", "-"), images["n"], base, fraction(base / images["n"] if images["n"] else None)))
-    print_table(("test set", "images", "base", "base fraction"), rows)
-    print(f"after epoch {found['epoch']}; predictions are kept of epochs {in_runs(found['epochs'])}")
-
-
-@app.command(epilog="Example: ballast weights 417 --out weights.safetensors")
-def weights(
-    id: Id,
-    out: Annotated[
-        Path | None, typer.Option(help="By default experiment-ID.safetensors; - is standard output.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Download the weights of an experiment after its last epoch, as safetensors."""
-    file = out or Path(f"experiment-{id}.safetensors")
-    refuse_binary_on_terminal(file, as_json)
-    with connected() as client:
-        content = client.weights(id)
-    write_file(file, content, {"experiment_id": id}, as_json)
+    print_table(columns, ([each[column] for column in columns] for each in answer))

@@ -1,13 +1,14 @@
-"""Commands that queue one experiment. They speak HTTP only, to `BALLAST_URL`."""
+"""Commands that queue one experiment. Sweeps are in `sweeps`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from api.cli.http.common import Changes, From, Id, Priority, connected
-from api.cli.http.request import changed, spec_of
-from api.cli.printing import AsJson, note, print_json
+from api.cli.http.arguments import Changes, From, Id, Priority
+from api.cli.http.connection import service_client
+from api.cli.http.request import spec_of_experiment, with_changes
+from api.cli.printing import AsJson, print_json, print_note
 from core.reading import UnreadableSpec, read_json
 from core.states import clause
 
@@ -29,20 +30,20 @@ def submit(
     if (file is None) == (origin is None):
         raise typer.BadParameter("give either a JSON file or --from with the number of an experiment")
     given = {} if file is None else read_spec(file)
-    with connected() as client:
-        spec = changed(given if origin is None else spec_of(client, origin), changes or [])
+    with service_client() as client:
+        spec = with_changes(given if origin is None else spec_of_experiment(client, origin), changes or [])
         experiment = client.submit(spec, priority, dedupe)
-    for sentence in warnings(spec):
-        note(f"warning: {sentence}")
+    for sentence in spec_warnings(spec):
+        print_note(f"warning: {sentence}")
     if as_json:
         print_json(experiment)
     else:
-        say_queued(experiment, "was there already and " if experiment.there else "")
+        print_queued(experiment, "was there already and " if experiment.there else "")
     if as_json and experiment.there:
-        note(f"experiment {experiment['id']} was there already")
+        print_note(f"experiment {experiment['id']} was there already")
 
 
-def say_queued(experiment: dict[str, Any], there: str = "") -> None:
+def print_queued(experiment: dict[str, Any], there: str = "") -> None:
     number = experiment["id"]
     print(
         f"experiment {number} {there}{clause(experiment['state'])}: `ballast wait {number}` waits for it, "
@@ -58,12 +59,12 @@ def extend(
     as_json: AsJson = False,
 ) -> None:
     """Go on with an experiment that succeeded, for more epochs, as a new one that begins with its curve."""
-    with connected() as client:
+    with service_client() as client:
         experiment = client.extend(id, epochs, priority)
     if as_json:
         print_json(experiment)
     else:
-        say_queued(experiment)
+        print_queued(experiment)
 
 
 def read_spec(file: Path) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def read_spec(file: Path) -> dict[str, Any]:
     return value
 
 
-def warnings(spec: dict[str, Any]) -> list[str]:
+def spec_warnings(spec: dict[str, Any]) -> list[str]:
     from pydantic import ValidationError
 
     from core.spec import Spec  # its models take a while to build

@@ -6,15 +6,16 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from api.cli.http.common import Changes, From, Priority, connected
-from api.cli.http.request import PRESETS, source_of, spec_of, sweep_axes, sweep_request
-from api.cli.http.watch import follow
+from api.cli.http.arguments import Changes, From, Priority
+from api.cli.http.connection import service_client
+from api.cli.http.request import PRESETS, request_from, spec_of_experiment, sweep_axes, sweep_request
+from api.cli.http.watch import follow_sweep
 from api.cli.printing import (
     AsJson,
-    counted,
-    in_words,
-    note,
+    counts_in_words,
+    experiment_count,
     print_json,
+    print_note,
     print_table,
     refuse_binary_on_terminal,
     write_file,
@@ -66,18 +67,18 @@ def sweep(
         raise typer.BadParameter("a sweep grows by --axis and --seeds only")
     if into is None and (source is None) == (origin is None):
         raise typer.BadParameter(f"give a preset ({', '.join(PRESETS)}), a JSON file, or --from with an experiment")
-    given = {} if source is None else source_of(source)
-    with connected() as client:
-        base = given if origin is None else {"base": spec_of(client, origin)}
+    given = {} if source is None else request_from(source)
+    with service_client() as client:
+        base = given if origin is None else {"base": spec_of_experiment(client, origin)}
         request = sweep_request(base, changes or [], axes, as_drawn, name)
         if dry_run:
-            _say_what_would_be(client.try_growth(into, axes) if into else client.try_sweep(request, dedupe), as_json)
+            _print_dry_run(client.try_growth(into, axes) if into else client.try_sweep(request, dedupe), as_json)
             return
         before = _count(client.sweep(into)) if into else 0
         made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority, dedupe)
-        _say_what_was_made(made, before, watched=watch, as_json=as_json)
+        _print_sweep_made(made, before, watched=watch, as_json=as_json)
         if watch:
-            follow(client, made["id"], as_json)
+            follow_sweep(client, made["id"], as_json)
 
 
 @app.command(epilog="Example: ballast figure 12 --out figure.svg")
@@ -93,7 +94,7 @@ def figure(
     if file_format not in ("png", "svg"):
         raise typer.BadParameter(f"{out} is neither .png nor .svg")
     refuse_binary_on_terminal(out, as_json)
-    with connected() as client:
+    with service_client() as client:
         picture = client.figure(sweep, cast(Literal["png", "svg"], file_format))
     write_file(out, picture, {"sweep_id": sweep}, as_json)
 
@@ -105,29 +106,29 @@ def presets(
     as_json: AsJson = False,
 ) -> None:
     """List the paper's figures, or what one of them would run."""
-    with connected() as client:
-        found: Any = client.presets() if name is None else client.preset(name, as_drawn)
+    with service_client() as client:
+        answer: Any = client.presets() if name is None else client.preset(name, as_drawn)
     if as_json:
-        print_json(found)
+        print_json(answer)
     elif name is None:
-        print_table(("name", "experiments", "title"), ((each["name"], each["count"], each["title"]) for each in found))
+        print_table(("name", "experiments", "title"), ((each["name"], each["count"], each["title"]) for each in answer))
     else:
-        _say_what_would_be(found, as_json)
+        _print_dry_run(answer, as_json)
 
 
-def _say_what_was_made(made: Made, before: int, *, watched: bool, as_json: bool) -> None:
+def _print_sweep_made(made: Made, before: int, *, watched: bool, as_json: bool) -> None:
     if made.there:
-        note(f"sweep {made['id']} was there already")
+        print_note(f"sweep {made['id']} was there already")
     if as_json and watched:
         print(json.dumps(made), flush=True)  # JSON lines follow
     elif as_json:
         print_json(made)
     elif made.there:
-        print(f"sweep {made['id']} has {in_words(made['counts'])}", flush=True)
+        print(f"sweep {made['id']} has {counts_in_words(made['counts'])}", flush=True)
     else:
         count = _count(made)
-        grown = f"has {counted(count)} now, {count - before} of them new"
-        done = f"is queued with {counted(count)}" if not before else grown
+        grown = f"has {experiment_count(count)} now, {count - before} of them new"
+        done = f"is queued with {experiment_count(count)}" if not before else grown
         hint = "" if watched else f": follow it with `ballast watch {made['id']}`"
         print(f"sweep {made['id']} {done}{hint}", flush=True)
 
@@ -136,13 +137,13 @@ def _count(sweep: Json) -> int:
     return sum(sweep["counts"].values())
 
 
-def _say_what_would_be(found: Json, as_json: bool) -> None:
+def _print_dry_run(answer: Json, as_json: bool) -> None:
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
     from core.analysis.groups import differences, shared  # the spec's models take a while to build
 
-    specs = found["specs"]
+    specs = answer["specs"]
     if not specs:
         print("nothing that is not there already")
         return
@@ -150,4 +151,4 @@ def _say_what_would_be(found: Json, as_json: bool) -> None:
         ("weight", "seed", "what differs"),
         ((spec["importance_weight"], spec["seed"], what) for spec, what in zip(specs, differences(specs), strict=True)),
     )
-    print(f"{counted(found['count'])}: {shared(specs)}")
+    print(f"{experiment_count(answer['count'])}: {shared(specs)}")

@@ -1,11 +1,12 @@
 """`ballast data`: makes data ready before the first experiment, not by its failure. Training's own code reads it, in a
-process of its own."""
+process of its own.
+"""
 
 from typing import Annotated
 
 import typer
 
-from api.cli.machine.run import become_training
+from api.cli.machine.handover import exec_training
 from api.cli.printing import AsJson
 
 data = typer.Typer(no_args_is_help=True, help="Data sets and folders of images.")
@@ -21,7 +22,7 @@ def fetch(
     """Download a data set into BALLAST_DATA_DIR, unless it is there."""
     from core.settings import load_settings
 
-    become_training("core.training.programs.data", ["fetch", "--", name], as_json, load_settings())
+    exec_training("core.training.programs.data", ["fetch", "--", name], as_json, load_settings())
 
 
 @data.command(epilog="Example: ballast data check digits")
@@ -34,4 +35,4 @@ def check(
     """Count the images of each class and list every file that cannot be read. Downloads nothing."""
     from core.settings import load_settings
 
-    become_training("core.training.programs.data", ["check", "--", name], as_json, load_settings())
+    exec_training("core.training.programs.data", ["check", "--", name], as_json, load_settings())

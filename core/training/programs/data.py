@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from core.spec import FOLDER_NAMES, FolderName
-from core.streams import complain, plain
+from core.streams import print_error, printable
 from core.training import folders, vision
 from core.training.errors import BadData
 from core.training.programs.ending import DONE, FAILED, USAGE, exit_code
@@ -46,7 +46,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _fetch(options: argparse.Namespace) -> int:
     """Raises BadData where it can be neither read nor downloaded."""
     if options.name not in _KNOWN:
-        complain(f"{options.name!r} is no data set that can be fetched: there are {', '.join(_KNOWN)}")
+        print_error(f"{options.name!r} is no data set that can be fetched: there are {', '.join(_KNOWN)}")
         return USAGE
     if options.name != "digits":  # which scikit-learn brings along
         vision.read(options.name, options.data_dir, options.locks_dir)
@@ -55,7 +55,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     if not _is_name(options.name):
-        complain(f"{options.name!r} is no name of a folder: {FOLDER_NAMES}")
+        print_error(f"{options.name!r} is no name of a folder: {FOLDER_NAMES}")
         return USAGE
     return _told(_report(options), options.json)
 
@@ -136,11 +136,11 @@ def _told(report: Report, as_json: bool) -> int:
         print(json.dumps(report, indent=2))
         return DONE if report["ok"] else FAILED
     for name, classes in report["sets"].items():
-        print(plain(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items())))
+        print(printable(f"{report['name']} {name}: " + ", ".join(f"{each} {n}" for each, n in classes.items())))
     for each in report["unreadable"]:
-        complain(f"{each['file']} cannot be read as an image ({each['reason']}): replace or remove it")
+        print_error(f"{each['file']} cannot be read as an image ({each['reason']}): replace or remove it")
     for problem in report["problems"]:
-        complain(problem)
+        print_error(problem)
     if report["ok"]:
         print(f"{report['name']} is ready")
     return DONE if report["ok"] else FAILED

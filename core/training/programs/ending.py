@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 from core.errors import BallastError
 from core.reading import UnreadableSpec
-from core.streams import complain, ready_streams
+from core.streams import prepare_streams, print_error
 
 DONE, FAILED, USAGE, EXPERIMENT_FAILED, INTERRUPTED = 0, 1, 2, 4, 130
 
 
 def exit_code(program: Callable[[], int]) -> int:
     """What `program` returns, or what stands for what it raises."""
-    ready_streams()
+    prepare_streams()
     try:
         code = program()
         print(end="", flush=True)  # while it can still be answered for; nothing where stdout is closed
     except UnreadableSpec as error:
-        complain(str(error))
+        print_error(str(error))
         return USAGE
     except BallastError as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -29,7 +29,7 @@ def exit_code(program: Callable[[], int]) -> int:
         _print_no_more()
         return FAILED
     except OSError as error:  # such as a disk that is full, where it prints
-        complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        print_error(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         _print_no_more()
         return FAILED
     return code

@@ -17,7 +17,7 @@ from core.reading import UnreadableSpec, read_json
 from core.results import CurveHead, EpochResult, curve
 from core.spec import Spec
 from core.states import State
-from core.streams import complain
+from core.streams import print_error
 from core.training import BadData, Member, devices, load, train
 from core.training.programs.ending import DONE, EXPERIMENT_FAILED, exit_code
 
@@ -36,12 +36,12 @@ def _run(options: argparse.Namespace) -> int:
     try:
         rows = _train(spec, options)
     except BadData as error:
-        complain(str(error))
+        print_error(str(error))
         return EXPERIMENT_FAILED
     if options.json:
         print(json.dumps(_curve(spec, rows), allow_nan=False))
     if rows[-1].diverged:
-        complain(rows[-1].divergence(spec))
+        print_error(rows[-1].divergence(spec))
         return EXPERIMENT_FAILED
     return DONE
 

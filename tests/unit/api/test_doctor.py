@@ -56,7 +56,8 @@ def typed(*words: str, tmp_path: Path, **settings: object) -> subprocess.Complet
     """In this process; and what answers late on a busy machine is waited for."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr("api.cli.machine.doctor._PATIENCE", PATIENCE_S)
+        patch.setattr("api.cli.machine.checks.examination._PATIENCE", PATIENCE_S)
+        patch.setattr("api.cli.machine.checks.host._DEVICES_PATIENCE", PATIENCE_S)
         patch.setattr(os, "environ", variables(tmp_path, settings))
         patch.setattr(sys, "argv", ["ballast", *words])
         with pytest.raises(SystemExit) as ended:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cli.printing import duration, in_runs
+from api.cli.printing import duration, number_ranges
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from api.cli.printing import duration, in_runs
     [([], ""), ([3], "3"), ([1, 2, 4, 8], "1, 2, 4, 8"), ([1, 4, 351, 352, 353, 400], "1, 4, 351 to 353, 400")],
 )
 def test_numbers_in_a_row_are_said_by_their_ends(numbers: list[int], said: str) -> None:
-    assert in_runs(numbers) == said
+    assert number_ranges(numbers) == said
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from api.cli.http.rows import short_time
+from api.cli.http.tables import short_local_time
 from api.client import Client
 from core.results import Predictions
 from core.states import ErrorKind, State
@@ -35,17 +35,17 @@ SPEC = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_wei
 GRID = {"base": SPEC, "axes": {"importance_weight": ["16:1", "1:16"], "seed": [0, 1]}}
 
 
-def specs(ballast: Ballast, *words: str) -> list[dict[str, Any]]:
+def specs_of(ballast: Ballast, *words: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = ballast.json("sweep", *words, "--dry-run")["specs"]
     return found
 
 
-def submitted(ballast: Ballast) -> int:
+def submit_grid(ballast: Ballast) -> int:
     made: int = ballast.json("sweep", ballast.file(json.dumps(GRID), "grid.json"))["id"]
     return made
 
 
-def trained(store: Store, state: State = State.SUCCEEDED, kind: ErrorKind = ErrorKind.BAD_DATA) -> None:
+def finish_head_of_queue(store: Store, state: State = State.SUCCEEDED, kind: ErrorKind = ErrorKind.BAD_DATA) -> None:
     """The head of the queue, to its end."""
     claim = claimed(store)
     error = ExperimentError(kind, "so it was") if state is State.FAILED else None
@@ -57,7 +57,7 @@ def trained(store: Store, state: State = State.SUCCEEDED, kind: ErrorKind = Erro
 
 class TestSweep:
     def test_a_preset_takes_changes_axes_and_seeds(self, ballast: Ballast) -> None:
-        found = specs(
+        found = specs_of(
             ballast,
             *("figure-2", "--set", "epochs=8", "--set", "model.width=16", "--set", "dataset.train_per_class=200"),
             *("--axis", "optimizer.weight_decay=0,0.001", "--seeds", "2"),
@@ -71,25 +71,25 @@ class TestSweep:
         ]
 
     def test_weights_as_drawn(self, ballast: Ballast) -> None:
-        assert len(specs(ballast, "figure-3", "--as-drawn")) == 4
+        assert len(specs_of(ballast, "figure-3", "--as-drawn")) == 4
 
     def test_a_file_is_a_sweep_or_a_spec_that_becomes_the_base(self, ballast: Ballast) -> None:
-        assert len(specs(ballast, ballast.file(json.dumps(GRID)))) == 4
-        found = specs(ballast, ballast.file(json.dumps(SPEC)), "--axis", "importance_weight=16:1,2:1")
+        assert len(specs_of(ballast, ballast.file(json.dumps(GRID)))) == 4
+        found = specs_of(ballast, ballast.file(json.dumps(SPEC)), "--axis", "importance_weight=16:1,2:1")
         assert [spec["importance_weight"] for spec in found] == ["16:1", "2:1"]
         assert "2 experiments" in ballast("sweep", "-", "--seeds", "2", "--dry-run", stdin=json.dumps(SPEC))
 
     def test_values_are_json_or_text(self, ballast: Ballast) -> None:
         file = ballast.file(json.dumps(SPEC))
-        found = specs(ballast, file, "--axis", 'dataset.base_class=["3","5"]', "--set", "batch_size=null")
+        found = specs_of(ballast, file, "--axis", 'dataset.base_class=["3","5"]', "--set", "batch_size=null")
         assert [spec["dataset"]["base_class"] for spec in found] == ["3", "5"]
         assert {spec["batch_size"] for spec in found} == {None}
-        models = specs(ballast, file, "--axis", 'model=[{"name":"linear"},{"name":"cnn","width":4}]')
+        models = specs_of(ballast, file, "--axis", 'model=[{"name":"linear"},{"name":"cnn","width":4}]')
         assert [spec["model"]["name"] for spec in models] == ["linear", "cnn"]
 
     def test_values_between_commas_may_be_objects_with_commas_of_their_own(self, ballast: Ballast) -> None:
         axis = 'model={"name":"linear"},{"name":"cnn","width":4}'
-        found = specs(ballast, ballast.file(json.dumps(SPEC)), "--axis", axis)
+        found = specs_of(ballast, ballast.file(json.dumps(SPEC)), "--axis", axis)
         assert [spec["model"]["name"] for spec in found] == ["linear", "cnn"]
 
     def test_a_dry_run_is_a_table_of_what_differs_and_a_count(self, ballast: Ballast) -> None:
@@ -109,7 +109,7 @@ class TestSweep:
         assert ballast.json("list", "--sweeps") == []
 
     def test_growth_is_tried(self, ballast: Ballast) -> None:
-        submitted(ballast)
+        submit_grid(ballast)
         grow = ("sweep", "--into", "1", "--seeds", "3")
         assert ballast(*grow, "--dry-run").splitlines()[1:] == [
             "16:1\t2\t",
@@ -127,21 +127,21 @@ class TestSweep:
         models = ballast.file(json.dumps(GRID | {"axes": {"model": [{"name": "linear"}]}}), "models.json")
         assert "model varies" in ballast("sweep", models, "--set", "model.name=mlp", status=2)
         inside = ("--set", 'model={"name":"mlp"}', "--axis", "model.hidden=16,32")
-        found = specs(ballast, "figure-2", "--set", "dataset.name=digits", *inside)
+        found = specs_of(ballast, "figure-2", "--set", "dataset.name=digits", *inside)
         assert [spec["model"]["hidden"] for spec in found[:2]] == [16, 32]
-        assert len(specs(ballast, "figure-2", "--set", "importance_weight=2:1")) == 1
+        assert len(specs_of(ballast, "figure-2", "--set", "importance_weight=2:1")) == 1
 
     def test_a_class_needs_no_quotes(self, ballast: Ballast) -> None:
         file = ballast.file(json.dumps(SPEC))
-        found = specs(ballast, file, "--axis", "dataset.base_class=3,5", "--set", "dataset.other_class=7")
+        found = specs_of(ballast, file, "--axis", "dataset.base_class=3,5", "--set", "dataset.other_class=7")
         assert [(spec["dataset"]["base_class"], spec["dataset"]["other_class"]) for spec in found] == [
             *(("3", "7"), ("5", "7"))
         ]
         for words in ("3, 5", "[3,5]", '["3","5"]', '"3","5"'):
-            again = specs(ballast, file, "--axis", f"dataset.base_class={words}", "--set", "dataset.other_class=7")
+            again = specs_of(ballast, file, "--axis", f"dataset.base_class={words}", "--set", "dataset.other_class=7")
             assert again == found
-        assert {spec["name"] for spec in specs(ballast, file, "--set", "name=123")} == {"123"}
-        assert specs(ballast, file, "--set", 'dataset.base_class="3"')[0]["dataset"]["base_class"] == "3"
+        assert {spec["name"] for spec in specs_of(ballast, file, "--set", "name=123")} == {"123"}
+        assert specs_of(ballast, file, "--set", 'dataset.base_class="3"')[0]["dataset"]["base_class"] == "3"
 
     @pytest.mark.parametrize("sent", [{"base": "abc"}, {"base": SPEC, "axes": ["x"]}, {"base": [1], "axes": 5}])
     def test_a_file_of_another_shape_is_refused_in_a_sentence(self, ballast: Ballast, sent: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ class TestSweep:
         assert "Traceback" not in ballast("sweep", file, "--set", "a." * 3000 + "a=1", status=2)
 
     def test_json_and_watch_are_json_lines(self, ballast: Ballast) -> None:
-        submitted(ballast)
+        submit_grid(ballast)
         ballast("cancel", "--sweep", "1")
         refused = subprocess.run(
             [*COMMAND, "sweep", "--into", "1", "--axis", "seed=0,1", "--watch", "--json"],
@@ -171,11 +171,11 @@ class TestSweep:
         assert ballast("list", "--sweep", "1").splitlines()[-1].startswith("1\tqueued\t16:1\t0\t")
         assert "sweep 1 has 6 experiments now, 2 of them new: follow" in ballast("sweep", "--into", "1", "--seeds", "3")
         assert [member["priority"] for member in ballast.json("list", "--sweep", "1")] == [0, 0, 3, 3, 3, 3]
-        made = short_time(ballast.json("show", "--sweep", "1")["created_at"])
+        made = short_local_time(ballast.json("show", "--sweep", "1")["created_at"])
         assert ballast("list", "--sweeps").splitlines()[1].split("\t") == ["1", "mine", "6 queued", "0/18", made, "–"]
 
     def test_a_list_says_that_there_is_more(self, ballast: Ballast) -> None:
-        submitted(ballast)
+        submit_grid(ballast)
         for words in (("list", "--limit", "3"), ("list", "--sweep", "1", "--limit", "3")):
             listed = subprocess.run(
                 [*COMMAND, *words], env=environment(ballast.url), capture_output=True, text=True, check=True
@@ -286,7 +286,7 @@ class TestFromWhatIsThere:
         ballast("submit", ballast.file(json.dumps(SPEC)))
         other = ballast.json("submit", "--from", "1", "--set", "model.name=cnn", "--set", "dataset.name=mnist")["spec"]
         assert (other["model"]["name"], other["model"]["width"], other["dataset"]["name"]) == ("cnn", 64, "mnist")
-        found = specs(ballast, "--from", "1", "--axis", "model.name=resnet,linear")
+        found = specs_of(ballast, "--from", "1", "--axis", "model.name=resnet,linear")
         assert [spec["model"]["name"] for spec in found] == ["resnet", "linear"]
         ballast("submit", "--from", "1", "--set", "model.hidden=8")
         assert "/model/hidden is not a field: 8" in ballast(
@@ -295,7 +295,7 @@ class TestFromWhatIsThere:
 
     def test_it_is_the_base_of_a_sweep(self, ballast: Ballast) -> None:
         ballast("submit", ballast.file(json.dumps({**SPEC, "name": "the first"})))
-        found = specs(ballast, "--from", "1", "--axis", "importance_weight=4:1,1:4", "--set", "epochs=5")
+        found = specs_of(ballast, "--from", "1", "--axis", "importance_weight=4:1,1:4", "--set", "epochs=5")
         assert [(spec["importance_weight"], spec["epochs"], spec["name"]) for spec in found] == [
             *(("4:1", 5, "4:1"), ("1:4", 5, "1:4"))
         ]
@@ -308,7 +308,7 @@ class TestFromWhatIsThere:
         # Written otherwise, it is the same.
         other = {"base": {**SPEC, "seed": 0}, "axes": {"seed": [1, 0], "importance_weight": ["1:16", "16:1"]}}
         assert ballast.json("sweep", ballast.file(json.dumps(other)), "--dedupe")["id"] == 1
-        trained(store, State.FAILED)  # a failure is a result
+        finish_head_of_queue(store, State.FAILED)  # a failure is a result
         assert ballast.json("sweep", grid, "--dedupe")["id"] == 1
         assert ballast.json("sweep", grid, "--dedupe", "--seeds", "3")["id"] == 2
         assert ballast.json("sweep", grid)["id"] == 3
@@ -320,9 +320,9 @@ class TestFromWhatIsThere:
 
 class TestLists:
     def test_a_line_says_what_became_of_each(self, ballast: Ballast, store: Store) -> None:
-        submitted(ballast)
-        trained(store)
-        trained(store, State.FAILED)
+        submit_grid(ballast)
+        finish_head_of_queue(store)
+        finish_head_of_queue(store, State.FAILED)
         claim = claimed(store)
         with store.writing() as tx:
             attempts.record(tx, claim, result(1), epoch_seconds=40.0)
@@ -334,7 +334,7 @@ class TestLists:
         assert [line["took"] for line in lines[:2]] == ["–", "0:01:20 left"]
         assert all(re.fullmatch(r"\d\.\d s|0:00:\d\d", line["took"]) for line in lines[2:])
         first = ballast.json("show", "1")
-        assert lines[3]["started"] == short_time(first["started_at"])
+        assert lines[3]["started"] == short_local_time(first["started_at"])
         assert first["last_row"] == {
             "epoch": 3,
             "base_fraction_in_domain": 0.5,
@@ -343,8 +343,8 @@ class TestLists:
 
     @pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
     def test_on_a_terminal_each_takes_one_line(self, ballast: Ballast, store: Store, columns: int) -> None:
-        submitted(ballast)
-        trained(store)
+        submit_grid(ballast)
+        finish_head_of_queue(store)
         status, said = at_a_terminal(ballast, "list", columns=columns)
         lines = said.splitlines()
         assert status == 0
@@ -376,8 +376,8 @@ class TestLists:
             ]
 
     def test_an_experiment_is_shown_field_by_field(self, ballast: Ballast, store: Store) -> None:
-        submitted(ballast)
-        trained(store, State.FAILED)
+        submit_grid(ballast)
+        finish_head_of_queue(store, State.FAILED)
         lines = ballast("show", "1").splitlines()
         for line in (
             *("base in-domain\t0.500 after epoch 3", "error\tbad_data: so it was"),
@@ -388,7 +388,7 @@ class TestLists:
         assert any(re.fullmatch(r"took\t(\d\.\d s|0:00:\d\d)", line) for line in lines)
 
     def test_a_row_without_a_finite_number_says_none(self, ballast: Ballast, store: Store) -> None:
-        submitted(ballast)
+        submit_grid(ballast)
         claim = claimed(store)
         row = result(1)
         diverged = row._replace(finite_in_domain=row.n_in_domain - 1)
@@ -401,8 +401,8 @@ class TestLists:
 
 class TestKept:
     def test_predictions_are_counted(self, ballast: Ballast, store: Store) -> None:
-        submitted(ballast)
-        trained(store)
+        submit_grid(ballast)
+        finish_head_of_queue(store)
         kept = ballast.json("predictions", "1")
         found = [line.split("\t") for line in ballast("predictions", "1").splitlines()]
         assert [row[:2] for row in found[1:3]] == [
@@ -413,7 +413,7 @@ class TestKept:
         assert "has no predictions" in ballast("predictions", "1", "--epoch", "2", status=1)
 
     def test_weights_are_written(self, ballast: Ballast, store: Store) -> None:
-        submitted(ballast)
+        submit_grid(ballast)
         claim = claimed(store)
         with store.writing() as tx:
             attempts.finish(tx, claim, result(3, weights=b"safe tensors"), State.SUCCEEDED)
@@ -430,8 +430,8 @@ class TestKept:
 
 class TestWishes:
     def test_of_a_sweep(self, ballast: Ballast, store: Store) -> None:
-        sweep = str(submitted(ballast))
-        trained(store)
+        sweep = str(submit_grid(ballast))
+        finish_head_of_queue(store)
         assert ballast("pause", "--sweep", sweep) == "sweep 1 has 3 paused, 1 succeeded\n"
         assert "3 queued" in ballast("resume", "--sweep", sweep)
         assert ballast.json("cancel", "--sweep", sweep)["counts"]["cancelled"] == 3
@@ -451,7 +451,7 @@ class TestWishes:
         assert ballast.json("list") == ballast.json("list", "--sweeps") == []
 
     def test_of_a_sweep_of_which_all_was_deleted(self, ballast: Ballast) -> None:
-        sweep = str(submitted(ballast))
+        sweep = str(submit_grid(ballast))
         for number in "1234":
             ballast("cancel", number)
             ballast("delete", number)
@@ -466,8 +466,8 @@ class TestWishes:
     def test_on_a_terminal_deletion_asks_how_much_is_to_go(
         self, ballast: Ballast, store: Store, typed: str, left: int
     ) -> None:
-        sweep = str(submitted(ballast))
-        trained(store)
+        sweep = str(submit_grid(ballast))
+        finish_head_of_queue(store)
         yes = [typed] if typed.startswith("--") else []
         status, said = at_a_terminal(ballast, "delete", "--sweep", sweep, *yes, typed="" if yes else typed)
         assert status == (1 if left == 4 else 0), said
@@ -478,13 +478,13 @@ class TestWishes:
         assert len(ballast.json("list")) == left
 
     def test_why_what_failed_is_not_tried_again(self, ballast: Ballast, store: Store) -> None:
-        sweep = str(submitted(ballast))
-        trained(store, State.FAILED, ErrorKind.DIVERGED)
+        sweep = str(submit_grid(ballast))
+        finish_head_of_queue(store, State.FAILED, ErrorKind.DIVERGED)
         ballast("cancel", "--sweep", sweep)
         assert "3 queued, 1 failed; what diverged would diverge again" in ballast("retry", "--sweep", sweep)
 
     def test_of_an_experiment(self, ballast: Ballast, store: Store) -> None:
-        submitted(ballast)
+        submit_grid(ballast)
         assert ballast("pause", "2") == "experiment 2 is paused\n"
         assert ballast("resume", "2") == "experiment 2 is queued\n"
         claimed(store)
@@ -498,8 +498,8 @@ class TestWishes:
         assert "there is no experiment 2" in ballast("show", "2", status=1)
 
     def test_a_priority_is_of_an_experiment_or_of_what_waits_of_a_sweep(self, ballast: Ballast, store: Store) -> None:
-        sweep = str(submitted(ballast))
-        trained(store)
+        sweep = str(submit_grid(ballast))
+        finish_head_of_queue(store)
         assert ballast("priority", "2", "-5").startswith("experiment 2 has priority -5: 2 before it in the queue")
         assert ballast("priority", "--sweep", sweep, "7") == (
             "what waits of sweep 1 has priority 7: it has 3 queued, 1 succeeded\n"
@@ -532,20 +532,20 @@ class TestWishes:
 
 class TestWaiting:
     def test_wait_ends_with_the_experiment(self, ballast: Ballast, store: Store) -> None:
-        submitted(ballast)
-        later = threading.Thread(target=lambda: (time.sleep(0.5), trained(store)))
+        submit_grid(ballast)
+        later = threading.Thread(target=lambda: (time.sleep(0.5), finish_head_of_queue(store)))
         later.start()
         assert ballast("wait", "1") == "experiment 1 has succeeded\n"
         later.join()
-        trained(store, State.FAILED)
+        finish_head_of_queue(store, State.FAILED)
         assert "experiment 2 has failed: bad_data: so it was" in ballast("wait", "2", status=4)
         ballast("cancel", "3")
         assert "experiment 3 is cancelled" in ballast("wait", "3", status=4)
 
     def test_wait_and_watch_end_with_the_sweep(self, ballast: Ballast, store: Store) -> None:
-        sweep = str(submitted(ballast))
+        sweep = str(submit_grid(ballast))
         for _ in range(4):
-            trained(store)
+            finish_head_of_queue(store)
         assert ballast("wait", "--sweep", sweep) == "sweep 1 has succeeded\n"
         assert ballast("watch", sweep).splitlines() == [
             f"experiment {i + 1}  {weight}, seed {seed}  succeeded  3/3"
@@ -553,7 +553,7 @@ class TestWaiting:
         ]
 
     def test_watch_follows_the_changes_and_ends_with_4_where_one_failed(self, ballast: Ballast, store: Store) -> None:
-        sweep = str(submitted(ballast))
+        sweep = str(submit_grid(ballast))
         done = subprocess.Popen(
             [*COMMAND, "watch", sweep],
             env=environment(ballast.url),
@@ -564,18 +564,18 @@ class TestWaiting:
         assert done.stdout is not None
         first = [done.stdout.readline() for _ in range(4)]
         assert all("queued" in line for line in first)
-        trained(store, State.FAILED)
+        finish_head_of_queue(store, State.FAILED)
         for _ in range(3):
-            trained(store)
+            finish_head_of_queue(store)
         out, err = done.communicate(timeout=PATIENCE_S)
         assert done.returncode == 4
         assert "experiment 1  16:1, seed 0  failed  3/3  bad_data: so it was" in out
         assert err == "ballast: sweep 1 has 3 succeeded, 1 failed: look with `ballast list --sweep 1`\n"
 
     def test_watch_says_json_line_by_line(self, ballast: Ballast, store: Store) -> None:
-        sweep = str(submitted(ballast))
+        sweep = str(submit_grid(ballast))
         for _ in range(4):
-            trained(store)
+            finish_head_of_queue(store)
         lines = [json.loads(line) for line in ballast("watch", sweep, "--json").splitlines()]
         assert [line["state"] for line in lines] == ["succeeded"] * 4
 
@@ -589,23 +589,23 @@ class TestFigure:
         name: str,
         magic: bytes,
     ) -> None:
-        sweep = str(submitted(ballast))
-        trained(store)
+        sweep = str(submit_grid(ballast))
+        finish_head_of_queue(store)
         assert ballast("figure", sweep, "--out", name) == f"wrote {name}\n"
         assert (ballast.folder / name).read_bytes().startswith(magic)
 
     def test_it_goes_into_a_pipe(self, ballast: Ballast) -> None:
-        command = [*COMMAND, "figure", str(submitted(ballast)), "--out", "-"]
+        command = [*COMMAND, "figure", str(submit_grid(ballast)), "--out", "-"]
         piped = subprocess.run(command, env=environment(ballast.url), capture_output=True, check=True)
         assert piped.stdout.startswith(b"\x89PNG")
         assert "where --json would print" in ballast("figure", "1", "--out", "-", "--json", status=2)
 
     def test_what_was_written_may_be_json(self, ballast: Ballast) -> None:
-        sweep = submitted(ballast)
+        sweep = submit_grid(ballast)
         assert ballast.json("figure", str(sweep)) == {"sweep_id": sweep, "file": "figure.png"}
 
     def test_other_formats_and_places_are_refused(self, ballast: Ballast, tmp_path: Path) -> None:
-        sweep = str(submitted(ballast))
+        sweep = str(submit_grid(ballast))
         assert "is neither .png nor .svg" in ballast("figure", sweep, "--out", "figure.pdf", status=2)
         assert "cannot write" in ballast("figure", sweep, "--out", str(tmp_path / "no" / "figure.png"), status=1)
 
@@ -620,7 +620,7 @@ def test_presets_are_listed_and_shown(ballast: Ballast) -> None:
 
 
 def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: Store) -> None:
-    sweep = str(submitted(ballast))
+    sweep = str(submit_grid(ballast))
     assert "no worker is alive" in ballast("show", "1")
     claim = claimed(store)
     provenance = {

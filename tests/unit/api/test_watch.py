@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cli.http.watch import _Curve, _most_wanted
+from api.cli.http.watch import _Curve, _members_that_fit
 from api.cli.printing import sparkline
 from api.client import Client
 from core.broker.doorbell import Doorbell
@@ -47,7 +47,7 @@ def sweep(client: Client, seeds: int, **axes: Any) -> int:
     return made
 
 
-def trained(store: Store, claim: Claim | None = None) -> None:
+def finish_one(store: Store, claim: Claim | None = None) -> None:
     claim = claim or claimed(store, worker_id=a_worker(store))
     with store.writing() as tx:
         attempts.record(tx, claim, result(1))
@@ -104,7 +104,7 @@ class TestOnATerminal:
             attempts.record(tx, claim, result(2))
             attempts.finish(tx, claim, result(3), State.SUCCEEDED)
         for _ in range(3):
-            trained(store)
+            finish_one(store)
         status, err = terminal.end()
         assert (status, err) == (0, "")
         assert "█▅▅" in terminal.seen
@@ -113,7 +113,7 @@ class TestOnATerminal:
     def test_more_members_than_lines_are_said_to_be_there(self, served: str, client: Client, store: Store) -> None:
         number = sweep(client, 40)
         for _ in range(20):
-            trained(store)
+            finish_one(store)
         claimed(store)
         terminal = Terminal(served, "watch", str(number), lines=10)
         terminal.until("and 34 more")
@@ -147,7 +147,7 @@ class TestOnATerminal:
 
     def test_curve_and_list_have_tables_and_no_tabs(self, served: str, client: Client, store: Store) -> None:
         sweep(client, 1)
-        trained(store)
+        finish_one(store)
         for words in (("curve", "1"), ("list",), ("list", "--sweeps"), ("show", "1"), ("show", "--sweep", "1")):
             terminal = Terminal(served, *words)
             assert terminal.end() == (0, "")
@@ -169,7 +169,7 @@ class TestOnATerminal:
         assert "a terminal shows no such file" in err
 
 
-def started(url: str, *words: str) -> subprocess.Popen[str]:
+def start(url: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *words], env=environment(url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -190,14 +190,14 @@ def test_a_service_that_is_away_for_a_while_ends_nothing(
         client = Client(url)
         sweep(client, 1)
         client.close()
-        process = started(url, *words, "--json")
+        process = start(url, *words, "--json")
         assert process.stderr is not None
         waits = "waiting: no worker is alive: start one with `ballast worker`, unless one is starting\n"
         assert process.stderr.readline() == waits
     away = process.stderr.readline()
     assert away.startswith(f"no Ballast service answers at {url}")
     assert away.endswith("; trying again for a minute\n")
-    trained(store)
+    finish_one(store)
     with serving(store, doorbell, port):
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
@@ -214,7 +214,7 @@ def test_a_service_that_was_never_there_is_not_waited_for(tmp_path: Path, words:
 
 def test_ctrl_c_says_that_the_sweep_goes_on(served: str, client: Client) -> None:
     sweep(client, 1)
-    process = started(served, "watch", "1")
+    process = start(served, "watch", "1")
     assert process.stdout is not None
     assert process.stdout.readline() == "experiment 1  seed 0  queued  0/3\n"
     process.send_signal(signal.SIGINT)
@@ -225,7 +225,7 @@ def test_ctrl_c_says_that_the_sweep_goes_on(served: str, client: Client) -> None
 
 def test_json_has_a_line_whenever_a_member_has_changed(served: str, client: Client, store: Store) -> None:
     sweep(client, 1)
-    process = started(served, "watch", "1", "--json")
+    process = start(served, "watch", "1", "--json")
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["state"] == "queued"
     claim = claimed(store)
@@ -255,13 +255,13 @@ def test_a_curve_is_read_on_from_where_it_was_and_only_after_a_change(
     counting, curve = Counting(served), _Curve()
     counting.asked = []
     sweep(client, 1)
-    curve.go_on(counting, client.experiment(1))
+    curve.fetch_new(counting, client.experiment(1))
     claim = claimed(store)
     for epoch in (1, 2):
         with store.writing() as tx:
             attempts.record(tx, claim, result(epoch, base_in_domain=100 * epoch))
         for _ in range(2):
-            curve.go_on(counting, client.experiment(1))
+            curve.fetch_new(counting, client.experiment(1))
     assert counting.asked == [0, 1]
     assert curve.in_domain == [0.5, 1.0]
     assert curve.out_of_domain == [0.5, 0.5]
@@ -278,7 +278,7 @@ MEMBERS = st.lists(st.tuples(st.sampled_from(State), st.integers(0, 5)), max_siz
 
 @given(members=MEMBERS, room=st.integers(1, 25))
 def test_there_is_room_first_for_what_runs_then_for_what_ended_last(members: list[dict[str, Any]], room: int) -> None:
-    shown = _most_wanted(members, room)
+    shown = _members_that_fit(members, room)
     assert len(shown) == min(room, len(members))
     assert shown == [member for member in members if member in shown]
     hidden = [member for member in members if member not in shown]

@@ -45,11 +45,11 @@ class Ballast:
         if status == 0:
             return out.getvalue()
         assert out.getvalue() == ""
-        said = err.getvalue()
-        if "Usage:" not in said:
-            assert said.startswith("ballast: ")
-            assert said.count("\n") == 1
-        return said
+        sentence = err.getvalue()
+        if "Usage:" not in sentence:
+            assert sentence.startswith("ballast: ")
+            assert sentence.count("\n") == 1
+        return sentence
 
     def json(self, *words: str) -> Any:
         return json.loads(self(*words, "--json"))

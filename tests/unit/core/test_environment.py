@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from core.broker.doorbell import celery_app, folder_options
-from core.environment import for_a_child, forget_foreign
+from core.environment import environment_for_child, remove_foreign_variables
 from core.settings import load_settings
 
 FOREIGN = (
@@ -35,16 +35,16 @@ THE_USERS = (
 
 def test_what_was_set_for_others_is_forgotten_and_what_a_user_means_is_kept() -> None:
     environment = dict.fromkeys((*FOREIGN, *THE_USERS), "x")
-    forget_foreign(environment)
+    remove_foreign_variables(environment)
     assert set(environment) == set(THE_USERS)
 
 
 def test_a_child_finds_our_packages_before_those_of_pythonpath() -> None:
     root = str(Path(__file__).parents[3])
-    assert "PYTHONPATH" not in for_a_child({})
-    child = for_a_child({"PYTHONPATH": f"/theirs{os.pathsep}/others"})
+    assert "PYTHONPATH" not in environment_for_child({})
+    child = environment_for_child({"PYTHONPATH": f"/theirs{os.pathsep}/others"})
     assert child["PYTHONPATH"].split(os.pathsep) == [root, "/theirs", "/others"]
-    assert for_a_child(child) == child
+    assert environment_for_child(child) == child
 
 
 def test_a_childs_settings_are_not_those_of_a_variable_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of, shown
-from core.reading import Ambiguous, from_json
+from core.reading import RepeatedName, parse_json
 from core.spec import Spec
 from tests.unit.core.builders import Json, sent
 
@@ -159,7 +159,7 @@ def test_whatever_is_sent_is_accepted_or_refused_in_strict_json_with_pointers_th
 
 
 def test_two_values_for_one_name_are_refused() -> None:
-    with pytest.raises(Ambiguous, match='"seed" is there more than once'):
-        from_json('{"a": {"seed": 1, "seed": 1}}')
+    with pytest.raises(RepeatedName, match='"seed" is there more than once'):
+        parse_json('{"a": {"seed": 1, "seed": 1}}')
     text = '{"a": {"seed": 1}, "b": [{"seed": 2}, {}]}'
-    assert from_json(text) == json.loads(text)
+    assert parse_json(text) == json.loads(text)

@@ -10,13 +10,13 @@ REPOSITORY = Path(__file__).parents[3]
 
 TALKS = """
 import os, sys
-from core.streams import complain, ready_streams, say
-ready_streams()
+from core.streams import print_error, prepare_streams, print_line
+prepare_streams()
 file = open("file", "w")
 assert file.fileno() > 2, file.fileno()
-say("heard")
-say("still there")
-complain("not well")
+print_line("heard")
+print_line("still there")
+print_error("not well")
 child = "import os; [os.fstat(number) for number in range(3)]"
 assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", child]) == 0
 file.write("at its end")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.reading import UnreadableSpec, read_json
-from core.streams import plain
+from core.streams import printable
 from tests.servers import PATIENCE_S
 
 ENCODINGS = {
@@ -18,7 +18,7 @@ ENCODINGS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
 }
-READY = "import os, sys; from core.streams import ready_streams; ready_streams(); "
+READY = "import os, sys; from core.streams import prepare_streams; prepare_streams(); "
 
 
 def shell(code: str, redirected: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -49,9 +49,9 @@ def test_what_is_closed_is_nowhere_also_for_the_program_that_takes_our_place(clo
 
 
 def test_nothing_that_a_terminal_obeys_is_left() -> None:
-    assert plain("a\x1b[2J\r\n\tb\x9b1m\x7f") == r"a\x1b[2J\r\n\tb\x9b1m\x7f"
-    assert plain("cat\u202egnp.exe \udcff") == r"cat\u202egnp.exe \udcff"
-    assert plain("é – 犬 👩‍🔬 \\x1b") == "é – 犬 👩‍🔬 \\x1b"
+    assert printable("a\x1b[2J\r\n\tb\x9b1m\x7f") == r"a\x1b[2J\r\n\tb\x9b1m\x7f"
+    assert printable("cat\u202egnp.exe \udcff") == r"cat\u202egnp.exe \udcff"
+    assert printable("é – 犬 👩‍🔬 \\x1b") == "é – 犬 👩‍🔬 \\x1b"
 
 
 @pytest.mark.parametrize("renderer", ["console", "json"])

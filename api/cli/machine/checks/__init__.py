@@ -1,0 +1,1 @@
+"""What `ballast doctor` looks at. Looks, and changes nothing: to try what is not there would be to make it."""
