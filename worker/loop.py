@@ -1,4 +1,5 @@
-"""`drain`: claim an experiment, run it, claim again until SQL has nothing for this device. One at a time a process."""
+"""The loop of a worker: claim an experiment, run it, claim again until SQL has nothing for this device. One at a time a
+process. How one is run is the runner's; what calls the loop, ring and poll, is the app's."""
 
 import os
 import threading
@@ -20,9 +21,7 @@ log = structlog.get_logger()
 DEVICE_BROKEN = 70  # an exit status: the launcher restarts the process
 
 
-class Drain:
-    """Called by every ring and every poll; whoever comes while it runs goes away at once."""
-
+class Loop:
     def __init__(
         self, store: Store, settings: Settings, worker_id: int, leave: Leave, heartbeat: Heartbeat, runner: Runner
     ) -> None:
@@ -35,7 +34,9 @@ class Drain:
         self._runner = runner
         self._busy = threading.Lock()
 
-    def __call__(self) -> None:
+    def run_queued(self) -> None:
+        """Run what is queued, one after the other, until nothing is. Called by every ring and every poll; whoever comes
+        while it runs goes away at once."""
         if not self._busy.acquire(blocking=False):
             return
         try:

@@ -24,7 +24,7 @@ from worker.app import make_app
 from worker.heartbeat import Heartbeat, every
 from worker.launch import DEVICE_UNUSABLE
 from worker.leave import Leave
-from worker.loop import Drain
+from worker.loop import Loop
 from worker.reconciler import Reconciler
 from worker.runner import Runner
 
@@ -63,11 +63,11 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     Reconciler(store, settings).start()
     every(1, "watchdog", lambda: store.cut_if_hung(HUNG_SECONDS))
     runner = Runner(store, Files(settings.checkpoint_url), settings, device, name)
-    drain = Drain(store, settings, worker_id, leave, heartbeat, runner)
+    loop = Loop(store, settings, worker_id, leave, heartbeat, runner)
 
     def farewell() -> None:
         leave.wait()
-        if not drain.wait_until_idle(settings.grace_seconds):
+        if not loop.wait_until_idle(settings.grace_seconds):
             log.error("did not stop in time: ends now, and the lease ends by itself", grace=settings.grace_seconds)
             os._exit(1)
         heartbeat.beat_now()
@@ -77,7 +77,7 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     goodbye = threading.Thread(target=farewell, name="farewell", daemon=True)
     goodbye.start()
     log.info("ready", worker=worker_id)
-    app = make_app(settings, drain, leave)
+    app = make_app(settings, loop.run_queued, leave)
     node = f"ballast-{slot}@{socket.gethostname()}"
     try:
         # Not through Celery's command line, whose options may come from APP, BROKER_URL or LOADER in the environment.
