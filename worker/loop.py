@@ -1,7 +1,6 @@
 """The loop of a worker: claim an experiment, run it, claim again until SQL has nothing for this device. One at a time a
 process. How one is run is the runner's; what calls the loop, ring and poll, is the app's."""
 
-import os
 import threading
 
 import structlog
@@ -11,14 +10,13 @@ from core.states import WorkerState
 from core.store import claims, workers
 from core.store.errors import DatabaseBroken, DatabaseUnavailable
 from core.store.session import Store
+from worker.ending import DEVICE_BROKEN, end_process
 from worker.heartbeat import Heartbeat
 from worker.held import Held
 from worker.leave import Leave
 from worker.runner import DeviceBroken, Runner
 
 log = structlog.get_logger()
-
-DEVICE_BROKEN = 70  # an exit status: the launcher restarts the process
 
 
 class Loop:
@@ -48,7 +46,7 @@ class Loop:
             log.warning("trying again at the next poll", error=str(error))
         except DeviceBroken as error:  # nothing more is written: the lease ends by itself, and counts as a failure
             log.critical("the device is broken: another process takes over", error=str(error))
-            os._exit(DEVICE_BROKEN)
+            end_process(DEVICE_BROKEN)
         except Exception:  # our own fault; whoever polls must live on. What was held goes back when its lease ends
             log.exception("trying again at the next poll")
         finally:

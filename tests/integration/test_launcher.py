@@ -13,7 +13,7 @@ from core.settings import Settings
 from core.states import State, WorkerState
 from tests.integration.hosts import Host, is_guard, ran_once, running, same
 from tests.servers import PATIENCE_S, is_there, wait_until, wait_until_gone
-from worker.launch import DEVICE_UNUSABLE
+from worker.ending import DEVICE_UNUSABLE
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
 

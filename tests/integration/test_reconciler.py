@@ -16,12 +16,13 @@ from core.store.session import Store
 from tests.integration.hosts import settings_of
 from tests.servers import wait_until
 from tests.unit.store.builders import ENDED, a_worker, cancelled, claimed, expired, seen_now, submitted
-from worker.heartbeat import Heartbeat, every
+from worker.heartbeat import Heartbeat
 from worker.held import Held
 from worker.leave import Leave
 from worker.loop import Loop
 from worker.reconciler import Reconciler
 from worker.runner import Runner
+from worker.threads import every
 
 LEASE = 3.0
 BEAT = 0.5
