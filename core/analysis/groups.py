@@ -4,11 +4,12 @@ is drawn is the concern of figures.py, on top of this.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from core.paths import leaves_by_path
 from core.spec import Spec, said
 
 SpecJson = Mapping[str, Any]  # every field filled
@@ -52,7 +53,7 @@ def titled_groups(members: Sequence[tuple[SpecJson, Line]]) -> list[Group]:
 
 def differences_in_words(specs: Sequence[SpecJson]) -> list[str]:
     """What tells each of `specs` from the others, beside weight and seed: the same for those of one group alone."""
-    flat = [dict(_fields(spec)) for spec in specs]
+    flat = [_fields(spec) for spec in specs]
     paths = _differing_paths(list({json.dumps(fields, sort_keys=True): fields for fields in flat}.values()))
     return [", ".join(said(path, fields[path]) for path in paths if path in fields) for fields in flat]
 
@@ -62,7 +63,7 @@ def shared_in_words(specs: Sequence[SpecJson]) -> str:
     no default."""
     if not specs:
         return ""
-    flat = [dict(_fields(spec)) for spec in specs]
+    flat = [_fields(spec) for spec in specs]
     worth_saying = {*_ALWAYS_SAID, *_other_than_default(specs[0])}
     shared = [path for path in flat[0] if path in worth_saying and not _differs(path, flat)]
     return ", ".join(said(path, flat[0][path]) for path in shared)
@@ -71,7 +72,7 @@ def shared_in_words(specs: Sequence[SpecJson]) -> str:
 def _other_than_default(spec: SpecJson) -> dict[str, Any]:
     """The fields of a spec that are no default; none of one that a newer Ballast has made."""
     try:
-        return dict(_fields(Spec.model_validate(spec).model_dump(mode="json", exclude_defaults=True)))
+        return _fields(Spec.model_validate(spec).model_dump(mode="json", exclude_defaults=True))
     except ValidationError:
         return {}
 
@@ -91,13 +92,9 @@ def _differs(path: str, groups: Sequence[Mapping[str, Any]]) -> bool:
     return len({_json_at(path, fields) for fields in groups}) > 1
 
 
-def _fields(value: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and their values."""
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _fields(inner, f"{within}{key}.")
-        elif within or key not in _VARIES_WITHIN:
-            yield within + key, inner
+def _fields(spec: SpecJson) -> dict[str, Any]:
+    """What may tell groups apart, by its dotted path."""
+    return {path: value for path, value in leaves_by_path(spec).items() if path not in _VARIES_WITHIN}
 
 
 def _json_at(path: str, fields: Mapping[str, Any]) -> str:
