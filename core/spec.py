@@ -22,6 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from core.paths import keys_of
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence repeats
 
 MAX_LABEL = 200  # characters
@@ -290,7 +292,7 @@ class Spec(_Part):
 def said(path: str, value: Any) -> str:
     """A field of a spec and its value, for a person: "16:1", "mlp", "weight_decay 0.01", "dataset.seed 3"."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
-    field = path.rpartition(".")[2]
+    field = keys_of(path)[-1]
     if field in ("importance_weight", "name"):
         return text
     return f"{path if field in Spec.model_fields else field} {text}"
@@ -298,7 +300,7 @@ def said(path: str, value: Any) -> str:
 
 def holds_text(path: str) -> bool:
     """Whether what lies at a dotted path is text, whichever data set, model or loss it belongs to."""
-    *outer, last = path.split(".")
+    *outer, last = keys_of(path)
     parts: list[Any] = [Spec]
     for key in outer:
         inner = [part.model_fields[key].annotation for part in parts if key in part.model_fields]
