@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from core.spec import CrossEntropy, Optimizer
-from core.training.losses import weighted_cross_entropy
+from core.spec import AnyLoss, Optimizer
+from core.training.losses import loss_of_batch
 
 
 class Learner(NamedTuple):
@@ -33,12 +33,12 @@ class Batch(NamedTuple):
 
 
 def take_step(
-    learner: Learner, batch: Batch, loss: CrossEntropy, weights: Tensor, optimizer: Optimizer
+    learner: Learner, batch: Batch, loss: AnyLoss, weights: Tensor, optimizer: Optimizer
 ) -> tuple[Tensor, Tensor]:
     """Train `learner`, whose model is in training mode, on `batch`. Returns the loss, a scalar, and the logits [n, 2],
     both from before the step. `weights` [2] as `output_weights` gives them, in the logits' dtype."""
     logits = learner.model(batch.inputs) if batch.keep is None else learner.model(batch.inputs, batch.keep)
-    value = weighted_cross_entropy(loss, logits, batch.labels, weights)
+    value = loss_of_batch(loss, logits, batch.labels, weights)
     _descend(learner, torch.autograd.grad(value, learner.parameters), optimizer)
     return value.detach(), logits.detach()
 
