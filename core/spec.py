@@ -191,6 +191,24 @@ class CrossEntropy(_Part):
     name: Literal["cross_entropy"] = "cross_entropy"
     normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = "weight_sum"
 
+    def warnings(self, weights: ImportanceWeight) -> list[str]:
+        """Sentences about what is allowed and seldom meant."""
+        heaviest = max(weights)
+        if self.normalization == "batch_size" and heaviest >= 16:
+            return [
+                f"normalization batch_size multiplies the learning rate by up to {heaviest:g}: such runs often diverge "
+                "(weight_sum does not)"
+            ]
+        return []
+
+    @property
+    def remedies(self) -> list[str]:
+        """What to try where training diverged, beside a smaller lr."""
+        return [] if self.normalization == "weight_sum" else ["normalization weight_sum"]
+
+
+AnyLoss = CrossEntropy  # one of the losses: a union, as soon as there is a second
+
 
 class Optimizer(_Part):
     """Plain SGD with a constant learning rate; weight decay on every parameter, biases too."""
@@ -204,7 +222,7 @@ class Spec(_Part):
     name: Label = Field("", description="Yours; it decides nothing.")
     dataset: AnyDataset
     model: AnyModel = Cnn()
-    loss: CrossEntropy = CrossEntropy()
+    loss: AnyLoss = CrossEntropy()
     importance_weight: Weight = Field(
         description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.'
     )
@@ -280,13 +298,7 @@ class Spec(_Part):
 
     def warnings(self) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
-        heaviest = max(self.weights)
-        if self.loss.normalization == "batch_size" and heaviest >= 16:
-            return [
-                f"normalization batch_size multiplies the learning rate by up to {heaviest:g}: such runs often diverge "
-                "(weight_sum does not)"
-            ]
-        return []
+        return self.loss.warnings(self.weights)
 
 
 def said(path: str, value: Any) -> str:
