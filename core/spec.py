@@ -1,4 +1,4 @@
-"""The spec of an experiment: everything that decides its curve, and nothing else (DESIGN §4).
+"""The spec of an experiment: everything that decides its curve, and nothing else (api/README.md, "The spec").
 
 Strict, frozen, unknown fields refused, every number bounded, defaults the paper's. A field is accepted only when
 something obeys it: an accepted, ignored field is a wrong curve.
@@ -29,7 +29,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence
 MAX_LABEL = 200  # characters
 MAX_FOLDER_NAME = 100
 FOLDER_NAMES = f"at most {MAX_FOLDER_NAME} printable characters, no slash or backslash, no leading dot"
-LAST_EVALUATED = 50  # claims are averaged over these (PROTOCOL §3)
+LAST_EVALUATED = 50  # claims are averaged over these (core/training/README.md, "Statistics and claims")
 
 _WEIGHT = re.compile(r"(\d{1,7}(?:\.\d{1,6})?):(\d{1,7}(?:\.\d{1,6})?)", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
@@ -186,7 +186,7 @@ AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name"), _
 
 class CrossEntropy(_Part):
     """Importance-weighted cross-entropy, per batch: weight_sum Σwℓ/Σw, batch_size Σwℓ/n, dataset_mean Σw'ℓ/n where w'
-    has mean 1 over the training set (PROTOCOL §1)."""
+    has mean 1 over the training set."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
     normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = "weight_sum"
