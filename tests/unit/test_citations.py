@@ -11,15 +11,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WINGS = ("api", "core", "worker", "migrations")
+FOLDERS = (*WINGS, "deploy", "tests")
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"{each}/README.md" for each in ("api", "core/store", "core/training")))
 PAGES += ("worker/README.md", "deploy/README.md")
 
+_PLANS = "(?:DESIGN|CONTRACT|PROTOCOL|STORE|CELERY|STACK|STYLE|DEPLOY|ROADMAP|PEERS)"
 _NOT_HERE = re.compile(
-    r"\b(?:DESIGN|CONTRACT|PROTOCOL|STORE|CELERY|STACK|STYLE|DEPLOY|ROADMAP|PEERS)(?:\.md|,? §)|\bshared/"
+    rf"\b{_PLANS}(?:\.md|,?[\s#]+§)"  # which may go on in the next line, too
+    rf"|(?<=\()(?<![\w\])]\(){_PLANS}(?=[\s,;)])"  # in parentheses that call nothing
+    r"|\bshared/"
 )
-# A page, and perhaps a section of it; in a comment or a docstring it may go on in the next line.
-_CITED = re.compile(r'(?<![\w/.-])((?:[\w.-]+/)*(?:README|CONTRIBUTING|CHANGELOG)\.md)(?:,[\s#]+"([^"]+)")?')
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
+# A page that is no link's, and perhaps a section of it; in a comment or a docstring it may go on in the next line.
+_CITED = re.compile(r'(?<![\w/.:~-])(?<!\]\()((?:[\w.-]+/)*[\w-]+\.md)\b`?(?:,[\s#]+"([^"]+)")?')
+_LINK = re.compile(r"\]\(\s*<?([^)>\s]+)|^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
+_CODE = re.compile(r"^ *(```|~~~).*?^ *\1|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _QUOTED = re.compile(r"`([^`\n]+)`")
 _FUNCTION = re.compile(r"([a-z_]+)\.([a-z_]+)(?:\(.*\))?")
 
@@ -31,7 +36,7 @@ def faults_of(name: str, text: str) -> Iterator[str]:
     for found in _CITED.finditer(text):
         yield from _citation_faults(name, text, found)
     if name.endswith(".md") and name != "CHANGELOG.md":  # which tells of what was
-        for found in _LINK.finditer(text):
+        for found in _LINK.finditer(_CODE.sub(_blank, text)):
             yield from _link_faults(name, text, found)
         for found in _QUOTED.finditer(text):
             yield from _quotation_faults(name, text, found)
@@ -40,26 +45,30 @@ def faults_of(name: str, text: str) -> Iterator[str]:
 def _citation_faults(name: str, text: str, found: re.Match[str]) -> Iterator[str]:
     page = _page(name, found[1])
     title = " ".join(re.sub(r"\n\s*#? *", " ", found[2] or "").split())
-    if page is None:
+    if page is None and not _NOT_HERE.match(found[1]):
         yield f"{_at(name, text, found)}: there is no page {found[1]}"
-    elif title and title not in _titles(page):
+    elif page and title and title not in _titles(page):
         yield f'{_at(name, text, found)}: {found[1]} has no section "{title}" (but {", ".join(sorted(_titles(page)))})'
 
 
 def _link_faults(name: str, text: str, found: re.Match[str]) -> Iterator[str]:
-    path, _, anchor = found[1].partition("#")
+    link = found[1] or found[2]
+    path, _, anchor = link.partition("#")
     if ":" in path:
         return
     target = (ROOT / name).parent / path if path else ROOT / name
     if not target.exists():
-        yield f"{_at(name, text, found)}: the link to {found[1]} leads nowhere"
+        yield f"{_at(name, text, found)}: the link to {link} leads nowhere"
     elif anchor and anchor not in {_anchor(title) for title in _titles(target)}:
         yield f"{_at(name, text, found)}: {path or name} has no section #{anchor}"
 
 
 def _quotation_faults(name: str, text: str, found: re.Match[str]) -> Iterator[str]:
-    """A file of ours, or a function of a module of ours, as a page names it."""
+    """A file or folder of ours, or a function of a module of ours, as a page names it."""
     words = found[1]
+    if words.split("/")[0] in FOLDERS and re.fullmatch(r"[\w./-]+", words) and not (ROOT / words).exists():
+        yield f"{_at(name, text, found)}: there is no {words}"
+        return
     if re.fullmatch(r"[\w./-]+\.py", words) and not _files_called(name, words):
         yield f"{_at(name, text, found)}: there is no file {words}"
     function = _FUNCTION.fullmatch(words)
@@ -69,6 +78,11 @@ def _quotation_faults(name: str, text: str, found: re.Match[str]) -> Iterator[st
 
 def _at(name: str, text: str, found: re.Match[str]) -> str:
     return f"{name}:{text.count(chr(10), 0, found.start()) + 1}"
+
+
+def _blank(found: re.Match[str]) -> str:
+    """Its lines stay, so that those after it keep their numbers."""
+    return re.sub(r"[^\n]", " ", found[0])
 
 
 def _page(name: str, cited: str) -> Path | None:
@@ -145,12 +159,21 @@ def test_every_wing_has_its_page() -> None:
         "(DESIGN §5)",
         "see STORE.md",
         "as CONTRACT, §1 says",
+        "(CONTRACT\n# §1)",
+        "(DESIGN, the rooms)",
+        "(STYLE)",
         "in ../shared/notes",
         "core/stores/README.md",
+        "as HOUSE.md says",
+        '`core/store/README.md`, "The fences"',
         'core/store/README.md, "The fences"',
         'core/store/README.md,\n# "The\n# fences"',
         "[there](core/nowhere.md)",
         "[there](README.md#no-such-section)",
+        '[there](nowhere.txt "a title")',
+        "[there]: nowhere.txt",
+        "`core/stores/`",
+        "`tests/e2e/nowhere.toml`",
         "`core/store/nowhere.py`",
         "`nowhere.py`",
         "`leases.fenced`",
@@ -169,7 +192,10 @@ def test_what_leads_nowhere_is_found(cited: str) -> None:
         'core/store/README.md,\n    "The\n    fence"',
         'core/store/README.md,\n# "The fence"',
         "[there](core/store/README.md#the-fence)",
-        "[elsewhere](https://example.org/README)",
+        "[elsewhere](https://example.org/README), https://example.org/HOUSE.md",
+        "`[there](nowhere.md#x)`\n\n```\n[there](nowhere)\n```\n",
+        "list(PROTOCOL), PROTOCOL[0], r'CELERY\\w*'",
+        "`core/store/`, `tests/e2e/schemathesis.toml`, `application/json`",
         "`core/store/leases.py`, `leases.py`",
         "`leases.fence`, `seeding.permutation(seed, epoch, n)`, `os.path`",
     ],
