@@ -16,16 +16,7 @@ from pydantic_core import ErrorDetails
 
 from core.errors import BallastError
 from core.faults import Fault, fault_of, shown, spec_schema
-from core.paths import (
-    enclosing_paths,
-    keys_of,
-    keys_of_pointer,
-    path_of,
-    pointer,
-    value_at,
-    with_value_at,
-    without_value_at,
-)
+from core.paths import enclosing_paths, keys_of, keys_of_pointer, lies_inside, path_of, pointer, put, value_at, without
 from core.presets import FIGURES, PRESETS, Figure, PresetName
 from core.spec import MAX_LABEL, Label, Spec, said
 
@@ -225,9 +216,9 @@ class _Member(NamedTuple):
 def _members(grids: Sequence[Grid]) -> Iterator[_Member]:
     for grid in grids:
         for indices in itertools.product(*(range(len(values)) for values in grid.axes.values())):
-            value = grid.base
+            value = dict(grid.base)
             for (path, values), index in zip(grid.axes.items(), indices, strict=True):
-                value = with_value_at(value, keys_of(path), values[index])
+                put(value, keys_of(path), values[index])
             yield _Member(grid, dict(zip(grid.axes, indices, strict=True)), value)
 
 
@@ -235,7 +226,7 @@ def _without_what_axes_say(grid: Grid) -> Grid:
     """What is left of the base stands in every member, so that it has been validated with them."""
     base = grid.base
     for path in grid.axes:
-        base = without_value_at(base, keys_of(path))
+        base = without(base, keys_of(path))
     return grid._replace(base=base)
 
 
@@ -314,7 +305,7 @@ class _Sent:
             path = path_of(keys[:end])
             if path in member.indices:
                 return self._on_axis(path, member.indices[path], member) + pointer(*keys[end:])
-        inner = next((path for path in member.indices if path_of(keys) in enclosing_paths(path)), None)
+        inner = next((path for path in member.indices if lies_inside(path, path_of(keys))), None)
         if inner is not None:  # an axis goes into what is no object
             return self._on_axis(inner, member.indices[inner], member)
         if self.elsewhere is not None and (not keys or keys[0] not in self.base):
