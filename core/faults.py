@@ -1,5 +1,5 @@
-"""What is wrong with what was sent, field by field: pydantic's errors in the words of CONTRACT §1. What would be
-allowed is read from the JSON schema, so that a refusal and the OpenAPI document say the same.
+"""What is wrong with what was sent, field by field: pydantic's errors in the words of api/README.md, "Errors". What
+would be allowed is read from the JSON schema, so that a refusal and the OpenAPI document say the same.
 """
 
 import json

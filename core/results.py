@@ -68,8 +68,8 @@ class EpochResult(NamedTuple):
         what = "logits are no longer finite"
         if not math.isfinite(self.train_loss):
             what = f"the training loss became {self.train_loss}"
-        other = "" if spec.loss.normalization == "weight_sum" else ", or normalization weight_sum"
-        return f"{what} in epoch {self.epoch}: try a smaller lr than {spec.optimizer.lr:g}{other}"
+        remedies = ", or ".join([f"a smaller lr than {spec.optimizer.lr:g}", *spec.loss.remedies])
+        return f"{what} in epoch {self.epoch}: try {remedies}"
 
     def same_as(self, other: "EpochResult") -> bool:
         """Bit for bit, but for the seconds; of what was counted, not of what was kept beside it. NaN equals NaN."""

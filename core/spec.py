@@ -1,4 +1,4 @@
-"""The spec of an experiment: everything that decides its curve, and nothing else (DESIGN §4).
+"""The spec of an experiment: everything that decides its curve, and nothing else (api/README.md, "The spec").
 
 Strict, frozen, unknown fields refused, every number bounded, defaults the paper's. A field is accepted only when
 something obeys it: an accepted, ignored field is a wrong curve.
@@ -29,7 +29,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence
 MAX_LABEL = 200  # characters
 MAX_FOLDER_NAME = 100
 FOLDER_NAMES = f"at most {MAX_FOLDER_NAME} printable characters, no slash or backslash, no leading dot"
-LAST_EVALUATED = 50  # claims are averaged over these (PROTOCOL §3)
+LAST_EVALUATED = 50  # claims are averaged over these (core/training/README.md, "Statistics and claims")
 
 _WEIGHT = re.compile(r"(\d{1,7}(?:\.\d{1,6})?):(\d{1,7}(?:\.\d{1,6})?)", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
@@ -186,10 +186,28 @@ AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name"), _
 
 class CrossEntropy(_Part):
     """Importance-weighted cross-entropy, per batch: weight_sum Σwℓ/Σw, batch_size Σwℓ/n, dataset_mean Σw'ℓ/n where w'
-    has mean 1 over the training set (PROTOCOL §1)."""
+    has mean 1 over the training set."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
     normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = "weight_sum"
+
+    def warnings(self, weights: ImportanceWeight) -> list[str]:
+        """Sentences about what is allowed and seldom meant."""
+        heaviest = max(weights)
+        if self.normalization == "batch_size" and heaviest >= 16:
+            return [
+                f"normalization batch_size multiplies the learning rate by up to {heaviest:g}: such runs often diverge "
+                "(weight_sum does not)"
+            ]
+        return []
+
+    @property
+    def remedies(self) -> list[str]:
+        """What to try where training diverged, beside a smaller lr."""
+        return [] if self.normalization == "weight_sum" else ["normalization weight_sum"]
+
+
+AnyLoss = CrossEntropy  # one of the losses: a union, as soon as there is a second
 
 
 class Optimizer(_Part):
@@ -204,7 +222,7 @@ class Spec(_Part):
     name: Label = Field("", description="Yours; it decides nothing.")
     dataset: AnyDataset
     model: AnyModel = Cnn()
-    loss: CrossEntropy = CrossEntropy()
+    loss: AnyLoss = CrossEntropy()
     importance_weight: Weight = Field(
         description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.'
     )
@@ -280,13 +298,7 @@ class Spec(_Part):
 
     def warnings(self) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
-        heaviest = max(self.weights)
-        if self.loss.normalization == "batch_size" and heaviest >= 16:
-            return [
-                f"normalization batch_size multiplies the learning rate by up to {heaviest:g}: such runs often diverge "
-                "(weight_sum does not)"
-            ]
-        return []
+        return self.loss.warnings(self.weights)
 
 
 def said(path: str, value: Any) -> str:

@@ -17,11 +17,11 @@ import structlog
 from core.restarts import Kept
 from core.settings import Settings
 from worker.devices import Device
+from worker.ending import DEVICE_UNUSABLE
 from worker.guard import Guard
 
 log = structlog.get_logger()
 
-DEVICE_UNUSABLE = 78  # an exit status of a worker process
 MARGIN_SECONDS = 0.5  # beyond the grace time, at whose end a worker ends by itself
 
 

@@ -11,7 +11,7 @@ from core.settings import Settings
 from core.store import leases, workers
 from core.store.errors import DatabaseUnavailable
 from core.store.session import Store
-from worker.heartbeat import every
+from worker.threads import every
 
 
 class Reconciler:
