@@ -31,6 +31,7 @@ from api.schemas import (
     WorkerOut,
 )
 from core.curve import measured_share
+from core.grids import Grid
 from core.spec import Spec
 from core.store.clock import rfc3339
 from core.store.events import Event
@@ -39,7 +40,6 @@ from core.store.outlook import Outlook, outlook
 from core.store.predictions import KeptPredictions
 from core.store.sweeps import Sweep
 from core.store.workers import Worker
-from core.sweeps import Grid
 
 
 def experiment_out(experiment: Experiment, outlook: Outlook) -> ExperimentOut:

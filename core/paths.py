@@ -1,6 +1,5 @@
-"""Places inside of JSON values: dotted paths ("optimizer.lr"), their keys, and JSON pointers. What lies there, a copy
-with something else there, everything by its path. What a path means, and what is said of a wrong one, is not known
-here.
+"""Places inside of JSON values: dotted paths ("optimizer.lr"), their keys, and JSON pointers. What lies there, what is
+put there, all leaves by their paths. What a path means, and what is said of a wrong one, is not known here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,10 @@ def enclosing_paths(path: str) -> list[str]:
     return [path_of(keys[:end]) for end in range(1, len(keys))]
 
 
+def lies_inside(path: str, outer: str) -> bool:
+    return path.startswith(f"{outer}.")
+
+
 def value_at(value: Any, keys: Sequence[int | str], default: Any = None) -> Any:
     """What lies at `keys` of objects and lists; `default` where nothing does."""
     for key in keys:
@@ -46,23 +49,26 @@ def _has_key(value: Any, key: int | str) -> bool:
     return isinstance(value, dict) and key in value
 
 
-def with_value_at(value: Any, keys: Sequence[str], leaf: Any) -> dict[str, Any]:
-    """A copy of the object `value` with `leaf` at `keys`, which shares with it what lies elsewhere. Objects are made
+def put(value: dict[str, Any], keys: Sequence[str], leaf: Any) -> None:
+    """Make `leaf` what lies at `keys` of `value`. Objects on the way are copied, for others may share them, and made
     where there are none, or null. Raises NoObject."""
-    if not isinstance(value, dict | None):
-        raise NoObject(value)
-    key, *inner = keys
-    here = value or {}
-    return {**here, key: with_value_at(here.get(key), inner, leaf) if inner else leaf}
+    *outer, last = keys
+    for key in outer:
+        inner = value.get(key)
+        if not isinstance(inner, dict | None):
+            raise NoObject(inner)
+        value[key] = dict(inner or {})
+        value = value[key]
+    value[last] = leaf
 
 
-def without_value_at(value: Any, keys: Sequence[str]) -> Any:
+def without(value: Any, keys: Sequence[str]) -> Any:
     """A copy of `value` with nothing at `keys`; `value` itself where nothing is there."""
     key, *inner = keys
     if not isinstance(value, dict) or key not in value:
         return value
     left = {name: each for name, each in value.items() if name != key}
-    return {**left, key: without_value_at(value[key], inner)} if inner else left
+    return {**left, key: without(value[key], inner)} if inner else left
 
 
 def leaves_by_path(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import typer
 
 from api.client import Client
-from core.paths import NoObject, enclosing_paths, keys_of, with_value_at
+from core.paths import NoObject, keys_of, lies_inside, put
 from core.presets import PresetName
 from core.reading import read_json
 
@@ -37,14 +37,15 @@ def spec_of_experiment(client: Client, experiment_id: int) -> Json:
 
 def with_changes(spec: Json, changes: Sequence[str]) -> Json:
     """A copy with what `--set` says. Raises BadParameter."""
-    for path, value in _path_value_pairs(changes):
-        keys, leaf = keys_of(path), _value(path, value)
+    changed = dict(spec)
+    for path, text in _path_value_pairs(changes):
+        keys, value = keys_of(path), _value(path, text)
         try:
-            spec = with_value_at(spec, keys, leaf)
+            put(changed, keys, value)
         except NoObject as error:
             there = json.dumps(error.value)[:100]
             raise typer.BadParameter(f"{keys[-1]} would lie inside {there}, which is no JSON object") from None
-    return spec
+    return changed
 
 
 def sweep_request(source: Json, changes: Sequence[str], axes: Json, as_drawn: bool, name: str) -> Json:
@@ -72,7 +73,7 @@ def sweep_axes(given: Sequence[str], seeds: int | None) -> Json:
 
 def _refuse_what_varies(path: str, axes: Json) -> None:
     for axis in axes:
-        if axis in (path, *enclosing_paths(path)):
+        if path == axis or lies_inside(path, axis):
             raise typer.BadParameter(f"{axis} varies: leave it to --axis, and --set what all members share")
 
 

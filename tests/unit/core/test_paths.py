@@ -1,7 +1,6 @@
 """Dotted paths and pointers: what is put is there and nothing else changes; leaves put at their paths are the value."""
 
 import copy
-from functools import reduce
 from typing import Any
 
 import pytest
@@ -14,11 +13,12 @@ from core.paths import (
     keys_of,
     keys_of_pointer,
     leaves_by_path,
+    lies_inside,
     path_of,
     pointer,
+    put,
     value_at,
-    with_value_at,
-    without_value_at,
+    without,
 )
 
 Json = dict[str, Any]
@@ -34,34 +34,35 @@ def _objects(min_size: int) -> st.SearchStrategy[Json]:
 
 
 @given(_objects(min_size=0), st.lists(_few_keys, min_size=1, max_size=4), _leaves)
-def test_what_is_put_is_there_and_the_value_that_it_is_put_into_stays_as_it_was(
+def test_what_is_put_is_there_and_nothing_that_others_share_has_changed(
     value: Json, keys: list[str], leaf: Any
 ) -> None:
-    before = copy.deepcopy(value)
+    before, changed = copy.deepcopy(value), dict(value)
     on_the_way = [value_at(value, keys[:end]) for end in range(1, len(keys))]
     if all(isinstance(each, dict | None) for each in on_the_way):
-        changed = with_value_at(value, keys, leaf)
+        put(changed, keys, leaf)
         assert value_at(changed, keys) == leaf
-        assert without_value_at(changed, keys[:1]) == without_value_at(value, keys[:1])
+        assert without(changed, keys[:1]) == without(value, keys[:1])
     else:
         with pytest.raises(NoObject) as refused:
-            with_value_at(value, keys, leaf)
+            put(changed, keys, leaf)
         assert refused.value.value in on_the_way
     assert value == before
 
 
 @given(_objects(min_size=1))
 def test_leaves_put_at_their_paths_are_the_value_again(value: Json) -> None:
-    leaves = leaves_by_path(value)
-    again = reduce(lambda made, path: with_value_at(made, keys_of(path), leaves[path]), leaves, dict[str, Any]())
+    again: Json = {}
+    for path, leaf in leaves_by_path(value).items():
+        assert value_at(value, keys_of(path)) == leaf
+        put(again, keys_of(path), leaf)
     assert again == value
-    assert leaves == {path: value_at(value, keys_of(path)) for path in leaves}
 
 
 @given(_objects(min_size=0), st.lists(_few_keys, min_size=1, max_size=4))
 def test_what_is_taken_away_is_not_there_and_nothing_else_is_gone(value: Json, keys: list[str]) -> None:
     nothing = object()
-    left = without_value_at(value, keys)
+    left = without(value, keys)
     assert value_at(left, keys, nothing) is nothing
     path = path_of(keys)
     rest = {at: leaf for at, leaf in leaves_by_path(value).items() if path not in (at, *enclosing_paths(at))}
@@ -84,6 +85,7 @@ def test_a_pointer_tells_its_slashes_from_those_of_a_key() -> None:
 def test_a_path_lies_inside_all_its_beginnings() -> None:
     assert enclosing_paths("a.b.c") == ["a", "a.b"]
     assert enclosing_paths("a") == []
+    assert [outer for outer in ("a", "a.b", "a.b.c", "a.", "b", "") if lies_inside("a.b.c", outer)] == ["a", "a.b"]
 
 
 @pytest.mark.parametrize(
@@ -102,8 +104,10 @@ def test_what_lies_nowhere_is_told_from_null(keys: list[int | str], there: Any) 
 
 
 def test_an_object_is_made_where_there_is_none_or_null_and_not_of_a_value() -> None:
-    assert with_value_at({"optimizer": None}, ["optimizer", "lr"], 0.1) == {"optimizer": {"lr": 0.1}}
-    assert with_value_at(None, ["model", "name"], "mlp") == {"model": {"name": "mlp"}}
+    spec: Json = {"optimizer": None, "loss": "cross_entropy"}
+    put(spec, ["optimizer", "lr"], 0.1)
+    put(spec, ["model", "name"], "mlp")
+    assert spec == {"optimizer": {"lr": 0.1}, "loss": "cross_entropy", "model": {"name": "mlp"}}
     with pytest.raises(NoObject) as refused:
-        with_value_at({"model": "mlp"}, ["model", "name"], "cnn")
-    assert refused.value.value == "mlp"
+        put(spec, ["loss", "name"], "cross_entropy")
+    assert refused.value.value == "cross_entropy"

@@ -7,7 +7,8 @@ import pytest
 
 from core.presets import FIGURES, PRESETS
 from core.spec import Spec
-from core.sweeps import BadSweep, SweepRequest, expanded
+from core.sweep_faults import BadSweep
+from core.sweeps import SweepRequest, expanded
 
 NINE = ["256:1", "64:1", "16:1", "4:1", "1:1", "1:4", "1:16", "1:64", "1:256"]
 FIVE = ["256:1", "16:1", "1:1", "1:16", "1:256"]
