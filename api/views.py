@@ -30,7 +30,7 @@ from api.schemas import (
     TestSets,
     WorkerOut,
 )
-from core.results import tested
+from core.curve import measured_share
 from core.spec import Spec
 from core.store.clock import rfc3339
 from core.store.events import Event
@@ -157,9 +157,9 @@ def worker_out(worker: Worker) -> WorkerOut:
 def _last_row_out(row: LastRow) -> LastRowOut:
     return LastRowOut(
         epoch=row.epoch,
-        base_fraction_in_domain=_finite(tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain)),
+        base_fraction_in_domain=_finite(measured_share(row.base_in_domain, row.n_in_domain, row.finite_in_domain)),
         base_fraction_out_of_domain=_finite(
-            tested(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain)
+            measured_share(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain)
         ),
     )
 

@@ -15,7 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from core.errors import BallastError
-from core.faults import Fault, fault_of, pointed, pointer, shown, spec_schema
+from core.faults import Fault, fault_of, shown, spec_schema
+from core.paths import (
+    enclosing_paths,
+    keys_of,
+    keys_of_pointer,
+    path_of,
+    pointer,
+    value_at,
+    with_value_at,
+    without_value_at,
+)
 from core.presets import FIGURES, PRESETS, Figure, PresetName
 from core.spec import MAX_LABEL, Label, Spec, said
 
@@ -112,7 +122,7 @@ def _check_axes(axes: Mapping[str, list[Any]]) -> None:
     for path, values in axes.items():
         if not values:
             faults.append(Fault(pointer("axes", path), "is an empty list", None, "at least one value"))
-        elif path.count(".") >= _MAX_DEPTH:
+        elif len(keys_of(path)) > _MAX_DEPTH:
             faults.append(Fault(pointer("axes", path), "is no path of a spec", None, "such as optimizer.lr"))
     if faults:
         raise BadSweep(faults)
@@ -128,7 +138,7 @@ def _check_grid(grid: Grid, axes: Mapping[str, list[Any]]) -> None:
 def _nested(former: Mapping[str, Any], axes: Mapping[str, Any]) -> Iterator[Fault]:
     there = {**former, **axes}
     for path in there:
-        for outer in _outer(path):
+        for outer in enclosing_paths(path):
             if path in axes and outer in there:
                 yield Fault(pointer("axes", path), f"lies inside the axis {outer}", None, "one of the two")
             elif outer in axes:
@@ -137,19 +147,12 @@ def _nested(former: Mapping[str, Any], axes: Mapping[str, Any]) -> Iterator[Faul
 
 def _through_no_object(base: Json, axes: Mapping[str, Any]) -> Iterator[Fault]:
     for path in axes:
-        inner: Any = base
-        for outer in _outer(path):
-            inner = inner.get(outer.rpartition(".")[2], {})
-            if not isinstance(inner, dict):
+        for outer in enclosing_paths(path):
+            there = value_at(base, keys_of(outer), default={})
+            if not isinstance(there, dict):
                 detail = f"lies inside {outer}, which is no object in the base"
-                yield Fault(pointer("axes", path), detail, shown(inner), "a path through objects")
+                yield Fault(pointer("axes", path), detail, shown(there), "a path through objects")
                 break
-
-
-def _outer(path: str) -> list[str]:
-    """What a path lies inside of, from the outermost: of a.b.c it is a and a.b."""
-    keys = path.split(".")
-    return [".".join(keys[:end]) for end in range(1, len(keys))]
 
 
 def _refuse_repeats(axes: Mapping[str, list[Any]]) -> None:
@@ -207,12 +210,10 @@ def _with_axes(grid: Grid, axes: Mapping[str, list[Any]]) -> Grid:
 
 def _so_far(grid: Grid, path: str) -> list[Any]:
     """The value at `path` of the members that a grid without such an axis has; none where there is no such field."""
-    spec: Any = Spec.model_validate(next(_members([grid])).value).model_dump(mode="json")
-    for key in path.split("."):
-        if not isinstance(spec, dict) or key not in spec:
-            return []
-        spec = spec[key]
-    return [spec]
+    spec = Spec.model_validate(next(_members([grid])).value).model_dump(mode="json")
+    nothing = object()
+    value = value_at(spec, keys_of(path), default=nothing)
+    return [] if value is nothing else [value]
 
 
 class _Member(NamedTuple):
@@ -224,34 +225,18 @@ class _Member(NamedTuple):
 def _members(grids: Sequence[Grid]) -> Iterator[_Member]:
     for grid in grids:
         for indices in itertools.product(*(range(len(values)) for values in grid.axes.values())):
-            value = dict(grid.base)
+            value = grid.base
             for (path, values), index in zip(grid.axes.items(), indices, strict=True):
-                _put(value, path.split("."), values[index])
+                value = with_value_at(value, keys_of(path), values[index])
             yield _Member(grid, dict(zip(grid.axes, indices, strict=True)), value)
-
-
-def _put(value: Json, keys: Sequence[str], leaf: Any) -> None:
-    """Set what lies at `keys`, copying on the way down: the base is shared by all members."""
-    for key in keys[:-1]:
-        value[key] = dict(value.get(key, {}))
-        value = value[key]
-    value[keys[-1]] = leaf
 
 
 def _without_what_axes_say(grid: Grid) -> Grid:
     """What is left of the base stands in every member, so that it has been validated with them."""
     base = grid.base
     for path in grid.axes:
-        base = _without(base, path.split("."))
+        base = without_value_at(base, keys_of(path))
     return grid._replace(base=base)
-
-
-def _without(value: Json, keys: Sequence[str]) -> Json:
-    key, *inner = keys
-    if key not in value:
-        return value
-    left = {name: each for name, each in value.items() if name != key}
-    return {**left, key: _without(value[key], inner)} if inner else left
 
 
 def _specs(grids: Sequence[Grid], sent: "_Sent", once: bool) -> list[Spec]:
@@ -313,7 +298,7 @@ class _Sent:
         for details in error.errors(include_url=False)[:MAX_FAULTS]:
             _blame_an_axis(details, member)
             fault = fault_of(details, member.value, spec_schema())
-            found.append(replace(fault, pointer=self._pointer(pointed(fault.pointer), member)))
+            found.append(replace(fault, pointer=self._pointer(keys_of_pointer(fault.pointer), member)))
         return found
 
     def twice(self, member: _Member, former: _Member) -> Fault:
@@ -326,10 +311,10 @@ class _Sent:
 
     def _pointer(self, keys: Sequence[str], member: _Member) -> str:
         for end in range(len(keys), 0, -1):
-            path = ".".join(keys[:end])
+            path = path_of(keys[:end])
             if path in member.indices:
                 return self._on_axis(path, member.indices[path], member) + pointer(*keys[end:])
-        inner = next((path for path in member.indices if path.startswith(".".join(keys) + ".")), None)
+        inner = next((path for path in member.indices if path_of(keys) in enclosing_paths(path)), None)
         if inner is not None:  # an axis goes into what is no object
             return self._on_axis(inner, member.indices[inner], member)
         if self.elsewhere is not None and (not keys or keys[0] not in self.base):
@@ -348,6 +333,6 @@ class _Sent:
 def _blame_an_axis(details: ErrorDetails, member: _Member) -> None:
     """Of two fields that do not fit together, the one that varies."""
     context = details.get("ctx", {})
-    path, other = (".".join(context.get(key, ())) for key in ("path", "with"))
+    path, other = (path_of(context.get(key, ())) for key in ("path", "with"))
     if path not in member.indices and other in member.indices:
         context["path"] = context["with"]

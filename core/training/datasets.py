@@ -1,6 +1,7 @@
 """The images of an experiment, all of them in memory: uint8, 32×32, split into train, in-domain and out-of-domain.
 
-Whatever the source, the paper's split and the subset are made here, in one place (PROTOCOL §1, §7; DESIGN §8).
+Whatever the source, the paper's split and the subset are made here, in one place (core/training/README.md, "The
+protocol").
 """
 
 from dataclasses import dataclass, replace

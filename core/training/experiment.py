@@ -15,7 +15,8 @@ from core.training.datasets import Data
 from core.training.errors import BadCheckpoint, BadData
 from core.training.evaluation import predicted
 from core.training.images import normalised
-from core.training.losses import output_weights, weighted_cross_entropy
+from core.training.losses import output_weights
+from core.training.stepping import Batch, learner_of, take_step
 
 
 class Met(NamedTuple):
@@ -61,8 +62,7 @@ class Experiment:
     def __init__(self, spec: Spec, data: Data, dtype: torch.dtype, checkpoint: bytes | None = None) -> None:
         self.spec = spec
         self.model = models.build(spec.model, data.channels, spec.seed).to(data.device, dtype)
-        self.parameters: list[Tensor] = list(self.model.parameters())
-        self.velocities = [torch.zeros_like(parameter) for parameter in self.parameters]  # of momentum
+        self._learner = learner_of(self.model)
         self.epoch = 0  # whole passes over the training set
         self.loss_tail: list[float] = []  # batch losses since the last loss point, float32
         self.loss_points: list[LossPoint] = []  # not yet in a row
@@ -152,7 +152,7 @@ class Experiment:
         if not self.spec.optimizer.momentum:
             return {}
         names = (name for name, _ in self.model.named_parameters())
-        return dict(zip(names, self.velocities, strict=True))
+        return dict(zip(names, self._learner.velocities, strict=True))
 
     def _drawn(self) -> _Pass:
         """The next pass, not yet begun."""
@@ -165,32 +165,19 @@ class Experiment:
 
     def _take_a_step(self) -> None:
         now = self._pass
-        keep = None if now.keep_bits is None else now.keep_bits[now.step]
-        now.losses[now.step], now.logits[now.step] = self._step(now.order[now.step], now.labels[now.step], keep)
+        batch = self._next_batch()
+        now.losses[now.step], now.logits[now.step] = take_step(
+            self._learner, batch, self.spec.loss, self._weights, self.spec.optimizer
+        )
         now.step += 1
 
-    def _step(self, chosen: Tensor, labels: Tensor, keep_bits: Tensor | None) -> tuple[Tensor, Tensor]:
-        images = normalised(self._data.train_images[chosen], self._dtype)
-        if self._dropout is None or keep_bits is None:
-            logits = self.model(images)
-        else:
-            keep = seeding.kept(keep_bits, self._dropout.units).to(self._dtype)
-            logits = self.model(images, keep / (1 - self._dropout.p))
-        loss = weighted_cross_entropy(self.spec.loss, logits, labels, self._weights)
-        self._descend(torch.autograd.grad(loss, self.parameters))
-        return loss.detach(), logits.detach()
-
-    @torch.no_grad()
-    def _descend(self, gradients: tuple[Tensor, ...]) -> None:
-        """The arithmetic of torch.optim.SGD, without its second of imports."""
-        optimizer = self.spec.optimizer
-        if optimizer.weight_decay:
-            gradients = torch._foreach_add(gradients, self.parameters, alpha=optimizer.weight_decay)
-        if optimizer.momentum:
-            torch._foreach_mul_(self.velocities, optimizer.momentum)
-            torch._foreach_add_(self.velocities, gradients)
-            gradients = tuple(self.velocities)
-        torch._foreach_add_(self.parameters, gradients, alpha=-optimizer.lr)
+    def _next_batch(self) -> Batch:
+        now = self._pass
+        inputs = normalised(self._data.train_images[now.order[now.step]], self._dtype)
+        keep = None
+        if self._dropout is not None and now.keep_bits is not None:
+            keep = seeding.kept(now.keep_bits[now.step], self._dropout.units).to(self._dtype) / (1 - self._dropout.p)
+        return Batch(inputs, now.labels[now.step], keep)
 
     def _keep_bits(self, steps: int) -> Tensor | None:
         if self._dropout is None:

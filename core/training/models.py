@@ -1,4 +1,5 @@
-"""The four networks of PROTOCOL §1, as plain modules. Their parameters' names are what a checkpoint holds.
+"""The four networks of core/training/README.md, "The protocol", as plain modules. Their parameters' names are what a
+checkpoint holds.
 
 Each takes normalised images [batch, channels, 32, 32] to logits [batch, 2]. None draws a random number: initial weights
 and dropout masks come from core.training.seeding.

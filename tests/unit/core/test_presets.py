@@ -1,4 +1,5 @@
-"""The presets hold the protocol's numbers, field by field (PROTOCOL §1 and §2, written out here again)."""
+"""The presets hold the protocol's numbers, field by field, written out here again (core/training/README.md, "The
+figures")."""
 
 from typing import Any
 

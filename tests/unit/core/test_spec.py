@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of
-from core.spec import Cnn, DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
+from core.spec import Cnn, CrossEntropy, DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
 from tests.unit.core.builders import Json, sent, spec, valid_specs
 
 FULL: Json = {
@@ -476,6 +476,15 @@ def test_a_weight_that_multiplies_the_learning_rate_is_warned_of(weight: str, no
     sentences = spec(importance_weight=weight, loss=loss).warnings()
     assert bool(sentences) is warned
     assert all("learning rate by up to 16:" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "remedies"),
+    [("weight_sum", []), ("batch_size", ["normalization weight_sum"]), ("dataset_mean", ["normalization weight_sum"])],
+)
+def test_a_loss_says_what_else_helps_where_it_diverged(normalization: str, remedies: list[str]) -> None:
+    loss = CrossEntropy.model_validate({"normalization": normalization})
+    assert loss.remedies == remedies
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,17 @@ import math
 import struct
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
 from core.results import EpochResult
 from core.training import BadData, Member, train
+from core.training import experiment as experiment_module
 from core.training.evaluation import predict, predicted
 from core.training.experiment import Experiment
+from core.training.stepping import Batch, Learner, take_step
 from tests.unit.training.builders import (
     an_epoch,
     digits,
@@ -51,16 +54,15 @@ def test_experiments_that_alternate_in_a_process_do_not_disturb_each_other() -> 
 
 def test_specs_that_differ_in_weight_share_initial_weights_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[list[torch.Tensor]] = []
-    step = Experiment._step
 
-    def noted(self: Experiment, *batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        met[-1] += [part.clone() for part in batch]
-        return step(self, *batch)
+    def noted(learner: Learner, batch: Batch, *others: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        met[-1] += [part.clone() for part in batch if part is not None]
+        return take_step(learner, batch, *others)
 
-    monkeypatch.setattr(Experiment, "_step", noted)
+    monkeypatch.setattr(experiment_module, "take_step", noted)
     for weight in ("256:1", "1:256"):
         experiment = Experiment(spec_of(model=CNN, importance_weight=weight), invented(), torch.float32)
-        met.append([parameter.detach().clone() for parameter in experiment.parameters])
+        met.append([parameter.detach().clone() for parameter in experiment.model.parameters()])
         an_epoch(experiment)
     assert all(torch.equal(a, b) for a, b in zip(*met, strict=True))
 
@@ -80,14 +82,13 @@ def test_on_mnist_a_heavy_weight_predicts_only_its_class() -> None:
 @pytest.mark.parametrize("steps", [0, 1, 7, 16, 20])
 def test_a_wish_stops_training_before_the_next_step(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = 0
-    step = Experiment._step
 
-    def counted(self: Experiment, *args: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def counted(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal taken
         taken += 1
-        return step(self, *args)
+        return take_step(*args)
 
-    monkeypatch.setattr(Experiment, "_step", counted)
+    monkeypatch.setattr(experiment_module, "take_step", counted)
     spec = spec_of(epochs=5, eval_every=5)
     assert list(train([Member(spec, wish=wish_after(steps))], digits())) == []
     assert taken == steps

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.spec import CrossEntropy, ImportanceWeight
-from core.training.losses import output_weights, weighted_cross_entropy
+from core.training.losses import loss_of_batch, output_weights
 
 positive = st.floats(1e-3, 1e3)
 logit = st.floats(-20, 20)
@@ -43,7 +43,7 @@ def test_each_normalisation_is_its_formula(
     def loss(normalization: str) -> float:
         part = of(normalization)
         by_output = output_weights(part, ImportanceWeight(base, other), base_index, (size0, size1))
-        return weighted_cross_entropy(part, logits, labels, by_output).item()
+        return loss_of_batch(part, logits, labels, by_output).item()
 
     assert loss("weight_sum") == pytest.approx(weighted / total)
     assert loss("batch_size") == pytest.approx(weighted / n)
@@ -57,7 +57,7 @@ def test_weight_sum_knows_only_the_ratio(
     logits = torch.tensor([[a, b] for a, b, _ in batch], dtype=torch.float64)
     labels = torch.tensor([y for _, _, y in batch])
     one, two = (
-        weighted_cross_entropy(of("weight_sum"), logits, labels, torch.tensor([base * s, other * s]).double()).item()
+        loss_of_batch(of("weight_sum"), logits, labels, torch.tensor([base * s, other * s]).double()).item()
         for s in (1, scale)
     )
     assert one == pytest.approx(two, rel=1e-5)
