@@ -1,7 +1,8 @@
 """What Celery needs on Redis and in a folder, so that neither a message nor an error of theirs can end a worker.
 
 As shipped, a body of `42` ends the worker, goes back into the queue and ends the next one; and an answer that is an
-error, such as to a user without rights, ends each of them.
+error, such as to a user without rights, ends each of them. Facts: worker/README.md, "Traps", and
+worker/README.md, "Celery's settings".
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Leaving in order: one event that the whole process looks at.
 
 Set by SIGTERM and SIGINT (through Celery), by a remote shutdown, and by the leash: when standard input ends, the parent
-is dead.
+is dead. What happens then: worker/README.md, "Leaving".
 """
 
 import os

@@ -1,4 +1,5 @@
-"""Joins training to store: takes one claim to its end, from its newest checkpoint on."""
+"""Joins training to store: takes one claim to its end, from its newest checkpoint on (worker/README.md, "From the
+ring to the first step")."""
 
 import json
 import time

@@ -1,7 +1,8 @@
 """What a claim yields, on its way into the store: rows and checkpoints, in order, under the fence, by one thread.
 
 So training goes on while the database is away, until a thousand rows wait; then it waits too. Only a refused fence ends
-it. A checkpoint's bytes lie safe before its pointer is written, and its pointer comes after the rows before it.
+it. A checkpoint's bytes lie safe before its pointer is written, and its pointer comes after the rows before it
+(worker/README.md, "The writer").
 """
 
 import posixpath

@@ -1,4 +1,5 @@
-"""Celery over a folder, for the embedded mode: kombu's filesystem transport with its races mended (CELERY.md §4.2).
+"""Celery over a folder, for the embedded mode: kombu's filesystem transport with its races mended (worker/README.md,
+"Brokers").
 
 As shipped it writes messages and exchange tables in place, so that another process reads half a file and dies of it.
 Here a file appears whole or not at all, and a message is taken by renaming it.
