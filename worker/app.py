@@ -1,4 +1,5 @@
-"""The Celery app of a worker: its one task, and the thread that does the same without being asked."""
+"""The Celery app of a worker: its one task, and the thread that does the same without being asked (worker/README.md,
+"The shape")."""
 
 import threading
 from collections.abc import Callable

@@ -28,13 +28,15 @@ class Heartbeat:
         self._worker_id = worker_id
         self._leave = leave
         self.held: Held | None = None
-        self._turn = threading.Lock()  # or a beat begun earlier would come after the goodbye and take it back
+        self._one_beat = (
+            threading.Lock()
+        )  # at a time; or a beat begun earlier would come after the goodbye and take it back
 
     def start(self) -> None:
         every(self._settings.heartbeat_seconds, "heartbeat", self.beat)
 
     def beat(self) -> None:
-        with self._turn:
+        with self._one_beat:
             held = self.held
             if held is not None:
                 if not held.lost:

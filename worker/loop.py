@@ -25,7 +25,7 @@ class Loop:
     ) -> None:
         self._store = store
         self._lease_ms = round(settings.lease_seconds * 1000)
-        self._kind = runner.kind
+        self._device_kind = runner.device_kind
         self._worker_id = worker_id
         self._leave = leave
         self._heartbeat = heartbeat
@@ -60,7 +60,7 @@ class Loop:
         if self._leave.is_set():
             return False
         with self._store.writing() as tx:
-            claim = claims.claim(tx, self._worker_id, self._lease_ms, self._kind)
+            claim = claims.claim(tx, self._worker_id, self._lease_ms, self._device_kind)
             if claim:
                 workers.report(tx, self._worker_id, WorkerState.BUSY, claim.experiment_id)
         if claim is None:

@@ -142,7 +142,7 @@ class Crew(Books):
         """Whoever holds it, outside of a transaction."""
         freeze(psutil.Process(self.pid_of(experiment)), self.settings)
 
-    def tend(self) -> list[int]:
+    def replace_ended(self) -> list[int]:
         """New processes in the place of those that have ended. Returns their exit statuses."""
         ended = [(slot, popen) for slot, (popen, _) in enumerate(self._slots) if popen.poll() is not None]
         for slot, popen in ended:
@@ -156,7 +156,7 @@ class Crew(Books):
         popen.send_signal(signal.SIGTERM)
         status = popen.wait(PATIENCE_S)
         _, epoch, step = struct.unpack("<qqq", page[:24])
-        self.tend()
+        self.replace_ended()
         return status, At(epoch, step)
 
     def replace_all(self) -> list[int]:
