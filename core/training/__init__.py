@@ -7,7 +7,7 @@ for _, row in train([Member(spec)], data): …
 
 It goes on from a checkpoint, Member(spec, checkpoint), and gives one where its wish says so.
 
-And again from the weights that were kept: predict(model_with(spec, data.channels, weights), data.in_domain_images)
+And again from the weights that were kept: predict(model_with(spec, data.input_shape, weights), data.in_domain)
 """
 
 from core.training.checkpoint import require_readable

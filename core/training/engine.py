@@ -82,10 +82,10 @@ def _evaluate(
     def must_stop() -> bool:
         return wish() in (Command.STOP, Command.DROP)
 
-    in_domain = predict(experiment.model, data.in_domain_images, dtype, must_stop)
+    in_domain = predict(experiment.model, data.in_domain, dtype, must_stop)
     if in_domain is None:
         return None
-    out_of_domain = predict(experiment.model, data.out_of_domain_images, dtype, must_stop)
+    out_of_domain = predict(experiment.model, data.out_of_domain, dtype, must_stop)
     return None if out_of_domain is None else (in_domain, out_of_domain)
 
 
@@ -105,8 +105,8 @@ def _row(
     base_in, base_out, correct_in, finite_in, finite_out = counts.tolist()  # host sync: the one of an evaluation
     return EpochResult(
         epoch=experiment.epoch,
-        n_in_domain=len(data.in_domain_images),
-        n_out_of_domain=len(data.out_of_domain_images),
+        n_in_domain=len(data.in_domain),
+        n_out_of_domain=len(data.out_of_domain),
         base_in_domain=base_in,
         base_out_of_domain=base_out,
         correct_in_domain=correct_in,

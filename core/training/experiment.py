@@ -14,7 +14,6 @@ from core.training.checkpoint import Standing, decode, encode
 from core.training.datasets import Data
 from core.training.errors import BadCheckpoint, BadData
 from core.training.evaluation import predicted
-from core.training.images import normalised
 from core.training.losses import output_weights
 from core.training.stepping import Batch, learner_of, take_step
 
@@ -61,7 +60,7 @@ class Experiment:
 
     def __init__(self, spec: Spec, data: Data, dtype: torch.dtype, checkpoint: bytes | None = None) -> None:
         self.spec = spec
-        self.model = models.build(spec.model, data.channels, spec.seed).to(data.device, dtype)
+        self.model = models.build(spec.model, data.input_shape, spec.seed).to(data.device, dtype)
         self._learner = learner_of(self.model)
         self.epoch = 0  # whole passes over the training set
         self.loss_tail: list[float] = []  # batch losses since the last loss point, float32
@@ -173,7 +172,7 @@ class Experiment:
 
     def _next_batch(self) -> Batch:
         now = self._pass
-        inputs = normalised(self._data.train_images[now.order[now.step]], self._dtype)
+        inputs = self._data.train.inputs(now.order[now.step], self._dtype)
         keep = None
         if self._dropout is not None and now.keep_bits is not None:
             keep = seeding.kept(now.keep_bits[now.step], self._dropout.units).to(self._dtype) / (1 - self._dropout.p)

@@ -130,11 +130,11 @@ def _sha256_of(data: Data) -> str:
     """Of every image and label that is trained or tested on, in their order."""
     digest = hashlib.sha256()
     for tensor in (
-        data.train_images,
+        data.train.stored,
         data.train_labels,
-        data.in_domain_images,
+        data.in_domain.stored,
         data.in_domain_labels,
-        data.out_of_domain_images,
+        data.out_of_domain.stored,
     ):
         digest.update(f"{tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy().data)

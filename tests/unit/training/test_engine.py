@@ -4,14 +4,16 @@ import math
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from core.results import EpochResult
-from core.training import BadData, Member, train
+from core.training import BadData, Data, Member, train
 from core.training import experiment as experiment_module
+from core.training.datasets import Examples
 from core.training.evaluation import predict, predicted
 from core.training.experiment import Experiment
 from core.training.stepping import Batch, Learner, take_step
@@ -159,10 +161,23 @@ def test_predictions_do_not_depend_on_the_batch_and_say_what_is_finite() -> None
     data = invented(channels=1)
     experiment = Experiment(spec_of(model={"name": "resnet", "width": 4}), data, torch.float32)
     an_epoch(experiment)
-    whole = predict(experiment.model, data.out_of_domain_images, torch.float32, lambda: False)
-    alone = [predict(experiment.model, i[None], torch.float32, lambda: False) for i in data.out_of_domain_images]
+    whole = predict(experiment.model, data.out_of_domain, torch.float32, lambda: False)
+    each = [replace(data.out_of_domain, stored=image[None]) for image in data.out_of_domain.stored]
+    alone = [predict(experiment.model, one, torch.float32, lambda: False) for one in each]
     assert whole.outputs.tolist() == [one.outputs.item() for one in alone]
     assert whole.finite.all()
+
+
+@pytest.mark.parametrize("model", [{"name": "linear"}, {"name": "mlp", "hidden": 4}], ids=lambda m: m["name"])
+def test_data_need_not_be_images(model: dict[str, object]) -> None:
+    """Two clouds of points, prepared as what they are: numbers with a fraction."""
+    labels = torch.arange(64) % 2
+    points = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)) + 8 * labels.view(-1, 1)
+    examples = Examples(points, torch.Tensor.to)
+    data = Data(examples, labels, examples, labels, examples, base_index=1, class_sizes=(32, 32))
+    row = rows_of(spec_of(model=model, epochs=50), data)[-1]
+    assert data.input_shape == (2,)
+    assert (row.correct_in_domain, row.base_in_domain, row.base_out_of_domain) == (64, 32, 32)
 
 
 def test_a_batch_larger_than_the_training_set_is_bad_data() -> None:

@@ -54,10 +54,18 @@ def test_the_data_set_is_known_by_every_image_and_label() -> None:
     data = digits()
     whole = digest(data)
     assert digest(replace(data)) == whole
-    for name in ("train_images", "train_labels", "in_domain_images", "in_domain_labels", "out_of_domain_images"):
-        changed = getattr(data, name).clone()
-        changed.view(-1)[-1] += 1
+    for name in ("train", "in_domain", "out_of_domain"):
+        examples = getattr(data, name)
+        changed = replace(examples, stored=with_another_end(examples.stored))
         assert digest(replace(data, **{name: changed})) != whole, name
+    for name in ("train_labels", "in_domain_labels"):
+        assert digest(replace(data, **{name: with_another_end(getattr(data, name))})) != whole, name
+
+
+def with_another_end(tensor: torch.Tensor) -> torch.Tensor:
+    changed = tensor.clone()
+    changed.view(-1)[-1] += 1
+    return changed
 
 
 @pytest.mark.parametrize("changed", [{"model": {"name": "cnn"}}, {"importance_weight": "2:1"}])
