@@ -150,7 +150,7 @@ def _digits(base: int, other: int) -> _Source:
 
 def _image_folder(dataset: spec.ImageFolder, data_dir: Path) -> _Source:
     """Raw labels number the classes in ascending order of their names; test images stand class after class."""
-    root = folders.place(data_dir / "folders", dataset.folder)
+    root = folders.folder_named(data_dir / "folders", dataset.folder)
     pair = (dataset.base_class, dataset.other_class)
     train = folders.read(root / "train", needed=pair, also_others=False)
     test = folders.read(root / "test", needed=pair, also_others=True)

@@ -11,8 +11,10 @@ from core.training.datasets import Examples
 _BATCH = {"cpu": 64, "cuda": 2048}  # examples; the fastest as measured: on a CPU 512 is half as fast as 64
 
 
-class Tested(NamedTuple):
-    outputs: Tensor  # int64 [n]: 1 only where logit 1 > logit 0, so ties and NaN are 0
+class Outputs(NamedTuple):
+    """What a network says of n examples."""
+
+    indices: Tensor  # int64 [n]: 1 only where logit 1 > logit 0, so ties and NaN are 0
     finite: Tensor  # bool [n]: both logits are finite
 
 
@@ -21,26 +23,25 @@ def never() -> bool:
 
 
 def predict(
-    model: nn.Module, examples: Examples, dtype: torch.dtype = torch.float32, wish: Callable[[], bool] = never
-) -> Tested | None:
-    """What `model` says of `examples`, on their device. None when `wish` came true: it is
-    asked before every batch."""
+    model: nn.Module, examples: Examples, dtype: torch.dtype = torch.float32, must_stop: Callable[[], bool] = never
+) -> Outputs | None:
+    """What `model` says of `examples`, on their device. None where it must stop, which is asked before every batch."""
     model.eval()
-    tested = Tested(
+    outputs = Outputs(
         torch.zeros(len(examples), dtype=torch.int64, device=examples.device),
         torch.zeros(len(examples), dtype=torch.bool, device=examples.device),
     )
     batch = _BATCH[examples.device.type]
     with torch.inference_mode():
         for start in range(0, len(examples), batch):
-            if wish():
+            if must_stop():
                 return None
             logits = model(examples.inputs(slice(start, start + batch), dtype))
-            tested.outputs[start : start + batch] = predicted(logits)
-            tested.finite[start : start + batch] = logits.isfinite().all(-1)
-    return tested
+            outputs.indices[start : start + batch] = output_indices(logits)
+            outputs.finite[start : start + batch] = logits.isfinite().all(-1)
+    return outputs
 
 
-def predicted(logits: Tensor) -> Tensor:
-    """Output indices of logits [..., 2]: int64 [...]. Ties and NaN are 0."""
+def output_indices(logits: Tensor) -> Tensor:
+    """Which output logits [..., 2] say: int64 [...]. Ties and NaN are 0."""
     return (logits[..., 1] > logits[..., 0]).long()

@@ -10,7 +10,7 @@ from core.training import models
 from core.training.errors import BadData
 
 
-def encode(model: nn.Module, spec: Spec, epoch: int) -> bytes:
+def encode_weights(model: nn.Module, spec: Spec, epoch: int) -> bytes:
     """Parameters and buffers under the names of the plain module, float32 as they were trained; the spec and the epoch
     as metadata."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -14,7 +14,7 @@ from core.spec import Spec
 from core.training import Data, Member, load, train
 from core.training.datasets import Examples
 from core.training.engine import go_on
-from core.training.experiment import Experiment, Met
+from core.training.experiment import Experiment, TrainMetrics
 from core.training.images import normalised
 from tests.data import DATA
 
@@ -79,18 +79,18 @@ def out_of_domain_fraction(row: EpochResult) -> float:
     return row.base_out_of_domain / row.n_out_of_domain
 
 
-def an_epoch(experiment: Experiment) -> Met:
+def an_epoch(experiment: Experiment) -> TrainMetrics:
     """Train it for one epoch."""
     assert experiment.advance(go_on) is Command.GO_ON
     return experiment.end_epoch()
 
 
-def wish_after(calls: int, wish: Command = Command.DROP) -> Any:
-    """A wish that comes when it has been asked for `calls` times, and stays."""
+def command_after(calls: int, command: Command = Command.DROP) -> Any:
+    """A command that comes when it has been asked for `calls` times, and stays."""
 
     def answers() -> Iterator[Command]:
         yield from [Command.GO_ON] * calls
         while True:
-            yield wish
+            yield command
 
     return functools.partial(next, answers())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.spec import Spec
 from core.training import Data
-from core.training.seeding import Purpose, dropout_bits, kept, permutation, seed_of
+from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of
 
 Sabotage = Literal["", "swapped weights", "undecayed bias", "dropout in evaluation", "kept last batch", "lr × 1.01"]
 
@@ -108,7 +108,7 @@ def mask_of(spec: Spec, epoch: int, steps: int, batch: int, step: int) -> Tensor
     if not p:
         return None
     units = 10 * spec.model.width
-    return kept(dropout_bits(spec.seed, epoch, steps, batch, units, p)[step], units).double() / (1 - p)
+    return keep_mask(dropout_bits(spec.seed, epoch, steps, batch, units, p)[step], units).double() / (1 - p)
 
 
 def network(spec: Spec, channels: int) -> nn.Module:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.training.models import build
-from core.training.seeding import Purpose, dropout_bits, kept, permutation, seed_of, shuffle
+from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of, shuffle
 from tests.unit.training.builders import spec_of
 from tests.unit.training.reference import network
 
@@ -55,14 +55,14 @@ def test_masks_are_a_pure_function(seed: int, epoch: int, steps: int, batch: int
     bits = dropout_bits(seed, epoch, steps, batch, units, p)
     assert bits.shape == (steps, batch, -(-units // 8))
     assert bits.dtype == torch.uint8
-    assert kept(bits[0], units).shape == (batch, units)
+    assert keep_mask(bits[0], units).shape == (batch, units)
     assert torch.equal(bits, dropout_bits(seed, epoch, steps, batch, units, p))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.8])
 def test_a_unit_is_dropped_with_its_probability(p: float) -> None:
     bits = dropout_bits(3, 1, 50, 16, 100, p)
-    share = torch.stack([kept(step, 100) for step in bits]).double().mean()
+    share = torch.stack([keep_mask(step, 100) for step in bits]).double().mean()
     assert share.item() == pytest.approx(1 - p, abs=0.01)  # six standard deviations of 80 000 draws
 
 

@@ -28,7 +28,7 @@ def again(spec: Spec, data: Data, weights: bytes) -> tuple[list[int], list[int]]
     """What a network with these weights predicts: 1 for the base class."""
     model = model_with(spec, data.input_shape, weights)
     tested = [predict(model, examples) for examples in (data.in_domain, data.out_of_domain)]
-    in_domain, out_of_domain = [(each.outputs == data.base_index).int().tolist() for each in tested if each]
+    in_domain, out_of_domain = [(each.indices == data.base_index).int().tolist() for each in tested if each]
     return in_domain, out_of_domain
 
 
