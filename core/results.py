@@ -2,8 +2,11 @@
 is made of them for a reader is core/curve.py.
 """
 
+import hashlib
+import json
 import math
 import struct
+from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -91,3 +94,65 @@ class Checkpoint(NamedTuple):
     step: int  # taken of the next one
     iteration: int  # steps, through epochs
     content: bytes
+
+
+@dataclass(frozen=True)
+class NumericsKey:
+    """What must be equal for an equal spec to give equal bits."""
+
+    engine: str
+    precision: str
+    memory_format: str
+    torch: str
+    device: str
+    capability: str
+    cudnn: int | None
+    threads: int
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    version: str | None  # of the package
+    commit: str | None  # where it is a clone
+    dirty: bool | None  # with changes that no commit has
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    type: str
+    name: str
+    capability: str
+    driver: str | None
+    cuda: str | None
+    cudnn: int | None
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    name: str
+    sha256: str  # of every example and label
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a curve comes from. What was stored by an older version, or a newer one, may have other fields: whoever
+    reads it takes it as JSON."""
+
+    code: CodeVersion
+    python: str
+    platform: str
+    packages: dict[str, str | None]  # versions
+    device: DeviceFacts
+    threads: int
+    dataset: DataFacts
+    numerics_key: NumericsKey
+
+    def as_json(self) -> str:
+        return json.dumps({**asdict(self), "numerics_sha256": self.numerics_key.sha256})

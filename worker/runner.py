@@ -1,7 +1,6 @@
 """Joins training to store: takes one claim to its end, from its newest checkpoint on (worker/README.md, "From the
 ring to the first step")."""
 
-import json
 import time
 import traceback
 from collections import deque
@@ -112,8 +111,8 @@ class Runner:
         claim = held.claim
         data = load(claim.spec.dataset, self._settings.data_dir, self._settings.locks_dir, self._device)
         what = provenance(claim.spec, data, self._device)
-        _refuse_other_data(claim, what["dataset"]["sha256"])
-        writer.trains_under(json.dumps(what["numerics_key"]))
+        _refuse_other_data(claim, what.dataset.sha256)
+        writer.trains_under(what.numerics_key)
         pointer, content = self._farthest_checkpoint(held, writer)
         if held.must_stop():
             return _End(None, None, 0.0)

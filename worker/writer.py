@@ -15,7 +15,7 @@ import stamina
 import structlog
 from sqlalchemy import Connection
 
-from core.results import Checkpoint, EpochResult
+from core.results import Checkpoint, EpochResult, NumericsKey
 from core.states import State
 from core.store import attempts, checkpoints, leases
 from core.store.checkpoints import Saved
@@ -63,9 +63,9 @@ class Writer:
         """What still waits is wanted by nobody: who ends in order has seen it written."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def trains_under(self, numerics: str) -> None:
-        """The numerics key, as JSON, of the checkpoints to come."""
-        self._numerics = numerics
+    def trains_under(self, numerics: NumericsKey) -> None:
+        """Of the checkpoints to come."""
+        self._numerics = numerics.as_json()
 
     def record(self, row: EpochResult, epoch_seconds: float) -> None:
         """Write a row, soon."""

@@ -3,11 +3,12 @@ end. A worker that is refused writes nothing more.
 """
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, case, or_, update
 
-from core.results import EpochResult
+from core.results import EpochResult, Provenance
 from core.states import State, Wish
 from core.store import checkpoints, curves, events, leases, predictions
 from core.store.checkpoints import Pointer, Saved
@@ -19,12 +20,12 @@ from core.store.tables import checkpoints as checkpoints_table
 from core.store.tables import experiments
 
 
-def begin(tx: Connection, claim: Claim, provenance: dict[str, Any], pointer: Pointer | None) -> None:
+def begin(tx: Connection, claim: Claim, provenance: Provenance, pointer: Pointer | None) -> None:
     """What this attempt trains with, and the checkpoint that it goes on from. Raises ClaimLost."""
     fence(
         tx,
         claim,
-        provenance=json.dumps(provenance),
+        provenance=provenance.as_json(),
         attempt_epoch=pointer.epoch if pointer else 0,
         revision=experiments.c.revision + 1,
     )
@@ -32,7 +33,7 @@ def begin(tx: Connection, claim: Claim, provenance: dict[str, Any], pointer: Poi
         return
     since = f"after epoch {pointer.epoch}, step {pointer.step}, of attempt {pointer.attempt}"
     _add_event(tx, claim, EventKind.RESUMED, since)
-    before, now = json.loads(pointer.numerics), provenance["numerics_key"]
+    before, now = json.loads(pointer.numerics), asdict(provenance.numerics_key)
     if before != now:
         _add_event(tx, claim, EventKind.NUMERICS_CHANGED, _difference(before, now))
 

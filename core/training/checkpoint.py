@@ -17,7 +17,7 @@ from core.training.errors import BadCheckpoint
 _MODEL, _MOMENTUM = "model/", "momentum/"
 
 
-class Standing(NamedTuple):
+class Snapshot(NamedTuple):
     """Where an experiment stands between two steps. Tensors lie on the CPU."""
 
     epoch: int  # whole passes over the training set
@@ -31,29 +31,29 @@ class Standing(NamedTuple):
     loss_points: tuple[LossPoint, ...]  # not yet in a row
 
 
-def encode(standing: Standing) -> bytes:
-    points = standing.loss_points
+def encode(snapshot: Snapshot) -> bytes:
+    points = snapshot.loss_points
     first_point = points[0].iteration if points else 0
-    numbers = (standing.epoch, standing.step, standing.iteration, first_point, *standing.counts)
+    numbers = (snapshot.epoch, snapshot.step, snapshot.iteration, first_point, *snapshot.counts)
     return save(
         {
-            **{_MODEL + name: tensor for name, tensor in standing.model.items()},
-            **{_MOMENTUM + name: tensor for name, tensor in standing.momentum.items()},
+            **{_MODEL + name: tensor for name, tensor in snapshot.model.items()},
+            **{_MOMENTUM + name: tensor for name, tensor in snapshot.momentum.items()},
             "numbers": torch.tensor(numbers, dtype=torch.int64),
-            "losses": standing.losses,
-            "loss_tail": torch.tensor(standing.loss_tail, dtype=torch.float32),
+            "losses": snapshot.losses,
+            "loss_tail": torch.tensor(snapshot.loss_tail, dtype=torch.float32),
             "loss_points": torch.tensor([point.value for point in points], dtype=torch.float32),
         }
     )
 
 
-def decode(content: bytes) -> Standing:
+def decode(content: bytes) -> Snapshot:
     """Raises BadCheckpoint."""
     try:
         tensors = load(content)
         epoch, step, iteration, first_point, *counts = tensors["numbers"].tolist()
         points = enumerate(tensors["loss_points"].tolist())
-        return Standing(
+        return Snapshot(
             epoch=epoch,
             step=step,
             iteration=iteration,

@@ -1,9 +1,10 @@
-"""The images of an experiment, all of them in memory: uint8, 32×32, split into train, in-domain and out-of-domain.
+"""The data of an experiment, all of it in memory: split into train, in-domain and out-of-domain. Images, up to now.
 
 Whatever the source, the paper's split and the subset are made here, in one place (core/training/README.md, "The
 protocol").
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,40 +16,63 @@ from torch import Tensor
 from core import spec
 from core.training import folders, seeding, vision
 from core.training.errors import BadData
-from core.training.images import resized
+from core.training.images import normalised, resized
 
 _DIGITS_MAX = 16  # the brightest value of scikit-learn's digits
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True)
-class Data:
-    """Images are uint8 [n, channels, 32, 32], labels int64 [n]: output indices, 0 for the lower raw label."""
+class Examples:
+    """As they are stored, small, and as a network takes them: prepared a batch at a time, on their device."""
 
-    train_images: Tensor  # class after class in ascending raw label
-    train_labels: Tensor
-    in_domain_images: Tensor  # test images of the two classes, in file order
-    in_domain_labels: Tensor
-    out_of_domain_images: Tensor  # test images of all other classes, in file order
-    base_index: int  # which output is the base class
-    class_sizes: tuple[int, int]  # training images by output index
+    stored: Tensor  # [n, *input shape]; of images uint8 [n, channels, 32, 32]
+    prepare: Callable[[Tensor, torch.dtype], Tensor]  # some of `stored` as inputs of that dtype
 
-    @property
-    def channels(self) -> int:
-        return self.train_images.shape[1]
+    def __len__(self) -> int:
+        return len(self.stored)
 
     @property
     def device(self) -> torch.device:
-        return self.train_images.device
+        return self.stored.device
+
+    def to(self, device: str | torch.device) -> "Examples":
+        return replace(self, stored=self.stored.to(device))
+
+    def inputs(self, chosen: slice | Tensor, dtype: torch.dtype) -> Tensor:
+        """What a network takes of the `chosen` ones: [n, *input shape] in `dtype`."""
+        return self.prepare(self.stored[chosen], dtype)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labels are int64 [n]: output indices, 0 for the lower raw label."""
+
+    train: Examples  # class after class in ascending raw label
+    train_labels: Tensor
+    in_domain: Examples  # of the test set, those of the two classes, in file order
+    in_domain_labels: Tensor
+    out_of_domain: Examples  # of the test set, those of all other classes, in file order
+    base_index: int  # which output is the base class
+    class_sizes: tuple[int, int]  # training examples by output index
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example, as a network takes it."""
+        return tuple(self.train.stored.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.device
 
     def to(self, device: str | torch.device) -> "Data":
         return replace(
             self,
-            train_images=self.train_images.to(device),
+            train=self.train.to(device),
             train_labels=self.train_labels.to(device),
-            in_domain_images=self.in_domain_images.to(device),
+            in_domain=self.in_domain.to(device),
             in_domain_labels=self.in_domain_labels.to(device),
-            out_of_domain_images=self.out_of_domain_images.to(device),
+            out_of_domain=self.out_of_domain.to(device),
         )
 
 
@@ -68,7 +92,7 @@ class _Source(NamedTuple):
 
 
 def load(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path, device: str = "cpu") -> Data:
-    """The images that `dataset` describes, on `device`. Raises BadData where they are missing, damaged or too few.
+    """The data that `dataset` describes, on `device`. Raises BadData where they are missing, damaged or too few.
 
     `data_dir` is written to only by a download; locks lie in `locks_dir`."""
     source = _source(dataset, data_dir, locks_dir)
@@ -84,14 +108,18 @@ def load(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path, device: str 
     in_domain = _limited(source.test.at(of_pair), dataset.eval_limit)
     out_of_domain = _limited(source.test.at(~of_pair), dataset.eval_limit)
     return Data(
-        train_images=resized(train.images),
+        train=_examples(train.images),
         train_labels=(train.labels == high).long(),
-        in_domain_images=resized(in_domain.images),
+        in_domain=_examples(in_domain.images),
         in_domain_labels=(in_domain.labels == high).long(),
-        out_of_domain_images=resized(out_of_domain.images),
+        out_of_domain=_examples(out_of_domain.images),
         base_index=int(source.base == high),
         class_sizes=(len(chosen[0]), len(chosen[1])),
     ).to(device)
+
+
+def _examples(images: Tensor) -> Examples:
+    return Examples(resized(images), normalised)
 
 
 def _source(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path) -> _Source:
@@ -123,7 +151,7 @@ def _digits(base: int, other: int) -> _Source:
 
 def _image_folder(dataset: spec.ImageFolder, data_dir: Path) -> _Source:
     """Raw labels number the classes in ascending order of their names; test images stand class after class."""
-    root = folders.place(data_dir / "folders", dataset.folder)
+    root = folders.folder_named(data_dir / "folders", dataset.folder)
     pair = (dataset.base_class, dataset.other_class)
     train = folders.read(root / "train", needed=pair, also_others=False)
     test = folders.read(root / "test", needed=pair, also_others=True)

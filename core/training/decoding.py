@@ -28,7 +28,7 @@ class Unreadable(Exception):
     """The file is no whole image; says why."""
 
 
-def decoded(file: Path) -> Tensor:
+def pixels_of(file: Path) -> Tensor:
     """RGB, uint8 [1, 3, h, w]; of an animation or of many pages the first. Raises Unreadable."""
     from PIL import Image, UnidentifiedImageError
 
@@ -45,8 +45,8 @@ def decoded(file: Path) -> Tensor:
     except UnidentifiedImageError as error:
         raise Unreadable("in no format that Pillow knows") from error
     except Exception as error:  # whatever a decoder meets: OSError, SyntaxError, struct.error, DecompressionBombError
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unreadable(" ".join(said.split())[:200] or type(error).__name__) from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Unreadable(" ".join(reason.split())[:200] or type(error).__name__) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
 
 

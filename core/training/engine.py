@@ -13,9 +13,9 @@ import torch
 from core.results import Checkpoint, Command, EpochResult, Predictions
 from core.spec import Spec
 from core.training.datasets import Data
-from core.training.evaluation import Tested, predict
-from core.training.experiment import Experiment, Met, mean
-from core.training.weights import encode
+from core.training.evaluation import Outputs, predict
+from core.training.experiment import Experiment, TrainMetrics, mean
+from core.training.weights import encode_weights
 
 
 def go_on() -> Command:
@@ -24,80 +24,85 @@ def go_on() -> Command:
 
 @dataclass(frozen=True)
 class Member:
-    """An experiment of a pack, from its beginning or from a checkpoint. `wish` is asked before every step, between
+    """An experiment of a pack, from its beginning or from a checkpoint. `command` is asked before every step, between
     batches of an evaluation and after the last row, so it must be cheap."""
 
     spec: Spec
     checkpoint: bytes | None = None
-    wish: Callable[[], Command] = go_on
+    command: Callable[[], Command] = go_on
 
 
 def train(
     members: Sequence[Member], data: Data, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Iterator[tuple[int, EpochResult | Checkpoint]]:
     """Train `members` (one, for now) on `data`, yielding (its index in `members`, row) after each evaluated epoch,
-    until its last epoch, its wish or a row that diverged; and (index, checkpoint) whenever its wish is to save or to
-    stop: never before the rows that it stands behind, and within an epoch too.
+    until its last epoch, its command or a row that diverged; and (index, checkpoint) whenever its command is to save or
+    to stop: never before the rows that it stands behind, and within an epoch too.
 
     Raises BadData where the batch is larger than the training set, BadCheckpoint where a checkpoint is damaged or of
     another experiment. On a CPU the caller sets the number of intra-op threads, which is part of the numerics key."""
     if len(members) != 1:
         raise ValueError(f"one experiment a pack for now, not {len(members)}")
     (member,) = members
-    _same_bits_every_time(device)
+    _make_deterministic(device)
     data = data.to(device)
     experiment = Experiment(member.spec, data, dtype, member.checkpoint)
     since = time.perf_counter()
     while experiment.epoch < member.spec.epochs:
-        told = experiment.advance(member.wish)
-        if told in (Command.SAVE, Command.STOP):
+        command = experiment.advance(member.command)
+        if command in (Command.SAVE, Command.STOP):
             yield 0, experiment.checkpoint()
-        if told in (Command.STOP, Command.DROP):
+        if command in (Command.STOP, Command.DROP):
             return
-        if not experiment.pass_is_over:
+        if not experiment.epoch_is_over:
             continue
         tests = None
         if member.spec.evaluated(experiment.epoch + 1):
-            tests = _evaluate(experiment, data, dtype, member.wish)
+            tests = _evaluate(experiment, data, dtype, member.command)
             if tests is None:
-                continue  # its wish, which is heard before anything else happens
-        met = experiment.end_epoch()
+                continue  # its command, which is heard before anything else happens
+        metrics = experiment.end_epoch()
         if tests is None:
             continue
         now = time.perf_counter()
-        row = _row(experiment, data, met, *tests, seconds=now - since)
+        row = _row(experiment, data, metrics, *tests, seconds=now - since)
         since = now
-        yield 0, row if row.diverged else _with_what_is_kept(row, experiment, data, *tests)
+        yield 0, row if row.diverged else _with_predictions_and_weights(row, experiment, data, *tests)
         if row.diverged:
             return
-    if member.wish() in (Command.SAVE, Command.STOP):
+    if member.command() in (Command.SAVE, Command.STOP):
         yield 0, experiment.checkpoint()
 
 
 def _evaluate(
-    experiment: Experiment, data: Data, dtype: torch.dtype, wish: Callable[[], Command]
-) -> tuple[Tested, Tested] | None:
-    """None where the wish came between: then it is not over."""
+    experiment: Experiment, data: Data, dtype: torch.dtype, command: Callable[[], Command]
+) -> tuple[Outputs, Outputs] | None:
+    """None where the command to end came between: then it is not over."""
 
     def must_stop() -> bool:
-        return wish() in (Command.STOP, Command.DROP)
+        return command() in (Command.STOP, Command.DROP)
 
-    in_domain = predict(experiment.model, data.in_domain_images, dtype, must_stop)
+    in_domain = predict(experiment.model, data.in_domain, dtype, must_stop)
     if in_domain is None:
         return None
-    out_of_domain = predict(experiment.model, data.out_of_domain_images, dtype, must_stop)
+    out_of_domain = predict(experiment.model, data.out_of_domain, dtype, must_stop)
     return None if out_of_domain is None else (in_domain, out_of_domain)
 
 
 def _row(
-    experiment: Experiment, data: Data, met: Met, in_domain: Tested, out_of_domain: Tested, seconds: float
+    experiment: Experiment,
+    data: Data,
+    metrics: TrainMetrics,
+    in_domain: Outputs,
+    out_of_domain: Outputs,
+    seconds: float,
 ) -> EpochResult:
     base, other = data.base_index, 1 - data.base_index
     counts = torch.stack(
         [
-            (in_domain.outputs == base).sum(),
-            (out_of_domain.outputs == base).sum(),
-            (in_domain.outputs == data.in_domain_labels).sum(),
+            (in_domain.indices == base).sum(),
+            (out_of_domain.indices == base).sum(),
+            (in_domain.indices == data.in_domain_labels).sum(),
             in_domain.finite.sum(),
             out_of_domain.finite.sum(),
         ]
@@ -105,39 +110,39 @@ def _row(
     base_in, base_out, correct_in, finite_in, finite_out = counts.tolist()  # host sync: the one of an evaluation
     return EpochResult(
         epoch=experiment.epoch,
-        n_in_domain=len(data.in_domain_images),
-        n_out_of_domain=len(data.out_of_domain_images),
+        n_in_domain=len(data.in_domain),
+        n_out_of_domain=len(data.out_of_domain),
         base_in_domain=base_in,
         base_out_of_domain=base_out,
         correct_in_domain=correct_in,
         finite_in_domain=finite_in,
         finite_out_of_domain=finite_out,
-        train_loss=mean(met.losses.float().tolist()),
-        train_n_base=met.n[base],
-        train_n_other=met.n[other],
-        train_correct_base=met.correct[base],
-        train_correct_other=met.correct[other],
-        loss=experiment.take_loss_points(),
+        train_loss=mean(metrics.losses.float().tolist()),
+        train_n_base=metrics.n[base],
+        train_n_other=metrics.n[other],
+        train_correct_base=metrics.correct[base],
+        train_correct_other=metrics.correct[other],
+        loss=experiment.pop_loss_points(),
         seconds=seconds,
     )
 
 
-def _with_what_is_kept(
-    row: EpochResult, experiment: Experiment, data: Data, in_domain: Tested, out_of_domain: Tested
+def _with_predictions_and_weights(
+    row: EpochResult, experiment: Experiment, data: Data, in_domain: Outputs, out_of_domain: Outputs
 ) -> EpochResult:
     if experiment.spec.predicted(row.epoch):
         bits = Predictions(_bits(in_domain, data.base_index), _bits(out_of_domain, data.base_index))
         row = row._replace(predictions=bits)
     if row.epoch == experiment.spec.epochs:
-        row = row._replace(weights=encode(experiment.model, experiment.spec, row.epoch))
+        row = row._replace(weights=encode_weights(experiment.model, experiment.spec, row.epoch))
     return row
 
 
-def _bits(tested: Tested, base_index: int) -> bytes:
-    return np.packbits((tested.outputs == base_index).cpu().numpy()).tobytes()
+def _bits(outputs: Outputs, base_index: int) -> bytes:
+    return np.packbits((outputs.indices == base_index).cpu().numpy()).tobytes()
 
 
-def _same_bits_every_time(device: str) -> None:
+def _make_deterministic(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False

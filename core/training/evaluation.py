@@ -1,4 +1,4 @@
-"""What a network predicts on a test set, image by image, in evaluation mode."""
+"""What a network predicts on a test set, example by example, in evaluation mode."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,13 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from core.training.images import normalised
+from core.training.datasets import Examples
 
-_BATCH = {"cpu": 64, "cuda": 2048}  # images; the fastest as measured: on a CPU 512 is half as fast as 64
+_BATCH = {"cpu": 64, "cuda": 2048}  # examples; the fastest as measured: on a CPU 512 is half as fast as 64
 
 
-class Tested(NamedTuple):
-    outputs: Tensor  # int64 [n]: 1 only where logit 1 > logit 0, so ties and NaN are 0
+class Outputs(NamedTuple):
+    """What a network says of n examples."""
+
+    indices: Tensor  # int64 [n]: 1 only where logit 1 > logit 0, so ties and NaN are 0
     finite: Tensor  # bool [n]: both logits are finite
 
 
@@ -21,26 +23,25 @@ def never() -> bool:
 
 
 def predict(
-    model: nn.Module, images: Tensor, dtype: torch.dtype = torch.float32, wish: Callable[[], bool] = never
-) -> Tested | None:
-    """What `model` says of `images` (uint8 [n, c, 32, 32]), on their device. None when `wish` came true: it is
-    asked before every batch."""
+    model: nn.Module, examples: Examples, dtype: torch.dtype = torch.float32, must_stop: Callable[[], bool] = never
+) -> Outputs | None:
+    """What `model` says of `examples`, on their device. None where it must stop, which is asked before every batch."""
     model.eval()
-    tested = Tested(
-        torch.zeros(len(images), dtype=torch.int64, device=images.device),
-        torch.zeros(len(images), dtype=torch.bool, device=images.device),
+    outputs = Outputs(
+        torch.zeros(len(examples), dtype=torch.int64, device=examples.device),
+        torch.zeros(len(examples), dtype=torch.bool, device=examples.device),
     )
-    batch = _BATCH[images.device.type]
+    batch = _BATCH[examples.device.type]
     with torch.inference_mode():
-        for start in range(0, len(images), batch):
-            if wish():
+        for start in range(0, len(examples), batch):
+            if must_stop():
                 return None
-            logits = model(normalised(images[start : start + batch], dtype))
-            tested.outputs[start : start + batch] = predicted(logits)
-            tested.finite[start : start + batch] = logits.isfinite().all(-1)
-    return tested
+            logits = model(examples.inputs(slice(start, start + batch), dtype))
+            outputs.indices[start : start + batch] = output_indices(logits)
+            outputs.finite[start : start + batch] = logits.isfinite().all(-1)
+    return outputs
 
 
-def predicted(logits: Tensor) -> Tensor:
-    """Output indices of logits [..., 2]: int64 [...]. Ties and NaN are 0."""
+def output_indices(logits: Tensor) -> Tensor:
+    """Which output logits [..., 2] say: int64 [...]. Ties and NaN are 0."""
     return (logits[..., 1] > logits[..., 0]).long()

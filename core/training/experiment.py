@@ -10,25 +10,24 @@ from torch import Tensor
 from core.results import LOSS_POINT_EVERY, Checkpoint, Command, LossPoint
 from core.spec import Spec
 from core.training import models, seeding
-from core.training.checkpoint import Standing, decode, encode
+from core.training.checkpoint import Snapshot, decode, encode
 from core.training.datasets import Data
 from core.training.errors import BadCheckpoint, BadData
-from core.training.evaluation import predicted
-from core.training.images import normalised
+from core.training.evaluation import output_indices
 from core.training.losses import output_weights
 from core.training.stepping import Batch, learner_of, take_step
 
 
-class Met(NamedTuple):
-    """An epoch as its batches were met: in training mode, each before its step. On the CPU."""
+class TrainMetrics(NamedTuple):
+    """What the batches of an epoch gave: in training mode, each before its step. On the CPU."""
 
     losses: Tensor  # [steps], as computed
     n: tuple[int, int]  # images by output index
     correct: tuple[int, int]  # and how many of them were right
 
 
-class _Pass:
-    """A pass over the training set: its batches, drawn at once, and what the steps taken have given."""
+class _OpenEpoch:
+    """The pass over the training set that is under way: its batches, drawn at once, and what its steps have given."""
 
     def __init__(self, order: Tensor, labels: Tensor, keep_bits: Tensor | None, dtype: torch.dtype) -> None:
         steps, batch = order.shape
@@ -47,9 +46,9 @@ class _Pass:
         self._counts = torch.tensor(counts)
 
     def counts(self) -> tuple[int, ...]:
-        """Images met, by output; then how many of them were right."""
-        met = slice(self._counted_to, self.step)
-        right, labels = predicted(self.logits[met]) == self.labels[met], self.labels[met]
+        """Images of the steps taken, by output; then how many of them were right."""
+        new = slice(self._counted_to, self.step)
+        right, labels = output_indices(self.logits[new]) == self.labels[new], self.labels[new]
         first, second = labels == 0, labels == 1
         counts = torch.stack([first.sum(), second.sum(), (right & first).sum(), (right & second).sum()])
         return tuple((self._counts + counts.cpu()).tolist())  # host sync: one an epoch, and one a checkpoint
@@ -61,7 +60,7 @@ class Experiment:
 
     def __init__(self, spec: Spec, data: Data, dtype: torch.dtype, checkpoint: bytes | None = None) -> None:
         self.spec = spec
-        self.model = models.build(spec.model, data.channels, spec.seed).to(data.device, dtype)
+        self.model = models.build(spec.model, data.input_shape, spec.seed).to(data.device, dtype)
         self._learner = learner_of(self.model)
         self.epoch = 0  # whole passes over the training set
         self.loss_tail: list[float] = []  # batch losses since the last loss point, float32
@@ -74,7 +73,7 @@ class Experiment:
         self._weights = weights.to(data.device, dtype)
         self._dropout = models.dropout(spec.model)
         if checkpoint is None:
-            self._pass = self._drawn()
+            self._open = self._next_epoch()
         else:
             self._resume(decode(checkpoint))
         self._saved_at = self.iteration  # there is nothing new to save yet
@@ -82,38 +81,38 @@ class Experiment:
     @property
     def iteration(self) -> int:
         """Steps, through epochs."""
-        return self._iteration + self._pass.step
+        return self._iteration + self._open.step
 
     @property
-    def pass_is_over(self) -> bool:
-        """Its steps are taken; what it has met is not yet told."""
-        return self._pass.step == len(self._pass.order)
+    def epoch_is_over(self) -> bool:
+        """Its steps are taken, and `end_epoch` has not yet told what they gave."""
+        return self._open.step == len(self._open.order)
 
-    def advance(self, wish: Callable[[], Command]) -> Command:
-        """Take steps until the pass is over, or until `wish`, which is asked before every step, wants something else.
-        Returns what it wants. No checkpoint is wanted twice at one step."""
-        if self.pass_is_over:
-            return wish()
+    def advance(self, command: Callable[[], Command]) -> Command:
+        """Take steps until the epoch is over, or until `command`, which is asked before every step, is another than to
+        go on: then returns that one. To save what was saved at this very step is to go on."""
+        if self.epoch_is_over:
+            return command()
         self.model.train()
-        while not self.pass_is_over:
-            told = wish()
-            if told is Command.SAVE and self._saved_at == self.iteration:
-                told = Command.GO_ON
-            if told is not Command.GO_ON:
-                return told
+        while not self.epoch_is_over:
+            now = command()
+            if now is Command.SAVE and self._saved_at == self.iteration:
+                now = Command.GO_ON
+            if now is not Command.GO_ON:
+                return now
             self._take_a_step()
         return Command.GO_ON
 
-    def end_epoch(self) -> Met:
-        """What the pass that is over has met. The next one is drawn."""
-        met = Met(self._pass.losses.cpu(), *_pairs(self._pass.counts()))
+    def end_epoch(self) -> TrainMetrics:
+        """What the epoch that is over has given. The next one is drawn."""
+        metrics = TrainMetrics(self._open.losses.cpu(), *_pairs(self._open.counts()))
         self.epoch += 1
-        self._note(met.losses.float().tolist())
-        self._pass = self._drawn()
-        return met
+        self._collect_losses(metrics.losses.float().tolist())
+        self._open = self._next_epoch()
+        return metrics
 
-    def take_loss_points(self) -> tuple[LossPoint, ...]:
-        """The loss points since this was last asked."""
+    def pop_loss_points(self) -> tuple[LossPoint, ...]:
+        """The loss points since this was last called."""
         points = tuple(self.loss_points)
         self.loss_points.clear()
         return points
@@ -121,31 +120,31 @@ class Experiment:
     def checkpoint(self) -> Checkpoint:
         """From which another goes on."""
         self._saved_at = self.iteration
-        standing = Standing(
+        snapshot = Snapshot(
             epoch=self.epoch,
-            step=self._pass.step,
+            step=self._open.step,
             iteration=self.iteration,
-            model={name: _stored(tensor) for name, tensor in self.model.state_dict().items()},
-            momentum={name: _stored(velocity) for name, velocity in self._momentum().items()},
-            losses=_stored(self._pass.losses[: self._pass.step]),
-            counts=self._pass.counts(),
+            model={name: _cpu_copy(tensor) for name, tensor in self.model.state_dict().items()},
+            momentum={name: _cpu_copy(velocity) for name, velocity in self._momentum().items()},
+            losses=_cpu_copy(self._open.losses[: self._open.step]),
+            counts=self._open.counts(),
             loss_tail=tuple(self.loss_tail),
             loss_points=tuple(self.loss_points),
         )
-        return Checkpoint(self.epoch, self._pass.step, self.iteration, encode(standing))
+        return Checkpoint(self.epoch, self._open.step, self.iteration, encode(snapshot))
 
     @torch.no_grad()
-    def _resume(self, standing: Standing) -> None:
-        _fill(self.model.state_dict(), standing.model)
-        _fill(self._momentum(), standing.momentum)
-        self.epoch = standing.epoch
-        self._iteration = standing.iteration - standing.step
-        self.loss_tail = list(standing.loss_tail)
-        self.loss_points = list(standing.loss_points)
-        self._pass = self._drawn()
-        if standing.step > len(self._pass.order):
+    def _resume(self, snapshot: Snapshot) -> None:
+        _copy_into(self.model.state_dict(), snapshot.model)
+        _copy_into(self._momentum(), snapshot.momentum)
+        self.epoch = snapshot.epoch
+        self._iteration = snapshot.iteration - snapshot.step
+        self.loss_tail = list(snapshot.loss_tail)
+        self.loss_points = list(snapshot.loss_points)
+        self._open = self._next_epoch()
+        if snapshot.step > len(self._open.order):
             raise BadCheckpoint("it is the checkpoint of another experiment: its epochs have more steps")
-        self._pass.resume(standing.step, standing.losses, standing.counts)
+        self._open.resume(snapshot.step, snapshot.losses, snapshot.counts)
 
     def _momentum(self) -> dict[str, Tensor]:
         """Velocities by parameter, where there is momentum: else they stay zero."""
@@ -154,17 +153,17 @@ class Experiment:
         names = (name for name, _ in self.model.named_parameters())
         return dict(zip(names, self._learner.velocities, strict=True))
 
-    def _drawn(self) -> _Pass:
-        """The next pass, not yet begun."""
+    def _next_epoch(self) -> _OpenEpoch:
+        """The next one, not yet begun."""
         data, batch = self._data, self._batch
         n = len(data.train_labels)
         steps = n // batch  # the last incomplete batch is dropped
         order = seeding.permutation(self.spec.seed, self.epoch + 1, n).to(data.device)
         order = order[: steps * batch].view(steps, batch)
-        return _Pass(order, data.train_labels[order], self._keep_bits(steps), self._dtype)
+        return _OpenEpoch(order, data.train_labels[order], self._keep_bits(steps), self._dtype)
 
     def _take_a_step(self) -> None:
-        now = self._pass
+        now = self._open
         batch = self._next_batch()
         now.losses[now.step], now.logits[now.step] = take_step(
             self._learner, batch, self.spec.loss, self._weights, self.spec.optimizer
@@ -172,11 +171,12 @@ class Experiment:
         now.step += 1
 
     def _next_batch(self) -> Batch:
-        now = self._pass
-        inputs = normalised(self._data.train_images[now.order[now.step]], self._dtype)
+        now = self._open
+        inputs = self._data.train.inputs(now.order[now.step], self._dtype)
         keep = None
         if self._dropout is not None and now.keep_bits is not None:
-            keep = seeding.kept(now.keep_bits[now.step], self._dropout.units).to(self._dtype) / (1 - self._dropout.p)
+            mask = seeding.keep_mask(now.keep_bits[now.step], self._dropout.units)
+            keep = mask.to(self._dtype) / (1 - self._dropout.p)
         return Batch(inputs, now.labels[now.step], keep)
 
     def _keep_bits(self, steps: int) -> Tensor | None:
@@ -185,7 +185,7 @@ class Experiment:
         bits = seeding.dropout_bits(self.spec.seed, self.epoch + 1, steps, self._batch, *self._dropout)
         return bits.to(self._data.device)
 
-    def _note(self, losses: list[float]) -> None:
+    def _collect_losses(self, losses: list[float]) -> None:
         for loss in losses:
             self._iteration += 1
             self.loss_tail.append(loss)
@@ -204,13 +204,13 @@ def _pairs(counts: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
     return (n0, n1), (correct0, correct1)
 
 
-def _stored(tensor: Tensor) -> Tensor:
+def _cpu_copy(tensor: Tensor) -> Tensor:
     """A copy on the CPU that training does not change, float32 where it is a number with a fraction."""
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
     return tensor.detach().to("cpu", dtype, copy=True).contiguous()
 
 
-def _fill(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+def _copy_into(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
     """Raises BadCheckpoint where `stored` has other names or shapes."""
     shapes = {name: tensor.shape for name, tensor in own.items()}
     if {name: tensor.shape for name, tensor in stored.items()} != shapes:

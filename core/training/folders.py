@@ -10,22 +10,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from core.training.decoding import Unreadable, decoded
+from core.training.decoding import Unreadable, pixels_of
 from core.training.errors import BadData
 from core.training.images import resized
 
 _LEFT_BY_WINDOWS = ("thumbs.db", "desktop.ini")  # what other systems leave begins with a dot
 
 
-def place(parent: Path, name: str) -> Path:
+def folder_named(parent: Path, name: str) -> Path:
     """The folder in `parent` that a spec calls `name`, whichever form of Unicode it is written in (macOS writes é as e
     and an accent); where there is none, its path all the same. Raises BadData where there are two."""
     try:
-        found = [entry for entry in parent.iterdir() if _called(entry) == name]
+        found = [entry for entry in parent.iterdir() if _name_of(entry) == name]
     except OSError:
         found = []  # whoever reads the folder says it
     if len(found) > 1:
-        raise _twice(parent, name)
+        raise _two_named(parent, name)
     return found[0] if found else parent / os.fsdecode(name.encode(errors="surrogateescape"))
 
 
@@ -70,7 +70,7 @@ def check(root: Path) -> Checked:
 
 def _readable(file: Path, checked: Checked) -> bool:
     try:
-        decoded(file)
+        pixels_of(file)
     except Unreadable as error:
         checked.unreadable.append((file, str(error)))
         return False
@@ -84,19 +84,19 @@ def _read_class(folder: Path) -> Tensor:
 
 def _classes(root: Path) -> dict[str, Path]:
     """The class folders in ascending order of name. Raises BadData."""
-    with _told(root):
+    with _bad_data_where_unreadable(root):
         folders = [entry for entry in _entries(root) if entry.is_dir()]
     classes: dict[str, Path] = {}
     for folder in folders:
-        name = _called(folder)
+        name = _name_of(folder)
         if name in classes:
-            raise _twice(root, name)
+            raise _two_named(root, name)
         classes[name] = folder
     return classes
 
 
 def _files(folder: Path) -> list[Path]:
-    with _told(folder):
+    with _bad_data_where_unreadable(folder):
         files = _entries(folder)
     if not files:
         raise BadData(f"the class folder {folder} holds no image: put at least one file into it")
@@ -107,7 +107,7 @@ def _entries(folder: Path) -> list[Path]:
     """By name, as a spec writes it: so a copy made on another system has the same order."""
     return sorted(
         (entry for entry in folder.iterdir() if not _is_no_image(entry.name)),
-        key=lambda entry: (_called(entry), entry.name),
+        key=lambda entry: (_name_of(entry), entry.name),
     )
 
 
@@ -115,17 +115,17 @@ def _is_no_image(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LEFT_BY_WINDOWS
 
 
-def _called(entry: Path) -> str:
+def _name_of(entry: Path) -> str:
     """Its name as a spec holds it: UTF-8 in every locale, in the composed form of Unicode."""
     return unicodedata.normalize("NFC", os.fsencode(entry.name).decode(errors="surrogateescape"))
 
 
-def _twice(parent: Path, name: str) -> BadData:
+def _two_named(parent: Path, name: str) -> BadData:
     return BadData(f"{parent} has two folders named {name!r}, in different forms of Unicode: rename one of them")
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _bad_data_where_unreadable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -136,7 +136,7 @@ def _told(folder: Path) -> Iterator[None]:
 
 def _read_image(file: Path, number: str) -> Tensor:
     try:
-        return resized(decoded(file))
+        return resized(pixels_of(file))
     except Unreadable as error:
         raise BadData(
             f"{number} in {file.parent}, {file.name!r}, cannot be read as an image ({error}): replace or remove it"

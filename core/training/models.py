@@ -1,10 +1,11 @@
 """The four networks of core/training/README.md, "The protocol", as plain modules. Their parameters' names are what a
 checkpoint holds.
 
-Each takes normalised images [batch, channels, 32, 32] to logits [batch, 2]. None draws a random number: initial weights
-and dropout masks come from core.training.seeding.
+Each takes inputs [batch, *input shape] to logits [batch, 2]; those with convolutions take images of 32×32 alone. None
+draws a random number: initial weights and dropout masks come from core.training.seeding.
 """
 
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -12,32 +13,31 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor, nn
 
 from core import spec
-from core.training.images import SIDE
 from core.training.seeding import initialise
 
 OUTPUTS = 2
 
 
-def build(model: spec.AnyModel, channels: int, seed: int) -> nn.Module:
-    """The network that `model` describes, with the initial weights of `seed`: float32, on the CPU, convolutions in
-    channels_last."""
+def build(model: spec.AnyModel, input_shape: tuple[int, ...], seed: int) -> nn.Module:
+    """The network that `model` describes, for examples of `input_shape`, with the initial weights of `seed`: float32,
+    on the CPU, convolutions in channels_last."""
     with torch.device("meta"):  # so that constructing draws nothing from the process's generator
-        network = _construct(model, channels)
+        network = _construct(model, input_shape)
     network.to_empty(device="cpu")
     initialise(network, seed)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _construct(model: spec.AnyModel, channels: int) -> nn.Module:
+def _construct(model: spec.AnyModel, input_shape: tuple[int, ...]) -> nn.Module:
     match model:
         case spec.Cnn():
-            return Cnn(channels, model.width)
+            return Cnn(input_shape[0], model.width)
         case spec.ResNet():
-            return ResNet(channels, model.width, model.batch_norm)
+            return ResNet(input_shape[0], model.width, model.batch_norm)
         case spec.Mlp():
-            return Mlp(channels, model.hidden)
+            return Mlp(prod(input_shape), model.hidden)
         case spec.Linear():
-            return Linear(channels)
+            return Linear(prod(input_shape))
 
 
 class Dropout(NamedTuple):
@@ -125,19 +125,19 @@ def _norm(filters: int, batch_norm: bool) -> nn.Module:
 
 
 class Mlp(nn.Module):
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(channels * SIDE * SIDE, hidden)
+        self.hidden = nn.Linear(features, hidden)
         self.output = nn.Linear(hidden, OUTPUTS)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.output(F.relu(self.hidden(images.flatten(1))))  # type: ignore[no-any-return]
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.output(F.relu(self.hidden(inputs.flatten(1))))  # type: ignore[no-any-return]
 
 
 class Linear(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
-        self.output = nn.Linear(channels * SIDE * SIDE, OUTPUTS)
+        self.output = nn.Linear(features, OUTPUTS)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.output(images.flatten(1))  # type: ignore[no-any-return]
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.output(inputs.flatten(1))  # type: ignore[no-any-return]

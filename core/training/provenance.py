@@ -3,16 +3,15 @@ equal (core/training/README.md, "Numerics key"). No names of hosts, no paths: it
 
 import functools
 import hashlib
-import json
 import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from core.results import CodeVersion, DataFacts, DeviceFacts, NumericsKey, Provenance
 from core.spec import Spec
 from core.training.datasets import Data
 
@@ -21,43 +20,39 @@ _CLONE = Path(__file__).parents[2]
 _GIT_SECONDS = 5
 
 
-def provenance(spec: Spec, data: Data, device: str) -> dict[str, Any]:
-    """What `spec` is trained with on `device`, as JSON."""
-    key = _numerics_key(spec, device)
-    return {
-        "code": _code(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "device": _device(device),
-        "threads": torch.get_num_threads(),
-        "dataset": {"name": spec.dataset.name, "sha256": _sha256_of(data)},
-        "numerics_key": key,
-        "numerics_sha256": hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest(),
-    }
+def provenance(spec: Spec, data: Data, device: str) -> Provenance:
+    """What `spec` is trained with on `device`."""
+    return Provenance(
+        code=_code(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages={name: _version(name) for name in _PACKAGES},
+        device=_device(device),
+        threads=torch.get_num_threads(),
+        dataset=DataFacts(spec.dataset.name, _sha256_of(data)),
+        numerics_key=_numerics_key(spec, device),
+    )
 
 
-def _numerics_key(spec: Spec, device: str) -> dict[str, Any]:
-    """What must be equal for an equal spec to give equal bits."""
+def _numerics_key(spec: Spec, device: str) -> NumericsKey:
     known = _device(device)
-    return {
-        "engine": "plain",
-        "precision": spec.precision,
-        "memory_format": "channels_last" if spec.model.name in ("cnn", "resnet") else "contiguous",
-        "torch": torch.__version__,
-        "device": known["name"],
-        "capability": known["capability"],
-        "cudnn": known["cudnn"],
-        "threads": torch.get_num_threads(),
-    }
+    return NumericsKey(
+        engine="plain",
+        precision=spec.precision,
+        memory_format="channels_last" if spec.model.name in ("cnn", "resnet") else "contiguous",
+        torch=torch.__version__,
+        device=known.name,
+        capability=known.capability,
+        cudnn=known.cudnn,
+        threads=torch.get_num_threads(),
+    )
 
 
 @functools.cache
-def _code() -> dict[str, Any]:
-    """The commit, where this is a clone; `dirty`: with changes that no commit has."""
+def _code() -> CodeVersion:
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {"version": _version("ballast"), "commit": commit, "dirty": None if changes is None else bool(changes)}
+    return CodeVersion(_version("ballast"), commit, dirty=None if changes is None else bool(changes))
 
 
 def _git(*arguments: str) -> str | None:
@@ -85,25 +80,25 @@ def _version(package: str) -> str | None:
 
 
 @functools.cache
-def _device(device: str) -> dict[str, Any]:
+def _device(device: str) -> DeviceFacts:
     if torch.device(device).type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
-        return {
-            "type": "cuda",
-            "name": torch.cuda.get_device_name(device),
-            "capability": f"{major}.{minor}",
-            "driver": _driver(),
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        }
-    return {
-        "type": "cpu",
-        "name": _cpu(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "driver": None,
-        "cuda": None,
-        "cudnn": None,
-    }
+        return DeviceFacts(
+            type="cuda",
+            name=torch.cuda.get_device_name(device),
+            capability=f"{major}.{minor}",
+            driver=_driver(),
+            cuda=torch.version.cuda,
+            cudnn=torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        )
+    return DeviceFacts(
+        type="cpu",
+        name=_cpu(),
+        capability=torch.backends.cpu.get_cpu_capability(),
+        driver=None,
+        cuda=None,
+        cudnn=None,
+    )
 
 
 def _driver() -> str | None:
@@ -130,11 +125,11 @@ def _sha256_of(data: Data) -> str:
     """Of every image and label that is trained or tested on, in their order."""
     digest = hashlib.sha256()
     for tensor in (
-        data.train_images,
+        data.train.stored,
         data.train_labels,
-        data.in_domain_images,
+        data.in_domain.stored,
         data.in_domain_labels,
-        data.out_of_domain_images,
+        data.out_of_domain.stored,
     ):
         digest.update(f"{tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy().data)

@@ -58,7 +58,7 @@ def _initialise_layer(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) 
 
 def dropout_bits(seed: int, epoch: int, steps: int, batch: int, units: int, p: float) -> Tensor:
     """Which units an epoch keeps, each with probability 1 - p: uint8 [steps, batch, ⌈units / 8⌉] on the CPU, lowest bit
-    first; unpack with `kept`."""
+    first; unpack with `keep_mask`."""
     source = np.random.PCG64(seed_of(Purpose.DROPOUT, seed, epoch))
     row = -(-units // 8)
     if p == _EVEN:
@@ -71,7 +71,7 @@ def dropout_bits(seed: int, epoch: int, steps: int, batch: int, units: int, p: f
     return torch.from_numpy(packed)
 
 
-def kept(bits: Tensor, units: int) -> Tensor:
+def keep_mask(bits: Tensor, units: int) -> Tensor:
     """Unpack one step of `dropout_bits`: uint8 [batch, ⌈units / 8⌉] to bool [batch, units], on the device of `bits`."""
     shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
     return ((bits.unsqueeze(-1) >> shifts) & 1).flatten(1)[:, :units].bool()

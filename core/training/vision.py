@@ -32,15 +32,15 @@ def read(name: str, data_dir: Path, locks_dir: Path) -> tuple[tuple[Tensor, Tens
     int64 [n], in file order. Raises BadData where they can be neither read nor downloaded.
 
     `data_dir` may be read-only when the files are there. The lock holds others off files that are half written."""
-    kind = getattr(_datasets(), CLASSES[name])
+    dataset_class = getattr(_datasets(), CLASSES[name])
     with _locked(locks_dir, name):
         try:
-            return _read(kind, data_dir)
+            return _read(dataset_class, data_dir)
         except Exception:  # not there, or not whole: torchvision says it in many ways
-            return _download(kind, name, data_dir)
+            return _download(dataset_class, name, data_dir)
 
 
-def read_what_is_there(name: str, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def read_without_download(name: str, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """The same without a download. Raises BadData."""
     try:
         return _read(getattr(_datasets(), CLASSES[name]), data_dir)
@@ -51,11 +51,11 @@ def read_what_is_there(name: str, data_dir: Path) -> tuple[tuple[Tensor, Tensor]
         ) from error
 
 
-def _download(kind: Any, name: str, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _download(dataset_class: Any, name: str, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     try:
         with _quiet_and_impatient():
-            kind(data_dir, download=True)
-        return _read(kind, data_dir)
+            dataset_class(data_dir, download=True)
+        return _read(dataset_class, data_dir)
     except Exception as error:
         for empty in (data_dir / CLASSES[name] / "raw", data_dir / CLASSES[name]):
             with contextlib.suppress(OSError):
@@ -67,12 +67,12 @@ def _download(kind: Any, name: str, data_dir: Path) -> tuple[tuple[Tensor, Tenso
 
 
 def _reason(error: Exception) -> str:
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return said.partition(" You can use download=True")[0][:200]  # torchvision's advice, which is for its callers
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text.partition(" You can use download=True")[0][:200]  # torchvision's advice, which is for its callers
 
 
-def _read(kind: Any, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    return _tensors(kind(data_dir, train=True)), _tensors(kind(data_dir, train=False))
+def _read(dataset_class: Any, data_dir: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return _tensors(dataset_class(data_dir, train=True)), _tensors(dataset_class(data_dir, train=False))
 
 
 def _tensors(dataset: Any) -> tuple[Tensor, Tensor]:

@@ -10,18 +10,18 @@ from core.training import models
 from core.training.errors import BadData
 
 
-def encode(model: nn.Module, spec: Spec, epoch: int) -> bytes:
+def encode_weights(model: nn.Module, spec: Spec, epoch: int) -> bytes:
     """Parameters and buffers under the names of the plain module, float32 as they were trained; the spec and the epoch
     as metadata."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     return save(tensors, {"format": "pt", "spec": spec.model_dump_json(), "epoch": str(epoch)})
 
 
-def model_with(spec: Spec, channels: int, weights: bytes) -> nn.Module:
-    """The network of `spec` for images of so many channels, with `weights`, on the CPU.
+def model_with(spec: Spec, input_shape: tuple[int, ...], weights: bytes) -> nn.Module:
+    """The network of `spec` for examples of `input_shape`, with `weights`, on the CPU.
 
     Raises BadData where they are damaged or of another network."""
-    model = models.build(spec.model, channels, spec.seed)
+    model = models.build(spec.model, input_shape, spec.seed)
     try:
         model.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError) as error:

@@ -48,10 +48,10 @@ def _reference(spec: Spec, data: Data) -> Callable[[], None]:
     """The loop of tests/unit/training/reference.py in fp32, without evaluation."""
     assert spec.batch_size is not None
     size = spec.batch_size
-    model = network(spec, data.channels).float()
+    model = network(spec, data.input_shape[0]).float()
     optimizer = sgd(spec, model, "")
     weights = weights_of(spec, data, "").float()
-    images, labels = normalise(data.train_images).float(), data.train_labels
+    images, labels = normalise(data.train.stored).float(), data.train_labels
 
     def epoch() -> None:
         model.train()

@@ -33,7 +33,7 @@ page = mmap.mmap(os.open(sys.argv.pop(), os.O_RDWR), 64)
 step, run = Experiment._take_a_step, runner.Runner.run
 def stepped(self):
     step(self)
-    page[8:24] = struct.pack("<qq", self.epoch, self._pass.step)
+    page[8:24] = struct.pack("<qq", self.epoch, self._open.step)
     if self.epoch and self.spec.name == "poison":
         os.kill(os.getpid(), 9)
     if self.epoch and self.spec.name == "stuck":

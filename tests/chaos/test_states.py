@@ -34,14 +34,13 @@ from core.store.leases import Claim
 from core.store.session import Store
 from tests.chaos.conftest import Tell
 from tests.unit.store.builders import ENDED as LEASE_ENDED
-from tests.unit.store.builders import MINUTE, a_worker, result, spec
+from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, result, spec
 
 MAX_FAILURES = 3
 EPOCHS = 4
 STEPS = 10  # an epoch
 KINDS = ("cpu", "H200")
 
-PROVENANCE = {"dataset": {"sha256": "5a"}, "numerics_key": {}}
 
 REFUSALS = (ClaimLost, NotAllowed, NotFound, NotLonger)
 

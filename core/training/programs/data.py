@@ -50,23 +50,24 @@ def _fetch(options: argparse.Namespace) -> int:
         return USAGE
     if options.name != "digits":  # which scikit-learn brings along
         vision.read(options.name, options.data_dir, options.locks_dir)
-    return _told(_report(options), options.json)
+    return _print_report(_report(options), options.json)
 
 
 def _check(options: argparse.Namespace) -> int:
     if not _is_name(options.name):
         print_error(f"{options.name!r} is no name of a folder: {FOLDER_NAMES}")
         return USAGE
-    return _told(_report(options), options.json)
+    return _print_report(_report(options), options.json)
 
 
 def _report(options: argparse.Namespace) -> Report:
     if options.name not in _KNOWN:
         return _folder(options.name, options.data_dir)
     try:
-        return _answer(options.name, _digits() if options.name == "digits" else _counts(options.name, options.data_dir))
+        sets = _digits() if options.name == "digits" else _counts(options.name, options.data_dir)
     except BadData as error:
-        return _answer(options.name, {}, problems=[str(error)])
+        return _report_of(options.name, {}, problems=[str(error)])
+    return _report_of(options.name, sets)
 
 
 def _digits() -> Counts:
@@ -76,7 +77,7 @@ def _digits() -> Counts:
 
 
 def _counts(name: str, data_dir: Path) -> Counts:
-    train, test = vision.read_what_is_there(name, data_dir)
+    train, test = vision.read_without_download(name, data_dir)
     return {"train": _by_class(train[1].numpy()), "test": _by_class(test[1].numpy())}
 
 
@@ -86,13 +87,13 @@ def _by_class(labels: Any) -> dict[str, int]:
 
 def _folder(name: str, data_dir: Path) -> Report:
     try:
-        root = folders.place(data_dir / "folders", TypeAdapter(FolderName).validate_python(name))
+        root = folders.folder_named(data_dir / "folders", TypeAdapter(FolderName).validate_python(name))
     except BadData as error:
-        return _answer(name, {}, problems=[str(error)])
+        return _report_of(name, {}, problems=[str(error)])
     if not root.is_dir():
         there = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir()) if root.parent.is_dir() else []
         has = ", ".join(there) or "none"
-        return _answer(name, {}, problems=[f"there is no data set and no folder {root} (folders there: {has})"])
+        return _report_of(name, {}, problems=[f"there is no data set and no folder {root} (folders there: {has})"])
     train, test = folders.check(root / "train"), folders.check(root / "test")
     problems = train.problems + test.problems
     if not train.problems and len(train.classes) < 2:
@@ -107,7 +108,7 @@ def _folder(name: str, data_dir: Path) -> Report:
         {"file": str(file.relative_to(data_dir)), "reason": reason}
         for file, reason in train.unreadable + test.unreadable
     ]
-    return _answer(name, {"train": train.classes, "test": test.classes}, unreadable, problems)
+    return _report_of(name, {"train": train.classes, "test": test.classes}, unreadable, problems)
 
 
 def _is_name(name: str) -> bool:
@@ -119,7 +120,7 @@ def _is_name(name: str) -> bool:
     return True
 
 
-def _answer(
+def _report_of(
     name: str, sets: Counts, unreadable: list[dict[str, str]] | None = None, problems: list[str] | None = None
 ) -> Report:
     return {
@@ -131,7 +132,7 @@ def _answer(
     }
 
 
-def _told(report: Report, as_json: bool) -> int:
+def _print_report(report: Report, as_json: bool) -> int:
     if as_json:
         print(json.dumps(report, indent=2))
         return DONE if report["ok"] else FAILED

@@ -72,7 +72,7 @@ def _train(spec: Spec, options: argparse.Namespace) -> list[EpochResult]:
     data = load(spec.dataset, options.data_dir, options.locks_dir, options.device)
     rows = []
     for _, row in train([Member(spec)], data, options.device):
-        assert isinstance(row, EpochResult)  # nobody has wished for a checkpoint
+        assert isinstance(row, EpochResult)  # no command asks for a checkpoint
         rows.append(row)
         print(_progress(spec, row), file=sys.stderr if options.json else sys.stdout, flush=True)
     return rows

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from core.results import Predictions
 from core.states import ErrorKind, State, WorkerState
@@ -18,7 +19,8 @@ from core.store import attempts, workers
 from core.store.checkpoints import Saved
 from core.store.experiments import ExperimentError
 from core.store.session import Store
-from tests.unit.store.builders import MINUTE, a_worker, claimed, expired, result
+from core.store.tables import experiments
+from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, claimed, expired, result
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -96,7 +98,11 @@ def _work_off(store: Store) -> None:
     claim = claimed(store, worker_id=first)
     with store.writing() as tx:
         numerics = {"engine": "plain", "torch": "2.13.0"}
-        attempts.begin(tx, claim, {"numerics_key": numerics, "dataset": {"sha256": "d" * 64}}, None)
+        attempts.begin(tx, claim, PROVENANCE, None)
+        older = {"numerics_key": numerics, "dataset": {"sha256": "d" * 64}}
+        tx.execute(
+            update(experiments).values(provenance=json.dumps(older)).where(experiments.c.id == claim.experiment_id)
+        )
         attempts.record(tx, claim, result(1, predictions=Predictions(b"\xaa" * 25, b"\x55" * 100)), 1.5)
         attempts.record(tx, claim, result(2), 1.5)
         saved = Saved(3, 0, 48, "1-0/3", "c" * 64, json.dumps(numerics), "cpu")

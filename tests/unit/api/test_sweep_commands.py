@@ -23,7 +23,7 @@ from core.store.experiments import ExperimentError
 from core.store.session import Store
 from tests.servers import PATIENCE_S
 from tests.unit.api.typed import COMMAND, Ballast, environment
-from tests.unit.store.builders import claimed, result
+from tests.unit.store.builders import PROVENANCE, claimed, result
 
 
 @pytest.fixture
@@ -623,18 +623,11 @@ def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: 
     sweep = str(submit_grid(ballast))
     assert "no worker is alive" in ballast("show", "1")
     claim = claimed(store)
-    provenance = {
-        "code": {"version": "0.1.0", "commit": "0123456789abcdef", "dirty": True},
-        "packages": {"torch": "2.13.0"},
-        "device": {"name": "cpu"},
-        "threads": 1,
-        "dataset": {"name": "digits", "sha256": None},
-    }
     with store.writing() as tx:
-        attempts.begin(tx, claim, provenance, None)
+        attempts.begin(tx, claim, PROVENANCE, None)
         attempts.record(tx, claim, result(1), epoch_seconds=40.0)
     assert "it is the next in the queue" in ballast("show", "2")
     shown = ballast("show", "1")
     assert "time left\t0:01:20" in shown
-    assert "trained with\tBallast 0.1.0 (0123456789ab, changed), torch 2.13.0, on cpu, threads 1\n" in shown
+    assert "trained with\tBallast 0.1.0 (0123456789ab, changed), torch 2.13.0, on cpu, threads 1, data 5a\n" in shown
     assert "\t16:1\t1\t" in ballast("show", "--sweep", sweep)

@@ -15,7 +15,7 @@ from core.states import State
 from core.store import attempts, leases
 from core.store.session import Store
 from tests.unit.api.builders import Json, problem, spec
-from tests.unit.store.builders import a_worker, claimed, result
+from tests.unit.store.builders import PROVENANCE, a_worker, claimed, result
 
 BASE = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 3}
 AXES = {"importance_weight": ["16:1", "1:16"], "seed": [0, 1]}
@@ -292,11 +292,11 @@ def test_an_experiment_says_why_it_waits_and_how_long_it_takes(client: TestClien
     assert client.get(f"/experiments/{second['id']}").json()["waiting_because"] == "1 before it in the queue"
     claim = claimed(store)
     with store.writing() as tx:
-        attempts.begin(tx, claim, {"threads": 1}, None)
+        attempts.begin(tx, claim, PROVENANCE, None)
         attempts.record(tx, claim, result(1), epoch_seconds=5.0)
     now = client.get(f"/experiments/{first['id']}").json()
     assert (now["waiting_because"], now["eta_seconds"], now["stalled"]) == (None, 10.0, False)
-    assert now["provenance"] == {"threads": 1}
+    assert now["provenance"] == json.loads(PROVENANCE.as_json())
 
 
 @pytest.mark.parametrize(("file_format", "media"), [("png", "image/png"), ("svg", "image/svg+xml")])

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from core.results import EpochResult, LossPoint
+from core.results import CodeVersion, DataFacts, DeviceFacts, EpochResult, LossPoint, NumericsKey, Provenance
 from core.spec import Spec
 from core.states import Ask, State, Wish
 from core.store import attempts, claims, events, experiments, leases, sweeps, wishes, workers
@@ -13,6 +13,18 @@ from core.store.session import Store
 
 MINUTE = 60_000
 ENDED = -1
+
+NUMERICS = NumericsKey("plain", "fp32", "contiguous", "2.13.0", "cpu", "AVX2", None, 1)
+PROVENANCE = Provenance(
+    code=CodeVersion("0.1.0", "0123456789abcdef", dirty=True),
+    python="3.12.1",
+    platform="Linux",
+    packages={"torch": "2.13.0"},
+    device=DeviceFacts("cpu", "cpu", "AVX2", None, None, None),
+    threads=1,
+    dataset=DataFacts("mnist", "5a"),
+    numerics_key=NUMERICS,
+)
 
 
 def spec(**fields: Any) -> Spec:

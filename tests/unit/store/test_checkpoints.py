@@ -1,6 +1,7 @@
 """Pointers to checkpoints, behind the rows and under the fence; the files that they point to; who may go on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from core.store.session import Store
 from tests.unit.store.builders import (
     ENDED,
     MINUTE,
+    NUMERICS,
+    PROVENANCE,
     a_worker,
     claimed,
     event_kinds,
@@ -27,13 +30,10 @@ from tests.unit.store.builders import (
     submitted,
 )
 
-NUMERICS = json.dumps({"device": "cpu", "threads": 1})
-HERE = {"numerics_key": json.loads(NUMERICS), "dataset": {"sha256": "5a"}}
-
 
 def saved_at(iteration: int, claim: Claim, *, epoch: int = 0, step: int = 5, device_kind: str = "cpu") -> Saved:
     path = f"{claim.folder}/{claim.attempt}-{epoch}-{step}-{iteration}"
-    return Saved(epoch, step, iteration, path, "sha256", NUMERICS, device_kind)
+    return Saved(epoch, step, iteration, path, "sha256", NUMERICS.as_json(), device_kind)
 
 
 def save(store: Store, claim: Claim, saved: Saved) -> list[str]:
@@ -91,9 +91,9 @@ def test_who_has_lost_the_claim_points_to_nothing(store: Store) -> None:
     for act in (
         lambda tx: attempts.save(tx, old, saved_at(1, old)),
         lambda tx: attempts.note(tx, old, "checkpoint_failed", "x"),
-        lambda tx: attempts.begin(tx, old, HERE, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS)),
-        lambda tx: attempts.begin(tx, old, HERE, None),
-        lambda tx: attempts.give_up(tx, old, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS), "x"),
+        lambda tx: attempts.begin(tx, old, PROVENANCE, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS.as_json())),
+        lambda tx: attempts.begin(tx, old, PROVENANCE, None),
+        lambda tx: attempts.give_up(tx, old, Pointer(1, 1, 0, 5, 5, "p", "s", NUMERICS.as_json()), "x"),
     ):
         with pytest.raises(ClaimLost), store.writing() as tx:
             act(tx)
@@ -133,7 +133,7 @@ def test_farther_ones_that_were_out_of_reach_are_kept_until_it_has_passed_them(s
     expired(store)
     again = claimed(store)
     with store.writing() as tx:
-        attempts.begin(tx, again, HERE, None)
+        attempts.begin(tx, again, PROVENANCE, None)
     kept = []
     for n in (10, 20, 30, 55, 70, 80):
         save(store, again, saved_at(n, again, step=n))
@@ -148,7 +148,7 @@ def test_a_claim_tells_of_which_images_its_rows_and_checkpoints_are(store: Store
         claim = claimed(store, lease_ms=ENDED)
         told.append(claim.data_sha256)
         with store.writing() as tx:
-            attempts.begin(tx, claim, HERE, None)
+            attempts.begin(tx, claim, PROVENANCE, None)
         if write == "a row":
             recorded(store, claim, 1)
         expired(store)
@@ -174,17 +174,22 @@ def test_going_on_is_an_event_and_under_other_numerics_another(store: Store) -> 
     claim = claimed(store)
     save(store, claim, saved_at(5, claim))
     (pointer,) = pointers(store, claim.experiment_id)
-    elsewhere = {"numerics_key": {"device": "H200", "threads": 1, "tf32": True}}
+    elsewhere = replace(PROVENANCE, numerics_key=replace(NUMERICS, device="H200"))
+    older = json.loads(NUMERICS.as_json()) | {"tf32": True}
+    del older["threads"]
     with store.writing() as tx:
-        attempts.begin(tx, claim, HERE, pointer)
+        attempts.begin(tx, claim, PROVENANCE, pointer)
         attempts.begin(tx, claim, elsewhere, pointer)
         attempts.begin(tx, claim, elsewhere, None)
+        attempts.begin(tx, claim, PROVENANCE, pointer._replace(numerics=json.dumps(older)))
     with store.reading() as tx:
         told = [(event.kind, event.detail) for event in events.read(tx, claim.experiment_id)][2:]
     assert told == [
         ("resumed", "after epoch 0, step 5, of attempt 1"),
         ("resumed", "after epoch 0, step 5, of attempt 1"),
-        ("numerics_changed", "its bits may differ from here on: device H200 instead of cpu, tf32 True instead of None"),
+        ("numerics_changed", "its bits may differ from here on: device H200 instead of cpu"),
+        ("resumed", "after epoch 0, step 5, of attempt 1"),
+        ("numerics_changed", "its bits may differ from here on: tf32 None instead of True, threads 1 instead of None"),
     ]
 
 

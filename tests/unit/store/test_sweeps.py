@@ -1,8 +1,10 @@
 """Sweeps in SQL: whole or not at all, grown, deleted, counted, with the time left."""
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from core.store.sweeps import Sweep
 from core.store.tables import experiments as table
 from core.sweep_faults import BadSweep
 from core.sweeps import SweepRequest, expanded
-from tests.unit.store.builders import MINUTE, a_worker, claimed, result, seen_now, spec, submitted
+from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, claimed, result, seen_now, spec, submitted
 
 
 def made(store: Store, priority: int = 0, **axes: list[Any]) -> int:
@@ -492,9 +494,9 @@ def test_provenance_is_written_under_the_fence(store: Store) -> None:
     experiment_id = submitted(store)
     claim = claimed(store)
     with store.writing() as tx:
-        attempts.begin(tx, claim, {"threads": 1}, None)
+        attempts.begin(tx, claim, PROVENANCE, None)
         leases.release(tx, claim)
-    assert seen_now(store, experiment_id).provenance == {"threads": 1}
+    assert seen_now(store, experiment_id).provenance == json.loads(PROVENANCE.as_json())
     with pytest.raises(ClaimLost), store.writing() as tx:
-        attempts.begin(tx, claim, {"threads": 2}, None)
-    assert seen_now(store, experiment_id).provenance == {"threads": 1}
+        attempts.begin(tx, claim, replace(PROVENANCE, threads=2), None)
+    assert seen_now(store, experiment_id).provenance == json.loads(PROVENANCE.as_json())

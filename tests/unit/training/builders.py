@@ -12,8 +12,10 @@ import torch
 from core.results import Command, EpochResult
 from core.spec import Spec
 from core.training import Data, Member, load, train
+from core.training.datasets import Examples
 from core.training.engine import go_on
-from core.training.experiment import Experiment, Met
+from core.training.experiment import Experiment, TrainMetrics
+from core.training.images import normalised
 from tests.data import DATA
 
 
@@ -43,18 +45,19 @@ def invented(n: int = 170, channels: int = 3, base_index: int = 1) -> Data:
     """Noise, brighter for output 1, so that a network can learn it: n training images, 64 + 96 to test on."""
     generator = torch.Generator().manual_seed(7)
 
-    def images(labels: torch.Tensor) -> torch.Tensor:
+    def images(labels: torch.Tensor) -> Examples:
         noise = torch.randint(0, 156, (len(labels), channels, 32, 32), generator=generator)
-        return (noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+        return Examples((noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), normalised)
 
     labels = (torch.arange(n) >= n // 3).long()
     in_domain = torch.arange(64) % 2
+    out_of_domain = torch.randint(0, 256, (96, channels, 32, 32), generator=generator, dtype=torch.uint8)
     return Data(
-        train_images=images(labels),
+        train=images(labels),
         train_labels=labels,
-        in_domain_images=images(in_domain),
+        in_domain=images(in_domain),
         in_domain_labels=in_domain,
-        out_of_domain_images=torch.randint(0, 256, (96, channels, 32, 32), generator=generator, dtype=torch.uint8),
+        out_of_domain=Examples(out_of_domain, normalised),
         base_index=base_index,
         class_sizes=(n // 3, n - n // 3),
     )
@@ -76,18 +79,18 @@ def out_of_domain_fraction(row: EpochResult) -> float:
     return row.base_out_of_domain / row.n_out_of_domain
 
 
-def an_epoch(experiment: Experiment) -> Met:
+def an_epoch(experiment: Experiment) -> TrainMetrics:
     """Train it for one epoch."""
     assert experiment.advance(go_on) is Command.GO_ON
     return experiment.end_epoch()
 
 
-def wish_after(calls: int, wish: Command = Command.DROP) -> Any:
-    """A wish that comes when it has been asked for `calls` times, and stays."""
+def command_after(calls: int, command: Command = Command.DROP) -> Any:
+    """A command that comes when it has been asked for `calls` times, and stays."""
 
     def answers() -> Iterator[Command]:
         yield from [Command.GO_ON] * calls
         while True:
-            yield wish
+            yield command
 
     return functools.partial(next, answers())

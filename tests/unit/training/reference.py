@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.spec import Spec
 from core.training import Data
-from core.training.seeding import Purpose, dropout_bits, kept, permutation, seed_of
+from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of
 
 Sabotage = Literal["", "swapped weights", "undecayed bias", "dropout in evaluation", "kept last batch", "lr × 1.01"]
 
@@ -29,10 +29,10 @@ class Outcome:
 
 def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
     torch.manual_seed(seed_of(Purpose.INITIAL_WEIGHTS, spec.seed, 0))
-    model = network(spec, data.channels).double()
+    model = network(spec, data.input_shape[0]).double()
     optimizer = sgd(spec, model, sabotage)
     weights = weights_of(spec, data, sabotage)
-    images, labels = normalise(data.train_images), data.train_labels
+    images, labels = normalise(data.train.stored), data.train_labels
     n = len(labels)
     batch = spec.batch_size or n
     losses, correct = [], []
@@ -62,7 +62,7 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
             mask = mask_of(spec, spec.epochs, 1, len(test), step=0)
             return model(normalise(test), mask)
 
-    return Outcome(losses, parameters, evaluate(data.in_domain_images), evaluate(data.out_of_domain_images), correct)
+    return Outcome(losses, parameters, evaluate(data.in_domain.stored), evaluate(data.out_of_domain.stored), correct)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def mask_of(spec: Spec, epoch: int, steps: int, batch: int, step: int) -> Tensor
     if not p:
         return None
     units = 10 * spec.model.width
-    return kept(dropout_bits(spec.seed, epoch, steps, batch, units, p)[step], units).double() / (1 - p)
+    return keep_mask(dropout_bits(spec.seed, epoch, steps, batch, units, p)[step], units).double() / (1 - p)
 
 
 def network(spec: Spec, channels: int) -> nn.Module:

@@ -12,7 +12,7 @@ from core.results import Checkpoint, Command, EpochResult
 from core.spec import Spec
 from core.training import BadCheckpoint, Data, Member, train
 from core.training.experiment import Experiment
-from tests.unit.training.builders import an_epoch, invented, rows_of, same, spec_of, wish_after
+from tests.unit.training.builders import an_epoch, command_after, invented, rows_of, same, spec_of
 
 # 170 images: 10 steps of 16 an epoch. Loss points come at steps 100, 200, …, and rows of the mlp 30 steps apart.
 SPECS = {
@@ -39,11 +39,11 @@ def trained(member: Member, data: Data = DATA) -> tuple[list[EpochResult], list[
 
 
 def stopped_again_and_again(spec: Spec, asks: list[int]) -> list[EpochResult]:
-    """Trained in pieces, each of which stops when its wish has been asked so often, the last at the end."""
+    """Trained in pieces, each of which stops when its command has been asked so often, the last at the end."""
     rows: list[EpochResult] = []
     content: bytes | None = None
     for calls in asks:
-        more, checkpoints = trained(Member(spec, content, wish_after(calls, Command.STOP)))
+        more, checkpoints = trained(Member(spec, content, command_after(calls, Command.STOP)))
         rows += more
         if not checkpoints:
             return rows  # it came to its end before
@@ -60,7 +60,7 @@ def test_a_run_in_pieces_has_the_bits_of_a_whole_one(case: str, asks: list[int])
 @pytest.mark.parametrize("case", ["cnn with dropout", "resnet with batch norm"])
 @pytest.mark.parametrize("calls", [10, 11, 12])  # before, between and after the batches of the first evaluation
 def test_a_run_stopped_in_an_evaluation_goes_on_with_it(case: str, calls: int) -> None:
-    rows, (checkpoint,) = trained(Member(SPECS[case], wish=wish_after(calls, Command.STOP)))
+    rows, (checkpoint,) = trained(Member(SPECS[case], command=command_after(calls, Command.STOP)))
     assert (rows, checkpoint.epoch, checkpoint.step, checkpoint.iteration) == ([], 0, 10, 10)
     more, _ = trained(Member(SPECS[case], checkpoint.content))
     assert same(more, undisturbed(case))
@@ -69,7 +69,7 @@ def test_a_run_stopped_in_an_evaluation_goes_on_with_it(case: str, calls: int) -
 @pytest.mark.parametrize("case", SPECS)
 def test_a_checkpoint_at_every_step_changes_nothing_and_each_of_them_is_good(case: str) -> None:
     spec = SPECS[case]
-    rows, checkpoints = trained(Member(spec, wish=lambda: Command.SAVE))
+    rows, checkpoints = trained(Member(spec, command=lambda: Command.SAVE))
     assert same(rows, undisturbed(case))
     steps = 1 if spec.batch_size is None else 10
     assert [each.iteration for each in checkpoints] == list(range(1, spec.epochs * steps + 1))
@@ -82,7 +82,7 @@ def test_a_checkpoint_at_every_step_changes_nothing_and_each_of_them_is_good(cas
 def test_no_checkpoint_comes_before_the_rows_that_it_stands_behind() -> None:
     spec = SPECS["mlp with momentum"]
     standing = 0
-    for _, result in train([Member(spec, wish=lambda: Command.SAVE)], DATA):
+    for _, result in train([Member(spec, command=lambda: Command.SAVE)], DATA):
         if isinstance(result, EpochResult):
             standing = result.epoch
         else:
@@ -92,14 +92,14 @@ def test_no_checkpoint_comes_before_the_rows_that_it_stands_behind() -> None:
 @pytest.mark.parametrize("case", ["cnn with dropout", "resnet with batch norm"])
 def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(case: str) -> None:
     long = SPECS[case].model_copy(update={"epochs": 5})
-    rows, checkpoints = trained(Member(SPECS[case], wish=lambda: Command.SAVE))
+    rows, checkpoints = trained(Member(SPECS[case], command=lambda: Command.SAVE))
     assert (checkpoints[-1].epoch, checkpoints[-1].step) == (SPECS[case].epochs, 0)
     more, _ = trained(Member(long, checkpoints[-1].content))
     assert same(rows + more, rows_of(long, DATA))
 
 
 def test_who_is_dropped_gives_no_checkpoint() -> None:
-    assert trained(Member(SPECS["cnn with dropout"], wish=wish_after(5, Command.DROP))) == ([], [])
+    assert trained(Member(SPECS["cnn with dropout"], command=command_after(5, Command.DROP))) == ([], [])
 
 
 def test_a_checkpoint_is_small_and_holds_momentum_only_where_there_is_some() -> None:

@@ -28,15 +28,15 @@ def loaded(folder: Path, locks: Path | None = None, **dataset: Any) -> Data:
 
 def sizes(data: Data) -> tuple[int, int, int, int, int]:
     """Training images and in-domain images by output index, out-of-domain images."""
-    return (*data.class_sizes, *torch.bincount(data.in_domain_labels).tolist(), len(data.out_of_domain_images))
+    return (*data.class_sizes, *torch.bincount(data.in_domain_labels).tolist(), len(data.out_of_domain))
 
 
 def test_digits_are_split_as_the_protocol_says() -> None:
     data = digits()
     assert sizes(data) == (133, 136, 45, 46, 1437)
-    assert data.train_images.shape == (269, 1, 32, 32)
-    assert data.train_images.dtype == torch.uint8
-    assert data.train_images.max() == 255
+    assert data.train.stored.shape == (269, 1, 32, 32)
+    assert data.train.stored.dtype == torch.uint8
+    assert data.train.stored.max() == 255
     assert data.train_labels.tolist() == [0] * 133 + [1] * 136
     assert data.base_index == 0
 
@@ -44,7 +44,7 @@ def test_digits_are_split_as_the_protocol_says() -> None:
 def test_mnist_has_the_papers_counts() -> None:
     data = loaded(all_of_mnist(), name="mnist")
     assert sizes(data) == (5923, 6742, 980, 1135, 7885)
-    assert data.channels == 1
+    assert data.input_shape == (1, 32, 32)
 
 
 def test_the_base_class_is_output_1_where_its_raw_label_is_the_higher() -> None:
@@ -56,7 +56,7 @@ def test_the_base_class_is_output_1_where_its_raw_label_is_the_higher() -> None:
 def test_subsets_nest_and_the_seed_of_the_dataset_chooses_them() -> None:
     def images(n: int | None, seed: int = 0) -> list[set[bytes]]:
         data = loaded(Path("unused"), name="digits", train_per_class=n, seed=seed)
-        halves = [data.train_images[data.train_labels == label] for label in (0, 1)]
+        halves = [data.train.stored[data.train_labels == label] for label in (0, 1)]
         return [{image.numpy().tobytes() for image in half} for half in halves]
 
     for small, large, everything, elsewhere in zip(images(20), images(50), images(None), images(20, 1), strict=True):
@@ -73,10 +73,10 @@ def test_a_class_can_be_taken_whole_and_not_beyond() -> None:
 def test_a_limit_takes_the_classes_evenly_and_keeps_file_order() -> None:
     whole, limited = digits(), loaded(Path("unused"), name="digits", eval_limit=81)
     assert torch.bincount(limited.in_domain_labels).tolist() == [41, 40]
-    assert len(limited.out_of_domain_images) == 81
+    assert len(limited.out_of_domain) == 81
     places = [
-        next(i for i, image in enumerate(whole.out_of_domain_images) if torch.equal(image, chosen))
-        for chosen in limited.out_of_domain_images
+        next(i for i, image in enumerate(whole.out_of_domain.stored) if torch.equal(image, chosen))
+        for chosen in limited.out_of_domain.stored
     ]
     assert places == sorted(places)
 
@@ -128,8 +128,8 @@ def test_fashion_mnist_is_read_from_torchvisions_files(tmp_path: Path) -> None:
     data = loaded(tmp_path, name="fashion_mnist", base_class="9", other_class="3")
     assert sizes(data) == (4, 4, 4, 4, 32)
     assert data.base_index == 1
-    assert data.train_images[:, 0, 0, 0].tolist() == [60] * 4 + [180] * 4
-    assert data.out_of_domain_images[:9, 0, 0, 0].tolist() == [0, 20, 40, 80, 100, 120, 140, 160, 0]
+    assert data.train.stored[:, 0, 0, 0].tolist() == [60] * 4 + [180] * 4
+    assert data.out_of_domain.stored[:9, 0, 0, 0].tolist() == [0, 20, 40, 80, 100, 120, 140, 160, 0]
 
 
 def test_a_data_directory_may_be_read_only(tmp_path: Path) -> None:
@@ -170,9 +170,9 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_cifar10_is_read_from_torchvisions_files(cifar10: Path) -> None:
     data = loaded(cifar10, name="cifar10")
     assert sizes(data) == (10, 10, 2, 2, 16)
-    assert data.train_images.shape == (20, 3, 32, 32)
+    assert data.train.stored.shape == (20, 3, 32, 32)
     assert data.base_index == 1  # cat (3) before dog (5)
-    assert data.train_images[:, 0, 0, 0].tolist() == [60] * 10 + [100] * 10
+    assert data.train.stored[:, 0, 0, 0].tolist() == [60] * 10 + [100] * 10
 
 
 def test_a_damaged_data_set_is_said_with_its_place(cifar10: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from core.training.decoding import Unreadable, decoded
+from core.training.decoding import Unreadable, pixels_of
 
 ORIENTATION = 0x0112
 
@@ -29,7 +29,7 @@ STORED = {
 
 def pixels(file: Path) -> Any:
     """[h, w, 3]"""
-    return decoded(file)[0].permute(1, 2, 0).numpy()
+    return pixels_of(file)[0].permute(1, 2, 0).numpy()
 
 
 def noise(*shape: int) -> Any:
@@ -152,7 +152,7 @@ def test_a_very_large_image_is_read_without_a_word_and_a_bomb_is_refused(
     assert pixels(tmp_path / "large.png").shape == (100, 100, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000)  # and refuses twice as many
     with pytest.raises(Unreadable, match="10000 pixels"):
-        decoded(tmp_path / "large.png")
+        pixels_of(tmp_path / "large.png")
 
 
 def a_pipe(place: Path) -> None:
@@ -189,7 +189,7 @@ def a_loop(place: Path) -> None:
 def test_what_is_no_image_is_named_and_waited_for_by_nobody(make: Any, said: str, tmp_path: Path) -> None:
     make(tmp_path / "image.png")
     with pytest.raises(Unreadable, match=f"^{said}$"):
-        decoded(tmp_path / "image.png")
+        pixels_of(tmp_path / "image.png")
 
 
 def test_a_file_that_may_not_be_read_is_said() -> None:
@@ -201,6 +201,6 @@ def test_a_file_that_may_not_be_read_is_said() -> None:
         os.seteuid(user or 65534)  # root may read everything
         try:
             with pytest.raises(Unreadable, match=r"^Permission denied$"):
-                decoded(Path(f"{folder}/image.png"))
+                pixels_of(Path(f"{folder}/image.png"))
         finally:
             os.seteuid(user)

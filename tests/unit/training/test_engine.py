@@ -1,22 +1,25 @@
-"""The generator: equal specs give equal bits, wishes are obeyed at a step, rows hold what they say."""
+"""The generator: equal specs give equal bits, commands are obeyed at a step, rows hold what they say."""
 
 import math
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from core.results import EpochResult
-from core.training import BadData, Member, train
+from core.training import BadData, Data, Member, train
 from core.training import experiment as experiment_module
-from core.training.evaluation import predict, predicted
+from core.training.datasets import Examples
+from core.training.evaluation import output_indices, predict
 from core.training.experiment import Experiment
 from core.training.stepping import Batch, Learner, take_step
 from tests.unit.training.builders import (
     an_epoch,
+    command_after,
     digits,
     in_domain_fraction,
     invented,
@@ -25,7 +28,6 @@ from tests.unit.training.builders import (
     same,
     small_mnist,
     spec_of,
-    wish_after,
 )
 
 CNN = {"name": "cnn", "width": 4, "dropout": 0.5}
@@ -80,7 +82,7 @@ def test_on_mnist_a_heavy_weight_predicts_only_its_class() -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 16, 20])
-def test_a_wish_stops_training_before_the_next_step(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_stops_training_before_the_next_step(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = 0
 
     def counted(*args: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,15 +92,15 @@ def test_a_wish_stops_training_before_the_next_step(steps: int, monkeypatch: pyt
 
     monkeypatch.setattr(experiment_module, "take_step", counted)
     spec = spec_of(epochs=5, eval_every=5)
-    assert list(train([Member(spec, wish=wish_after(steps))], digits())) == []
+    assert list(train([Member(spec, command=command_after(steps))], digits())) == []
     assert taken == steps
 
 
-def test_a_wish_stops_an_evaluation_between_its_batches() -> None:
+def test_a_command_stops_an_evaluation_between_its_batches() -> None:
     steps, batches = 10, 1  # 170 images in 16s; 64 in-domain images are one batch, 96 out-of-domain two
     data = invented()
-    assert list(train([Member(spec_of(epochs=1), wish=wish_after(steps + batches + 1))], data)) == []
-    assert len(list(train([Member(spec_of(epochs=1), wish=wish_after(steps + batches + 2))], data))) == 1
+    assert list(train([Member(spec_of(epochs=1), command=command_after(steps + batches + 1))], data)) == []
+    assert len(list(train([Member(spec_of(epochs=1), command=command_after(steps + batches + 2))], data))) == 1
 
 
 def test_rows_come_every_so_many_epochs_and_after_the_last() -> None:
@@ -152,17 +154,30 @@ def test_a_run_that_diverges_ends_with_its_row() -> None:
 
 def test_nan_and_ties_are_predicted_as_output_0() -> None:
     logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [math.nan, 1.0], [0.0, math.nan], [-math.inf, math.inf]])
-    assert predicted(logits).tolist() == [1, 0, 0, 0, 0, 1]
+    assert output_indices(logits).tolist() == [1, 0, 0, 0, 0, 1]
 
 
 def test_predictions_do_not_depend_on_the_batch_and_say_what_is_finite() -> None:
     data = invented(channels=1)
     experiment = Experiment(spec_of(model={"name": "resnet", "width": 4}), data, torch.float32)
     an_epoch(experiment)
-    whole = predict(experiment.model, data.out_of_domain_images, torch.float32, lambda: False)
-    alone = [predict(experiment.model, i[None], torch.float32, lambda: False) for i in data.out_of_domain_images]
-    assert whole.outputs.tolist() == [one.outputs.item() for one in alone]
+    whole = predict(experiment.model, data.out_of_domain, torch.float32, lambda: False)
+    each = [replace(data.out_of_domain, stored=image[None]) for image in data.out_of_domain.stored]
+    alone = [predict(experiment.model, one, torch.float32, lambda: False) for one in each]
+    assert whole.indices.tolist() == [one.indices.item() for one in alone]
     assert whole.finite.all()
+
+
+@pytest.mark.parametrize("model", [{"name": "linear"}, {"name": "mlp", "hidden": 4}], ids=lambda m: m["name"])
+def test_data_need_not_be_images(model: dict[str, object]) -> None:
+    """Two clouds of points, prepared as what they are: numbers with a fraction."""
+    labels = torch.arange(64) % 2
+    points = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)) + 8 * labels.view(-1, 1)
+    examples = Examples(points, torch.Tensor.to)
+    data = Data(examples, labels, examples, labels, examples, base_index=1, class_sizes=(32, 32))
+    row = rows_of(spec_of(model=model, epochs=50), data)[-1]
+    assert data.input_shape == (2,)
+    assert (row.correct_in_domain, row.base_in_domain, row.base_out_of_domain) == (64, 32, 32)
 
 
 def test_a_batch_larger_than_the_training_set_is_bad_data() -> None:

@@ -39,11 +39,11 @@ def test_a_folder_is_read_as_its_classes_and_files_stand(pets: Path) -> None:
     data = loaded(pets)
     assert data.class_sizes == (5, 6)  # cat before dog
     assert data.base_index == 1
-    assert data.train_images.shape == (11, 3, 32, 32)
-    assert sorted(data.train_images[5:, 0, 0, 0].tolist()) == [0, 10, 20, 30, 40, 50]
+    assert data.train.stored.shape == (11, 3, 32, 32)
+    assert sorted(data.train.stored[5:, 0, 0, 0].tolist()) == [0, 10, 20, 30, 40, 50]
     assert data.in_domain_labels.tolist() == [0, 0, 1, 1, 1]
-    assert data.in_domain_images[:, 0, 0, 0].tolist() == [0, 10, 0, 10, 20]
-    assert data.out_of_domain_images[:, 0, 0, 0].tolist() == [0, 10, 0]
+    assert data.in_domain.stored[:, 0, 0, 0].tolist() == [0, 10, 0, 10, 20]
+    assert data.out_of_domain.stored[:, 0, 0, 0].tolist() == [0, 10, 0]
 
 
 def test_a_folder_can_be_trained_on(pets: Path) -> None:
@@ -74,7 +74,7 @@ def test_grey_images_and_hidden_files_are_welcome(pets: Path) -> None:
         (cats / left_by_a_system).write_bytes(b"no image")
     data = loaded(pets)
     assert data.class_sizes == (6, 6)
-    assert 77 in data.train_images[:6, 2, 0, 0]
+    assert 77 in data.train.stored[:6, 2, 0, 0]
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_any_printable_name_will_do_for_folder_and_class(name: str, tmp_path: Pa
     dataset = {"name": "image_folder", "folder": name, "base_class": name, "other_class": "cat"}
     data = load(spec_of(dataset=dataset).dataset, tmp_path, locks_dir())
     assert data.class_sizes[data.base_index] == 3
-    assert (len(data.in_domain_images), len(data.out_of_domain_images)) == (3, 1)
+    assert (len(data.in_domain), len(data.out_of_domain)) == (3, 1)
 
 
 COMPOSED, DECOMPOSED = "Café", unicodedata.normalize("NFD", "Café")
@@ -155,7 +155,7 @@ def test_files_have_one_order_in_either_form_of_unicode(pets: Path) -> None:
     cats = pets / "folders/pets/test/cat"
     for image, name in zip(sorted(cats.iterdir()), ["é.png", "f.png"], strict=True):
         image.rename(cats / unicodedata.normalize("NFD", name))  # e and an accent: before f; é comes after it
-    assert loaded(pets).in_domain_images[:2, 0, 0, 0].tolist() == [10, 0]
+    assert loaded(pets).in_domain.stored[:2, 0, 0, 0].tolist() == [10, 0]
 
 
 def test_two_forms_of_one_name_are_said(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tests.unit.training.builders import spec_of
 
 
 def built(channels: int = 3, **model: object) -> torch.nn.Module:
-    return build(spec_of(model=model).model, channels, seed=0)
+    return build(spec_of(model=model).model, (channels, 32, 32), seed=0)
 
 
 @pytest.mark.parametrize(

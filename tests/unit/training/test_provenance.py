@@ -1,6 +1,7 @@
 """Where a curve comes from is told whole, quickly, and without a name of a host or a path."""
 
 import getpass
+import hashlib
 import json
 import platform
 import subprocess
@@ -17,7 +18,7 @@ from tests.unit.training.builders import digits, small_mnist, spec_of
 
 
 def test_it_says_what_a_curve_depends_on_as_json() -> None:
-    found = json.loads(json.dumps(provenance(spec_of(), digits(), "cpu")))
+    found = json.loads(provenance(spec_of(), digits(), "cpu").as_json())
     assert set(found) == {
         *("code", "python", "platform", "packages", "device", "threads", "dataset", "numerics_key", "numerics_sha256")
     }
@@ -27,6 +28,11 @@ def test_it_says_what_a_curve_depends_on_as_json() -> None:
     assert found["device"]["name"]
     assert found["threads"] == torch.get_num_threads()
     assert found["dataset"]["name"] == "digits"
+    assert set(found["numerics_key"]) == {
+        *("engine", "precision", "memory_format", "torch", "device", "capability", "cudnn", "threads")
+    }
+    key = json.dumps(found["numerics_key"], sort_keys=True)
+    assert found["numerics_sha256"] == hashlib.sha256(key.encode()).hexdigest()
     said = json.dumps(found)
     for private in (platform.node(), f"/{getpass.getuser()}/", str(__file__).rpartition("/")[0]):
         assert private not in said
@@ -48,24 +54,31 @@ def test_the_commit_is_that_of_this_clone_also_within_a_command_of_another(
 
 def test_the_data_set_is_known_by_every_image_and_label() -> None:
     def digest(data: Data) -> str:
-        found: str = provenance(spec_of(), data, "cpu")["dataset"]["sha256"]
-        return found
+        return provenance(spec_of(), data, "cpu").dataset.sha256
 
     data = digits()
     whole = digest(data)
     assert digest(replace(data)) == whole
-    for name in ("train_images", "train_labels", "in_domain_images", "in_domain_labels", "out_of_domain_images"):
-        changed = getattr(data, name).clone()
-        changed.view(-1)[-1] += 1
+    for name in ("train", "in_domain", "out_of_domain"):
+        examples = getattr(data, name)
+        changed = replace(examples, stored=with_another_end(examples.stored))
         assert digest(replace(data, **{name: changed})) != whole, name
+    for name in ("train_labels", "in_domain_labels"):
+        assert digest(replace(data, **{name: with_another_end(getattr(data, name))})) != whole, name
+
+
+def with_another_end(tensor: torch.Tensor) -> torch.Tensor:
+    changed = tensor.clone()
+    changed.view(-1)[-1] += 1
+    return changed
 
 
 @pytest.mark.parametrize("changed", [{"model": {"name": "cnn"}}, {"importance_weight": "2:1"}])
 def test_the_numerics_key_changes_with_what_changes_bits_and_not_with_the_experiment(
     changed: dict[str, object],
 ) -> None:
-    one = provenance(spec_of(), digits(), "cpu")["numerics_sha256"]
-    other = provenance(spec_of(**changed), digits(), "cpu")["numerics_sha256"]
+    one = provenance(spec_of(), digits(), "cpu").numerics_key.sha256
+    other = provenance(spec_of(**changed), digits(), "cpu").numerics_key.sha256
     assert (one == other) == ("model" not in changed)
 
 

@@ -8,7 +8,6 @@ import torch
 from core.spec import Spec
 from core.training import Data, Member, train
 from core.training.experiment import Experiment
-from core.training.images import normalised
 from tests.unit.training.builders import an_epoch, invented, spec_of
 from tests.unit.training.reference import Outcome, Sabotage, reference
 
@@ -24,8 +23,8 @@ def trained(spec: Spec, data: Data) -> Outcome:
     met = [an_epoch(experiment) for _ in range(spec.epochs)]
     experiment.model.eval()
     with torch.no_grad():
-        in_domain = experiment.model(normalised(data.in_domain_images, torch.float64))
-        out_of_domain = experiment.model(normalised(data.out_of_domain_images, torch.float64))
+        in_domain = experiment.model(data.in_domain.inputs(slice(None), torch.float64))
+        out_of_domain = experiment.model(data.out_of_domain.inputs(slice(None), torch.float64))
     return Outcome(
         losses=torch.cat([epoch.losses for epoch in met]).tolist(),
         parameters=torch.cat([parameter.detach().flatten() for parameter in experiment.model.parameters()]),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.training.models import build
-from core.training.seeding import Purpose, dropout_bits, kept, permutation, seed_of, shuffle
+from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of, shuffle
 from tests.unit.training.builders import spec_of
 from tests.unit.training.reference import network
 
@@ -27,7 +27,7 @@ def test_draws_are_frozen() -> None:
     assert shuffle(0, 1, 8).tolist() == [7, 4, 3, 2, 0, 5, 6, 1]
     assert dropout_bits(0, 1, 1, 2, 16, 0.5).flatten().tolist() == [55, 78, 176, 139]
     assert dropout_bits(0, 1, 1, 2, 16, 0.2).flatten().tolist() == [223, 247, 243, 249]
-    weights = build(spec_of(model={"name": "linear"}).model, 1, seed=0).output.weight
+    weights = build(spec_of(model={"name": "linear"}).model, (1, 32, 32), seed=0).output.weight
     assert [round(value, 6) for value in weights.flatten()[:3].tolist()] == [-0.02416, 0.025389, -0.006312]
 
 
@@ -55,20 +55,20 @@ def test_masks_are_a_pure_function(seed: int, epoch: int, steps: int, batch: int
     bits = dropout_bits(seed, epoch, steps, batch, units, p)
     assert bits.shape == (steps, batch, -(-units // 8))
     assert bits.dtype == torch.uint8
-    assert kept(bits[0], units).shape == (batch, units)
+    assert keep_mask(bits[0], units).shape == (batch, units)
     assert torch.equal(bits, dropout_bits(seed, epoch, steps, batch, units, p))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.8])
 def test_a_unit_is_dropped_with_its_probability(p: float) -> None:
     bits = dropout_bits(3, 1, 50, 16, 100, p)
-    share = torch.stack([kept(step, 100) for step in bits]).double().mean()
+    share = torch.stack([keep_mask(step, 100) for step in bits]).double().mean()
     assert share.item() == pytest.approx(1 - p, abs=0.01)  # six standard deviations of 80 000 draws
 
 
 def test_no_draw_touches_the_generator_of_the_process() -> None:
     before = torch.random.get_rng_state()
-    build(spec_of(model={"name": "cnn", "width": 4}).model, 3, seed=5)
+    build(spec_of(model={"name": "cnn", "width": 4}).model, (3, 32, 32), seed=5)
     permutation(0, 1, 10)
     dropout_bits(0, 1, 2, 2, 8, 0.5)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -89,6 +89,6 @@ def test_initial_weights_are_pytorchs_default(model: dict[str, object]) -> None:
     spec = spec_of(model=model, seed=11)
     torch.manual_seed(seed_of(Purpose.INITIAL_WEIGHTS, 11, 0))
     default = list(network(spec, 3).state_dict().values())
-    ours = list(build(spec.model, 3, seed=11).state_dict().values())
+    ours = list(build(spec.model, (3, 32, 32), seed=11).state_dict().values())
     assert len(ours) == len(default)
     assert all(torch.equal(a, b) for a, b in zip(ours, default, strict=True))

@@ -17,7 +17,7 @@ WEIGHTS = torch.tensor([1.0, 16.0])
     "options", [{}, {"momentum": 0.9}, {"weight_decay": 0.01}, {"momentum": 0.9, "weight_decay": 0.01}]
 )
 def test_steps_are_those_of_sgd(options: dict[str, float]) -> None:
-    model = build(spec_of().model, 1, seed=0)
+    model = build(spec_of().model, (1, 32, 32), seed=0)
     plain = copy.deepcopy(model)
     sgd = torch.optim.SGD(plain.parameters(), lr=0.1, **options)
     learner, generator = learner_of(model), torch.Generator().manual_seed(0)
@@ -36,7 +36,7 @@ def test_steps_are_those_of_sgd(options: dict[str, float]) -> None:
 
 
 def test_what_is_not_kept_gets_no_gradient() -> None:
-    model = build(spec_of(model={"name": "cnn", "width": 2}).model, 1, seed=0)
+    model = build(spec_of(model={"name": "cnn", "width": 2}).model, (1, 32, 32), seed=0)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     batch = Batch(torch.rand(4, 1, 32, 32), torch.arange(4) % 2, torch.zeros(4, 20))
     take_step(learner_of(model), batch, CrossEntropy(), WEIGHTS, Optimizer())

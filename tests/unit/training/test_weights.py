@@ -26,9 +26,9 @@ def unpacked(bits: bytes, n: int) -> list[int]:
 
 def again(spec: Spec, data: Data, weights: bytes) -> tuple[list[int], list[int]]:
     """What a network with these weights predicts: 1 for the base class."""
-    model = model_with(spec, data.channels, weights)
-    tested = [predict(model, images) for images in (data.in_domain_images, data.out_of_domain_images)]
-    in_domain, out_of_domain = [(each.outputs == data.base_index).int().tolist() for each in tested if each]
+    model = model_with(spec, data.input_shape, weights)
+    tested = [predict(model, examples) for examples in (data.in_domain, data.out_of_domain)]
+    in_domain, out_of_domain = [(each.indices == data.base_index).int().tolist() for each in tested if each]
     return in_domain, out_of_domain
 
 
@@ -66,6 +66,6 @@ def test_damaged_weights_are_refused_in_a_sentence(damage: Any) -> None:
     spec = spec_of(epochs=1)
     (row,) = rows_of(spec, digits())
     with pytest.raises(BadData, match="not the weights of such a mlp"):
-        model_with(spec, 1, damage(row.weights))
+        model_with(spec, (1, 32, 32), damage(row.weights))
     with pytest.raises(BadData, match="not the weights of such a linear"):
-        model_with(spec_of(model={"name": "linear"}), 1, row.weights or b"")
+        model_with(spec_of(model={"name": "linear"}), (1, 32, 32), row.weights or b"")

@@ -5,6 +5,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from sqlalchemy import Connection, text
 
-from core.results import EpochResult
+from core.results import DataFacts, EpochResult
 from core.settings import Settings
 from core.spec import Spec
 from core.states import ErrorKind, State
@@ -25,7 +26,7 @@ from core.store.session import UNFORESEEN, Store
 from core.training import Member, load, train
 from tests.integration.hosts import same
 from tests.servers import wait_until
-from tests.unit.store.builders import MINUTE, claimed, expired, result
+from tests.unit.store.builders import MINUTE, PROVENANCE, claimed, expired, result
 from worker import runner
 from worker.held import Held
 from worker.leave import Leave
@@ -174,7 +175,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(bench: Bench, damage: str) ->
 def test_rows_of_other_images_are_not_gone_on_with(bench: Bench) -> None:
     """As on a host with another MNIST, or another JPEG decoder."""
     claim = claimed(bench.store, lease_ms=-1)
-    elsewhere = {"dataset": {"sha256": "0123456789abcdef"}, "numerics_key": {}}
+    elsewhere = replace(PROVENANCE, dataset=DataFacts("digits", "0123456789abcdef"))
     with bench.store.writing() as tx:
         attempts.begin(tx, claim, elsewhere, None)
         attempts.record(tx, claim, result(1))
