@@ -36,8 +36,8 @@ def chance() -> Chance:
 
 @pytest.fixture
 def summarize(record_property: Callable[[str, object], None]) -> Summarize:
-    """summarize(what, trials=…, seed=…, twice=…, lost=…, details): a line of the summary. `twice`: epochs trained a second
-    time; `lost`: what was lost for good; `details`: further lines."""
+    """summarize(what, trials=…, seed=…, twice=…, lost=…, details): a line of the summary. `twice`: epochs that were
+    trained twice; `lost`: what was lost for good; `details`: further lines."""
 
     def record(
         what: str, *, trials: int, seed: int | None = None, twice: int = 0, lost: int = 0, details: Sequence[str] = ()
