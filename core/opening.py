@@ -109,7 +109,7 @@ def checked_store(settings: Settings) -> Store:
     return store
 
 
-def look_at_checkpoints(settings: Settings) -> None:
+def warn_of_checkpoints(settings: Settings) -> None:
     """Says what is wrong with the place where checkpoints lie; training goes on without. Raises CheckpointUnreachable
     where nothing can ever lie: no such kind of place is known, or what it needs is not installed."""
     try:

@@ -15,7 +15,7 @@ def main() -> None:
     from core import logs
     from core.broker.doorbell import Doorbell
     from core.errors import BallastError
-    from core.opening import look_at_checkpoints, open_store
+    from core.opening import open_store, warn_of_checkpoints
     from core.settings import load_settings
     from core.streams import prepare_streams, print_error, print_line
     from worker import devices
@@ -33,7 +33,7 @@ def main() -> None:
         planned = devices.plan(settings.device if arguments.devices is None else arguments.devices, arguments.processes)
         open_store(settings).close()
         Doorbell(settings).check()
-        look_at_checkpoints(settings)
+        warn_of_checkpoints(settings)
         print_line(devices.in_words(planned))
         served = Launcher(settings, planned).run(on_leash=arguments.leash)
     except BallastError as error:

@@ -18,7 +18,7 @@ from tests.chaos.trials import trained_alone
 
 EPOCHS = 300  # of a run that something happens to: some seconds
 
-Tell = Callable[..., None]
+Summarize = Callable[..., None]
 
 
 class Chance(random.Random):
@@ -35,11 +35,11 @@ def chance() -> Chance:
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
-    """tell(what, trials=…, seed=…, twice=…, lost=…, details): a line of the summary. `twice`: epochs trained twice;
-    `lost`: what was lost for good; `details`: further lines."""
+def summarize(record_property: Callable[[str, object], None]) -> Summarize:
+    """summarize(what, trials=…, seed=…, twice=…, lost=…, details): a line of the summary. `twice`: epochs that were
+    trained twice; `lost`: what was lost for good; `details`: further lines."""
 
-    def say(
+    def record(
         what: str, *, trials: int, seed: int | None = None, twice: int = 0, lost: int = 0, details: Sequence[str] = ()
     ) -> None:
         drawn = "" if seed is None else f", seed {seed}"
@@ -47,7 +47,7 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
         for each in details:
             record_property("chaos", f"    {each}")
 
-    return say
+    return record
 
 
 @pytest.fixture

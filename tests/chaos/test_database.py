@@ -11,7 +11,7 @@ import pytest
 from core.results import EpochResult
 from core.states import State
 from core.store import schema
-from tests.chaos.conftest import EPOCHS, Tell
+from tests.chaos.conftest import EPOCHS, Summarize
 from tests.chaos.networks import Cable, Network, Proxy, Refused
 from tests.chaos.trials import is_whole, turns, twice_until_end
 from tests.integration.hosts import SHORT, Host, launcher, running, settings_of
@@ -77,8 +77,10 @@ def cut_off(fleet: Fleet) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fleet", ["6 s"], indirect=True)
-def test_a_run_survives_restarts_of_its_database(fleet: Fleet, undisturbed: list[EpochResult], tell: Tell) -> None:
-    survives(restarted_twice, fleet, undisturbed, tell)
+def test_a_run_survives_restarts_of_its_database(
+    fleet: Fleet, undisturbed: list[EpochResult], summarize: Summarize
+) -> None:
+    survives(restarted_twice, fleet, undisturbed, summarize)
 
 
 @pytest.mark.slow
@@ -103,12 +105,12 @@ def test_tables_that_are_gone_for_a_while_end_no_worker(fleet: Fleet, undisturbe
 @pytest.mark.slow
 @pytest.mark.parametrize("outage", [frozen, cut_off])
 def test_a_run_survives_an_outage_of_its_database(
-    outage: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[EpochResult], tell: Tell
+    outage: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[EpochResult], summarize: Summarize
 ) -> None:
-    survives(outage, fleet, undisturbed, tell)
+    survives(outage, fleet, undisturbed, summarize)
 
 
-def survives(harm: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[EpochResult], tell: Tell) -> None:
+def survives(harm: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[EpochResult], summarize: Summarize) -> None:
     host = fleet.host
     pids = host.pids()
     experiment = host.submit(epochs=EPOCHS)
@@ -125,4 +127,4 @@ def survives(harm: Callable[[Fleet], str], fleet: Fleet, undisturbed: list[Epoch
     after = host.submit()
     twice_until_end(host, after)
     assert turns(host, after) == ["claimed", "succeeded"]
-    tell(f"PostgreSQL {what}", trials=1, twice=twice, details=[f"claimed {claims} times"] if claims > 1 else [])
+    summarize(f"PostgreSQL {what}", trials=1, twice=twice, details=[f"claimed {claims} times"] if claims > 1 else [])

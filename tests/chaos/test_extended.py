@@ -9,7 +9,7 @@ from core.spec import Spec
 from core.states import State
 from core.store import experiments, extensions, predictions
 from core.store.files import Files, tidy
-from tests.chaos.conftest import Tell
+from tests.chaos.conftest import Summarize
 from tests.chaos.crew import Crew, at_work
 from tests.chaos.trials import is_whole, undisturbed
 from tests.integration.hosts import settings_over
@@ -22,11 +22,13 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("orphan", [False, True], ids=["beside its parent", "its parent deleted"])
-def test_five_epochs_extended_to_ten_are_ten(orphan: bool, template: Path, tmp_path: Path, tell: Tell) -> None:
+def test_five_epochs_extended_to_ten_are_ten(
+    orphan: bool, template: Path, tmp_path: Path, summarize: Summarize
+) -> None:
     with at_work(Crew(settings_over(template, tmp_path), 1)) as crew:
         for name, model in MODELS.items():
             trial(crew, model, orphan)
-            tell(f"5 epochs extended to 10, {name}{', its parent deleted' if orphan else ''}", trials=1)
+            summarize(f"5 epochs extended to 10, {name}{', its parent deleted' if orphan else ''}", trials=1)
 
 
 def trial(crew: Crew, model: dict[str, Any], orphan: bool) -> None:

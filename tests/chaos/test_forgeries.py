@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
-from tests.chaos.conftest import Chance, Tell
+from tests.chaos.conftest import Chance, Summarize
 from tests.chaos.trials import turns
 from tests.integration.hosts import Host, ran_once, running, settings_over
 from tests.integration.messages import YESTERDAY, message, queue_of
@@ -64,7 +64,9 @@ def settings(request: pytest.FixtureRequest, _sqlite_template: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_forged_messages_have_no_effect(settings: Settings, tmp_path: Path, chance: Chance, tell: Tell) -> None:
+def test_forged_messages_have_no_effect(
+    settings: Settings, tmp_path: Path, chance: Chance, summarize: Summarize
+) -> None:
     trace = tmp_path / "somebody-was-here"
     with closing(queue_of(settings)) as queue, running(Host(settings)) as host:
         ended = host.submit()
@@ -95,7 +97,7 @@ def test_forged_messages_have_no_effect(settings: Settings, tmp_path: Path, chan
         assert "Traceback" not in host.says()
     where = "in the folder" if settings.embedded_broker else "on Redis"
     lines = f"{len(forged)} were dropped with a line each, {len(messages) - len(forged)} were rings"
-    tell(f"forged messages {where}", trials=len(messages), seed=chance.number, details=[lines])
+    summarize(f"forged messages {where}", trials=len(messages), seed=chance.number, details=[lines])
 
 
 def dropped(host: Host) -> list[str]:

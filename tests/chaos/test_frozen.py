@@ -10,7 +10,7 @@ import stamina
 from core.results import EpochResult
 from core.states import Ask, State
 from core.store.errors import DatabaseUnavailable
-from tests.chaos.conftest import EPOCHS, Tell
+from tests.chaos.conftest import EPOCHS, Summarize
 from tests.chaos.crew import Crew, at_work
 from tests.chaos.trials import is_whole
 from tests.integration.hosts import DIGITS, settings_of, settings_over
@@ -37,7 +37,7 @@ def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
 
 @pytest.mark.slow
 def test_a_frozen_worker_is_taken_over_and_writes_nothing_when_it_thaws(
-    crew: tuple[str, Crew], undisturbed: list[EpochResult], tell: Tell
+    crew: tuple[str, Crew], undisturbed: list[EpochResult], summarize: Summarize
 ) -> None:
     where, hands = crew
     (number,) = hands.submit_all([DIGITS | {"epochs": EPOCHS}])
@@ -59,11 +59,13 @@ def test_a_frozen_worker_is_taken_over_and_writes_nothing_when_it_thaws(
     assert hands.replace_ended() == []  # it lives on, and takes new work
     more = hands.submit_all([DIGITS | {"epochs": 3}] * 4)
     wait_until(lambda: hands.all_ended(more))
-    tell(f"worker frozen for longer than its lease, {where}", trials=1, twice=frozen_at - saved)
+    summarize(f"worker frozen for longer than its lease, {where}", trials=1, twice=frozen_at - saved)
 
 
 @pytest.mark.slow
-def test_one_that_is_cancelled_while_its_worker_is_frozen_is_cancelled(crew: tuple[str, Crew], tell: Tell) -> None:
+def test_one_that_is_cancelled_while_its_worker_is_frozen_is_cancelled(
+    crew: tuple[str, Crew], summarize: Summarize
+) -> None:
     where, hands = crew
     for what, state in ((Ask.CANCEL, State.CANCELLED), (Ask.PAUSE, State.PAUSED)):
         (number,) = hands.submit_all([DIGITS | {"epochs": 100_000, "eval_every": 10}])
@@ -77,4 +79,4 @@ def test_one_that_is_cancelled_while_its_worker_is_frozen_is_cancelled(crew: tup
         wait_until(lambda held=held: hands.is_idle(held))
         assert hands.experiment(number) == ended
         hands.ask(number, Ask.CANCEL)
-    tell(f"frozen, cancelled or paused, expired, {where}", trials=2)
+    summarize(f"frozen, cancelled or paused, expired, {where}", trials=2)

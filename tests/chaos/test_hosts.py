@@ -12,7 +12,7 @@ from core.results import EpochResult
 from core.states import WorkerState
 from core.store import schema
 from core.store.tables import curve_rows
-from tests.chaos.conftest import EPOCHS, Tell
+from tests.chaos.conftest import EPOCHS, Summarize
 from tests.chaos.networks import Cable, Network
 from tests.chaos.trials import is_whole, turns, twice_until_end
 from tests.integration.hosts import SHORT, Host, launcher, running, settings_of
@@ -50,7 +50,7 @@ def hosts(request: pytest.FixtureRequest, network: Network, tmp_path: Path) -> I
 
 @pytest.mark.slow
 def test_a_host_that_loses_its_link_loses_its_experiment_and_spoils_nothing(
-    hosts: list[Linked], undisturbed: list[EpochResult], tell: Tell
+    hosts: list[Linked], undisturbed: list[EpochResult], summarize: Summarize
 ) -> None:
     host = hosts[0].host  # of what is the same for both
     pids = [each.host.pids() for each in hosts]
@@ -82,7 +82,7 @@ def test_a_host_that_loses_its_link_loses_its_experiment_and_spoils_nothing(
     assert [each.host.pids() for each in hosts] == pids
     assert {worker.state for worker in host.workers()} <= {WorkerState.IDLE, WorkerState.BUSY}
     lease = lost.host.settings.lease_seconds
-    tell(f"link of a host cut for longer than its lease of {lease:g} s", trials=1, twice=twice)
+    summarize(f"link of a host cut for longer than its lease of {lease:g} s", trials=1, twice=twice)
 
 
 def rows_of(host: Host, experiment_id: int, attempt: int) -> int:

@@ -10,7 +10,7 @@ from core.settings import Settings
 from core.spec import Spec
 from core.states import State
 from core.store.experiments import Experiment
-from tests.chaos.conftest import Chance, Tell
+from tests.chaos.conftest import Chance, Summarize
 from tests.chaos.crew import At, Crew, at_work
 from tests.chaos.trials import undisturbed
 from tests.integration.hosts import same, settings_of, settings_over
@@ -105,7 +105,9 @@ class Killer:
         )
 
 
-def trial(settings: Settings, experiments: int, size: int, kills: int, chance: Chance, tell: Tell, what: str) -> None:
+def trial(
+    settings: Settings, experiments: int, size: int, kills: int, chance: Chance, summarize: Summarize, what: str
+) -> None:
     wanted = specs(experiments)
     with at_work(Crew(settings, size)) as crew:
         ids = crew.submit(wanted)
@@ -120,7 +122,7 @@ def trial(settings: Settings, experiments: int, size: int, kills: int, chance: C
             lost += not same(crew.curve(experiment_id), undisturbed(spec, settings.data_dir, settings.locks_dir))
             resumed = [event.detail or "" for event in crew.events(experiment_id) if event.kind == "resumed"]
             assert all(re.match(r"after epoch \d+, step \d+, of attempt \d+", each) for each in resumed)
-        tell(what, trials=done, seed=chance.number, twice=killer.twice, lost=lost, details=killer.kills)
+        summarize(what, trials=done, seed=chance.number, twice=killer.twice, lost=lost, details=killer.kills)
         assert lost == 0
         assert done == kills, "all had ended before: give it more to train"
         assert killer.in_the_last_epoch >= max(1, kills // 5), killer.kills
@@ -128,12 +130,12 @@ def trial(settings: Settings, experiments: int, size: int, kills: int, chance: C
 
 @pytest.mark.slow
 def test_kills_on_postgresql_and_redis(
-    database_of_its_own: str, redis_server: Redis, tmp_path: Path, chance: Chance, tell: Tell
+    database_of_its_own: str, redis_server: Redis, tmp_path: Path, chance: Chance, summarize: Summarize
 ) -> None:
     settings = settings_of(tmp_path / "home", database_url=database_of_its_own, broker_url=redis_server.url, **FAST)
-    trial(settings, 20, 3, 30, chance, tell, "killed at random, PostgreSQL and Redis")
+    trial(settings, 20, 3, 30, chance, summarize, "killed at random, PostgreSQL and Redis")
 
 
 @pytest.mark.slow
-def test_kills_embedded(template: Path, tmp_path: Path, chance: Chance, tell: Tell) -> None:
-    trial(settings_over(template, tmp_path, **FAST), 8, 2, 10, chance, tell, "killed at random, embedded")
+def test_kills_embedded(template: Path, tmp_path: Path, chance: Chance, summarize: Summarize) -> None:
+    trial(settings_over(template, tmp_path, **FAST), 8, 2, 10, chance, summarize, "killed at random, embedded")

@@ -11,7 +11,7 @@ from core.results import EpochResult
 from core.spec import Spec
 from core.states import State
 from core.store import schema
-from tests.chaos.conftest import Chance, Tell
+from tests.chaos.conftest import Chance, Summarize
 from tests.chaos.crew import Crew, at_work
 from tests.chaos.test_killed import specs
 from tests.chaos.trials import is_whole, undisturbed
@@ -23,7 +23,7 @@ SLOW_STEPS = DIGITS | {"model": {"name": "cnn", "width": 32}, "epochs": 4}
 
 @pytest.mark.parametrize("stops", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_sigterm_in_mid_epoch_loses_no_step(
-    stops: int, template: Path, tmp_path: Path, tell: Tell, chance: Chance
+    stops: int, template: Path, tmp_path: Path, summarize: Summarize, chance: Chance
 ) -> None:
     settings = settings_over(template, tmp_path)
     spec = Spec.model_validate(SLOW_STEPS)
@@ -42,11 +42,11 @@ def test_sigterm_in_mid_epoch_loses_no_step(
         assert resumed == stopped
         is_whole(crew, number, undisturbed(spec, settings.data_dir, settings.locks_dir))
         assert crew.experiment(number).failures == 0
-    tell("SIGTERM in mid-epoch", trials=stops, seed=chance.number, details=stopped)
+    summarize("SIGTERM in mid-epoch", trials=stops, seed=chance.number, details=stopped)
 
 
 @pytest.mark.slow
-def test_with_the_database_away_it_leaves_and_its_lease_ends(tmp_path: Path, tell: Tell) -> None:
+def test_with_the_database_away_it_leaves_and_its_lease_ends(tmp_path: Path, summarize: Summarize) -> None:
     with Postgres() as server:
         settings = settings_of(tmp_path / "home", database_url=server.url, **SHORT)
         schema.upgrade(settings.database_url)
@@ -63,10 +63,10 @@ def test_with_the_database_away_it_leaves_and_its_lease_ends(tmp_path: Path, tel
             assert "lease_lost" in host.kinds(number)
             host.cancel(number)
             assert host.wait_for_end(number).state is State.CANCELLED
-    tell("SIGTERM with the database away", trials=1)
+    summarize("SIGTERM with the database away", trials=1)
 
 
-def test_a_second_sigterm_ends_it_at_once(template: Path, tmp_path: Path, tell: Tell) -> None:
+def test_a_second_sigterm_ends_it_at_once(template: Path, tmp_path: Path, summarize: Summarize) -> None:
     with running(Host(settings_over(template, tmp_path, grace_seconds=3600))) as host:
         (child,) = host.processes()
         child.suspend()  # so that it does not leave at the first
@@ -76,12 +76,12 @@ def test_a_second_sigterm_ends_it_at_once(template: Path, tmp_path: Path, tell: 
         host.send(signal.SIGTERM)
         assert host.launcher.wait(PATIENCE_S) == 0
         assert not is_there(child)
-    tell("second SIGTERM", trials=1)
+    summarize("second SIGTERM", trials=1)
 
 
 @pytest.mark.slow
 def test_rolling_restarts_under_load_fail_nothing(
-    database_of_its_own: str, redis_server: Redis, tmp_path: Path, tell: Tell, chance: Chance
+    database_of_its_own: str, redis_server: Redis, tmp_path: Path, summarize: Summarize, chance: Chance
 ) -> None:
     settings = settings_of(
         tmp_path / "home", database_url=database_of_its_own, broker_url=redis_server.url, checkpoint_seconds=0.5
@@ -100,7 +100,7 @@ def test_rolling_restarts_under_load_fail_nothing(
             assert "lease_lost" not in crew.kinds(number)
             is_whole(crew, number, rows_of(spec, crew))
         details = [each for number in ids for each in resumptions(crew, number)]
-    tell("rolling restarts of all workers", trials=10, seed=chance.number, details=details)
+    summarize("rolling restarts of all workers", trials=10, seed=chance.number, details=details)
 
 
 def rows_of(spec: Spec, crew: Crew) -> list[EpochResult]:

@@ -19,7 +19,7 @@ from core.states import Ask, ErrorKind, State
 from core.store import experiments, extensions
 from core.store.errors import DatabaseBroken, NotAllowed
 from core.store.session import Store
-from tests.chaos.conftest import EPOCHS, Tell
+from tests.chaos.conftest import EPOCHS, Summarize
 from tests.chaos.crew import Crew, at_work
 from tests.chaos.trials import is_whole
 from tests.integration.hosts import DIGITS, settings_over
@@ -87,7 +87,9 @@ def little_space(settings: Settings, small_disk: Callable[[Path, str], None]) ->
 
 
 @pytest.mark.slow
-def test_on_a_full_disk_training_goes_on(little_space: Settings, undisturbed: list[EpochResult], tell: Tell) -> None:
+def test_on_a_full_disk_training_goes_on(
+    little_space: Settings, undisturbed: list[EpochResult], summarize: Summarize
+) -> None:
     with at_work(crew_of(little_space)) as crew:
         (number,) = crew.submit_all([RUN])
         crew.wait_for_end(number)
@@ -98,7 +100,7 @@ def test_on_a_full_disk_training_goes_on(little_space: Settings, undisturbed: li
         assert len(crew.pointers(number)) == 1
         with pytest.raises(NotAllowed, match="its last checkpoint was not kept"), crew.store.writing() as tx:
             extensions.extend(tx, number, EPOCHS + 1)
-    tell("disk full", trials=1)
+    summarize("disk full", trials=1)
 
 
 def submit_for_ever(store: Store) -> NoReturn:
@@ -129,7 +131,7 @@ def test_on_a_full_disk_a_service_says_that_it_is_not_ready_until_there_is_room(
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    settings: Settings, undisturbed: list[EpochResult], tell: Tell
+    settings: Settings, undisturbed: list[EpochResult], summarize: Summarize
 ) -> None:
     with at_work(crew_of(settings)) as crew:
         number = killed_with_two_checkpoints(crew)
@@ -146,13 +148,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
         (resumed,) = [event.detail for event in crew.events(number) if event.kind == "resumed"]
         assert resumed == f"after epoch {older.epoch}, step {older.step}, of attempt 1"
         assert not file.exists()
-    tell("damaged checkpoint", trials=1, twice=done - older.epoch)
+    summarize("damaged checkpoint", trials=1, twice=done - older.epoch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["moved away", "a file in its place"])
 def test_where_checkpoints_cannot_be_reached_it_starts_again(
-    how: str, settings: Settings, undisturbed: list[EpochResult], tell: Tell
+    how: str, settings: Settings, undisturbed: list[EpochResult], summarize: Summarize
 ) -> None:
     with at_work(crew_of(settings)) as crew:
         number = killed_with_two_checkpoints(crew)
@@ -166,11 +168,11 @@ def test_where_checkpoints_cannot_be_reached_it_starts_again(
         assert "checkpoint_unreachable" in kinds
         assert "resumed" not in kinds
         assert ("checkpoint_failed" in kinds) == (how != "moved away")
-    tell(f"unreachable checkpoint folder, {how}", trials=1, twice=done)
+    summarize(f"unreachable checkpoint folder, {how}", trials=1, twice=done)
 
 
 @pytest.mark.slow
-def test_a_poison_experiment_is_given_up_and_holds_up_nobody(settings: Settings, tell: Tell) -> None:
+def test_a_poison_experiment_is_given_up_and_holds_up_nobody(settings: Settings, summarize: Summarize) -> None:
     rarely = settings.model_copy(update={"checkpoint_seconds": 60})  # so that no newer one forgives a failure
     with at_work(crew_of(rarely, 2)) as crew:
         (poison,) = crew.submit_all([RUN | {"name": "poison"}])
@@ -191,13 +193,13 @@ def test_a_poison_experiment_is_given_up_and_holds_up_nobody(settings: Settings,
         crew.ask(poison, Ask.RETRY)
         assert crew.experiment(poison).failures == 0
         crew.ask(poison, Ask.CANCEL)
-    tell("poison experiment", trials=1)
+    summarize("poison experiment", trials=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("what", "state"), [(Ask.CANCEL, State.CANCELLED), (Ask.PAUSE, State.PAUSED)])
 def test_a_step_that_hangs_ends_when_its_user_wishes_it(
-    what: Ask, state: State, settings: Settings, tell: Tell
+    what: Ask, state: State, settings: Settings, summarize: Summarize
 ) -> None:
     with at_work(crew_of(settings)) as crew:
         (stuck,) = crew.submit_all([RUN | {"name": "stuck"}])
@@ -211,11 +213,13 @@ def test_a_step_that_hangs_ends_when_its_user_wishes_it(
         assert "training does not stop: the process ends" in crew.says()
         (number,) = crew.submit_all([RUN | {"epochs": 3}])
         assert crew.wait_for_end(number).state is State.SUCCEEDED
-    tell(f"hung step, {what}", trials=1)
+    summarize(f"hung step, {what}", trials=1)
 
 
 @pytest.mark.slow
-def test_without_memory_it_fails_with_the_numbers_and_the_worker_goes_on(settings: Settings, tell: Tell) -> None:
+def test_without_memory_it_fails_with_the_numbers_and_the_worker_goes_on(
+    settings: Settings, summarize: Summarize
+) -> None:
     with at_work(crew_of(settings)) as crew:
         (first,) = crew.submit_all([RUN | {"epochs": 3}])
         crew.wait_for_end(first)
@@ -233,4 +237,4 @@ def test_without_memory_it_fails_with_the_numbers_and_the_worker_goes_on(setting
         ), error.message
         assert crew.wait_for_end(small).state is State.SUCCEEDED
         assert crew.replace_ended() == []
-    tell("out of memory", trials=1)
+    summarize("out of memory", trials=1)

@@ -13,7 +13,7 @@ import redis as redis_py
 from core.broker import QUEUE
 from core.settings import Settings
 from core.states import State
-from tests.chaos.conftest import Tell
+from tests.chaos.conftest import Summarize
 from tests.chaos.trials import turns
 from tests.integration.hosts import Host, ran_once, running, settings_over
 from tests.integration.messages import message
@@ -53,7 +53,7 @@ def impatient(settings: Settings, slot: int) -> Host:
 
 
 @pytest.mark.slow
-def test_a_run_longer_than_the_visibility_timeout_is_claimed_once(workers: list[Host], tell: Tell) -> None:
+def test_a_run_longer_than_the_visibility_timeout_is_claimed_once(workers: list[Host], summarize: Summarize) -> None:
     host = workers[0]
     with redis_py.Redis.from_url(host.settings.broker_url) as client:
         experiment = host.submit(epochs=1_000_000, eval_every=10)
@@ -73,7 +73,7 @@ def test_a_run_longer_than_the_visibility_timeout_is_claimed_once(workers: list[
     assert turns(host, experiment) == ["claimed", "cancelled"]
     ran_once(host, host.submit())
     assert all(each.launcher.poll() is None for each in workers)
-    tell(f"rings given again after {VISIBLE_AGAIN_AFTER} s, in a run of {SECONDS} s", trials=given_again)
+    summarize(f"rings given again after {VISIBLE_AGAIN_AFTER} s, in a run of {SECONDS} s", trials=given_again)
 
 
 def taken_by_the_dead(client: "redis_py.Redis[bytes]") -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from api.client import Client
 from core.states import ENDED, Ask
-from tests.chaos.conftest import Chance, Tell
+from tests.chaos.conftest import Chance, Summarize
 from tests.e2e.processes import (
     DIGITS,
     ENDLESS,
@@ -48,7 +48,7 @@ class Posts:
 
 @pytest.mark.slow
 def test_a_queue_is_worked_off_once_whatever_happens_to_redis(
-    postgres: Postgres, tmp_path: Path, chance: Chance, tell: Tell
+    postgres: Postgres, tmp_path: Path, chance: Chance, summarize: Summarize
 ) -> None:
     with distributed_over(postgres, tmp_path, workers="2") as (system, redis):
         client = system.client
@@ -77,7 +77,7 @@ def test_a_queue_is_worked_off_once_whatever_happens_to_redis(
         assert waiting > 0
         latest = max(seconds_until_claimed(client, each) for each in posts.ids)
         assert {worker["pid"] for worker in client.workers()} == workers
-        tell(
+        summarize(
             f"Redis emptied, restarted, cut off and {AWAY} s away with {waiting} in the queue",
             trials=len(HARMS) + 1,
             seed=chance.number,

@@ -32,7 +32,7 @@ from core.store.errors import ClaimLost, NotAllowed, NotFound, NotLonger
 from core.store.experiments import Experiment, ExperimentError
 from core.store.leases import Claim
 from core.store.session import Store
-from tests.chaos.conftest import Tell
+from tests.chaos.conftest import Summarize
 from tests.unit.store.builders import ENDED as LEASE_ENDED
 from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, result, spec
 
@@ -392,7 +392,9 @@ def check_events(now: Experiment, told: list[events.Event]) -> None:
 
 
 @pytest.mark.parametrize("examples", [25, pytest.param(1000, marks=pytest.mark.slow)])
-def test_no_order_of_steps_breaks_a_promise(examples: int, store: Store, database_url: str, tell: Tell) -> None:
+def test_no_order_of_steps_breaks_a_promise(
+    examples: int, store: Store, database_url: str, summarize: Summarize
+) -> None:
     other = Store(database_url)
     ran = [0]
     try:
@@ -407,4 +409,4 @@ def test_no_order_of_steps_breaks_a_promise(examples: int, store: Store, databas
         )
     finally:
         other.close()
-    tell(f"state machine, {store.dialect}", trials=ran[0])
+    summarize(f"state machine, {store.dialect}", trials=ran[0])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.client import Client, Unreachable
-from tests.chaos.conftest import Chance, Tell
+from tests.chaos.conftest import Chance, Summarize
 from tests.e2e.processes import DIGITS, Process, running
 from tests.servers import Redis, free_port, wait_until
 
@@ -52,14 +52,14 @@ class Senders:
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_one_key_makes_one_experiment_whenever_the_api_is_killed(
-    tmp_path: Path, database_url: str, redis_server: Redis, tell: Tell, chance: Chance
+    tmp_path: Path, database_url: str, redis_server: Redis, summarize: Summarize, chance: Chance
 ) -> None:
     settings = {"home": tmp_path, "port": free_port(), "database_url": database_url, "broker_url": redis_server.url}
     seen: Counter[str] = Counter()
     for trial in range(TRIALS):
         spec = DIGITS | {"name": f"trial-{trial}"}
         seen.update(_killed_in_the_middle(tmp_path / f"{trial}.log", settings, spec, chance))
-    tell(
+    summarize(
         "submission under fire",
         trials=TRIALS,
         seed=chance.number,

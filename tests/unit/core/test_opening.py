@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.locks import NoLocks, require_locks
-from core.opening import HomeUnusable, look_at_checkpoints, open_store, prepare_home, sole_service
+from core.opening import HomeUnusable, open_store, prepare_home, sole_service, warn_of_checkpoints
 from core.settings import Settings, load_settings
 from core.store import schema
 from core.store.errors import SchemaMissing
@@ -91,8 +91,8 @@ WARNS_OF_OTHER_HOSTS = "other hosts cannot go on from this host's checkpoints"
 def warnings_of(home: Path, checkpoint_url: Path | str = "", database_url: str = POSTGRESQL) -> list[str]:
     settings = at(home, database_url, REDIS, checkpoint_url=str(checkpoint_url))
     with capture_logs() as said:
-        look_at_checkpoints(settings)
-        look_at_checkpoints(child_of(settings))
+        warn_of_checkpoints(settings)
+        warn_of_checkpoints(child_of(settings))
     assert said[: len(said) // 2] == said[len(said) // 2 :]
     return [line["event"] for line in said[: len(said) // 2]]
 
