@@ -55,8 +55,10 @@ class _OpenEpoch:
 
 
 class Experiment:
-    """Changes by steps. Raises BadData where a batch does not fit into the training set, BadCheckpoint where the
-    checkpoint to go on from is none of this spec's."""
+    """In training: it changes by steps. What the store has of it is `core.store.experiments.Experiment`.
+
+    Raises BadData where a batch does not fit into the training set, BadCheckpoint where the checkpoint to go on from is
+    none of this spec's."""
 
     def __init__(self, spec: Spec, data: Data, dtype: torch.dtype, checkpoint: bytes | None = None) -> None:
         self.spec = spec
