@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from api.schemas import Problem
-from core.faults import Fault, Schema, fault_of, shown
+from core.faults import Fault, Schema, excerpt, fault_of
 from core.store.errors import KeyReused, NotAllowed, NotFound, NotKept, NotLonger, StoreError
 from core.sweep_faults import BadSweep
 
@@ -84,7 +84,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
             name = each["loc"][1]
             if name == "id":
                 return problem(request.scope, 404, "there is nothing here: ids are whole numbers above 0")
-            sent, there = shown(request.path_params[name]), each["ctx"]["expected"].replace("'", "")
+            sent, there = excerpt(request.path_params[name]), each["ctx"]["expected"].replace("'", "")
             return problem(request.scope, 404, f"there is nothing of the name {sent}: there are {there}")
     faults = [_fault(each, error.body, request) for each in details[:MAX_FAULTS]]
     more = f"; and {len(details) - 1} more" if len(details) > 1 else ""

@@ -58,7 +58,7 @@ def fault_of(details: ErrorDetails, sent: Any, schema: Schema) -> Fault:
     return Fault(
         pointer=pointer(*keys),
         detail=_detail(details),
-        value=shown(value_at(sent, keys)),
+        value=excerpt(value_at(sent, keys)),
         allowed=_allowed(details, place),
     )
 
@@ -75,7 +75,7 @@ def _at_its_key(details: ErrorDetails, sent: Any, schema: Schema) -> ErrorDetail
     return {**details, "type": "extra_forbidden", "loc": (*details["loc"], unreadable)}
 
 
-def shown(value: Any) -> Any:
+def excerpt(value: Any) -> Any:
     """`value` as strict JSON of at most 100 characters: NaN, lone surrogates and whole documents included."""
     if value is None or isinstance(value, bool):
         return value

@@ -301,7 +301,7 @@ class Spec(_Part):
         return self.loss.warnings(self.weights)
 
 
-def said(path: str, value: Any) -> str:
+def field_in_words(path: str, value: Any) -> str:
     """A field of a spec and its value, for a person: "16:1", "mlp", "weight_decay 0.01", "dataset.seed 3"."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
     field = keys_of(path)[-1]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from core.errors import BallastError
-from core.faults import Fault, fault_of, shown, spec_schema
+from core.faults import Fault, excerpt, fault_of, spec_schema
 from core.grids import Grid, Json, Member, sorted_json
 from core.paths import enclosing_paths, keys_of, keys_of_pointer, lies_inside, path_of, pointer, value_at
 
@@ -61,7 +61,9 @@ def refuse_repeats(axes: Mapping[str, list[Any]]) -> None:
         first = {sorted_json(value): index for index, value in reversed(list(enumerate(values)))}
         for index, value in enumerate(values):
             if first[sorted_json(value)] != index:
-                faults.append(Fault(pointer("axes", path, index), "is there already", shown(value), "each value once"))
+                faults.append(
+                    Fault(pointer("axes", path, index), "is there already", excerpt(value), "each value once")
+                )
     if faults:
         raise BadSweep(faults)
 
@@ -82,7 +84,7 @@ def _axes_in_values(base: Json, axes: Mapping[str, Any]) -> Iterator[Fault]:
             there = value_at(base, keys_of(outer), default={})
             if not isinstance(there, dict):
                 detail = f"lies inside {outer}, which is no object in the base"
-                yield Fault(pointer("axes", path), detail, shown(there), "a path through objects")
+                yield Fault(pointer("axes", path), detail, excerpt(there), "a path through objects")
                 break
 
 
@@ -107,7 +109,7 @@ class Sent:
             return Fault("/preset", f"makes {former.grid.name} and {member.grid.name} alike", None, "each spec once")
         path = [path for path, index in member.indices.items() if former.indices.get(path) != index][-1]
         index = member.indices[path]
-        value = shown(member.grid.axes[path][index])
+        value = excerpt(member.grid.axes[path][index])
         detail = "makes a member that there is already"
         return Fault(self._pointer_on_axis(path, index, member), detail, value, "each spec once")
 

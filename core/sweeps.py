@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.faults import Fault
 from core.grids import Grid, Json, Member, members_of, with_more_values, without_what_axes_say
 from core.presets import FIGURES, PRESETS, Figure, PresetName
-from core.spec import MAX_LABEL, Label, Spec, said
+from core.spec import MAX_LABEL, Label, Spec, field_in_words
 from core.sweep_faults import (
     MAX_FAULTS,
     BadSweep,
@@ -56,7 +56,7 @@ class GrowthRequest(BaseModel):
     axes: Axes
 
 
-def expanded(request: SweepRequest) -> tuple[list[Grid], list[Spec]]:
+def grids_and_specs(request: SweepRequest) -> tuple[list[Grid], list[Spec]]:
     """The grids that are meant, and their specs in the order of their positions. Raises BadSweep."""
     refuse_bad_axes(request.axes)
     grids = _grids(request)
@@ -67,7 +67,7 @@ def expanded(request: SweepRequest) -> tuple[list[Grid], list[Spec]]:
     return [without_what_axes_say(grid) for grid in grids], specs
 
 
-def grown(grids: Sequence[Grid], axes: Mapping[str, list[Any]]) -> tuple[list[Grid], list[Spec]]:
+def larger_grids_and_specs(grids: Sequence[Grid], axes: Mapping[str, list[Any]]) -> tuple[list[Grid], list[Spec]]:
     """The grids with more values on their axes, and all their specs, each once. An axis that is new begins with the
     value that all members had so far. Raises BadSweep."""
     if not axes:
@@ -149,7 +149,7 @@ def _named(spec: Spec, member: Member, among: int) -> Spec:
     sweep's own name is the same for all; what the base says comes first. Names that are an axis stay."""
     if "name" in member.indices and spec.name:
         return spec
-    place = ", ".join(said(path, member.grid.axes[path][index]) for path, index in member.indices.items())
+    place = ", ".join(field_in_words(path, member.grid.axes[path][index]) for path, index in member.indices.items())
     whose = " ".join(filter(None, [spec.name, member.grid.name if among > 1 else ""]))
     room = max(0, MAX_LABEL - len(place) - 1)
     return spec.model_copy(update={"name": f"{whose[:room]} {place}".strip()[:MAX_LABEL]})

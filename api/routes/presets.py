@@ -9,7 +9,7 @@ from api.problems import problem_responses
 from api.schemas import PresetList, PresetOut, PresetSummary
 from api.views import grid_out
 from core.presets import PresetName, title
-from core.sweeps import SweepRequest, expanded
+from core.sweeps import SweepRequest, grids_and_specs
 
 router = APIRouter(prefix="/presets", tags=["sweeps"], dependencies=[Depends(refuse_unknown_query)])
 
@@ -19,7 +19,7 @@ def list_presets() -> PresetList:
     """All presets."""
     return PresetList(
         items=[
-            PresetSummary(name=name, title=title(name), count=len(expanded(SweepRequest(preset=name))[1]))
+            PresetSummary(name=name, title=title(name), count=len(grids_and_specs(SweepRequest(preset=name))[1]))
             for name in get_args(PresetName)
         ]
     )
@@ -31,7 +31,7 @@ def show_preset(
     as_drawn: Annotated[bool, Query(description="The weights of the paper's picture, not of its text.")] = False,
 ) -> PresetOut:
     """One preset, with every spec in full."""
-    grids, specs = expanded(SweepRequest(preset=name, as_drawn=as_drawn))
+    grids, specs = grids_and_specs(SweepRequest(preset=name, as_drawn=as_drawn))
     return PresetOut(
         name=name,
         title=title(name),

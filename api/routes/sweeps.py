@@ -21,7 +21,7 @@ from core.states import ENDED
 from core.store import experiments, sweeps
 from core.store.errors import SweepChanged
 from core.store.session import Store
-from core.sweeps import GrowthRequest, SweepRequest, expanded, grown
+from core.sweeps import GrowthRequest, SweepRequest, grids_and_specs, larger_grids_and_specs
 
 router = APIRouter(
     prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(refuse_unknown_query)], route_class=JsonRoute
@@ -72,7 +72,7 @@ def submit_sweep(
     dedupe: Annotated[Literal["spec"] | None, Query(description=DEDUPE)] = None,
 ) -> Response:
     """Queue all experiments of a grid, or of a preset of the paper: all or none."""
-    grids, specs = expanded(request)
+    grids, specs = grids_and_specs(request)
     if dry_run:
         with store.writing() as tx:  # which looks for the same as the real one would
             existing = sweeps.newest_with_digests(tx, specs) if dedupe else None
@@ -154,7 +154,7 @@ def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: Backgroun
 def _growth(store: Store, sweep_id: int, request: GrowthRequest, priority: int) -> Callable[[Connection], Response]:
     with store.reading() as tx:
         sweep = sweeps.get(tx, sweep_id)
-    larger, specs = grown(sweep.grids, request.axes)  # seconds, so before the sweep is locked
+    larger, specs = larger_grids_and_specs(sweep.grids, request.axes)  # seconds, so before the sweep is locked
 
     def make(tx: Connection) -> Response:
         sweeps.grow(tx, sweep_id, sweep.grids, larger, specs, priority)
@@ -166,7 +166,7 @@ def _growth(store: Store, sweep_id: int, request: GrowthRequest, priority: int) 
 def _dry_growth(store: Store, sweep_id: int, request: GrowthRequest) -> Response:
     with store.reading() as tx:
         sweep = sweeps.get(tx, sweep_id)
-    _, specs = grown(sweep.grids, request.axes)
+    _, specs = larger_grids_and_specs(sweep.grids, request.axes)
     with store.reading() as tx:
         return _dry_run(sweeps.missing(tx, sweep_id, specs))
 

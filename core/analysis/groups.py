@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from core.paths import leaves_by_path
-from core.spec import Spec, said
+from core.spec import Spec, field_in_words
 
 SpecJson = Mapping[str, Any]  # every field filled
 
@@ -55,7 +55,7 @@ def differences_in_words(specs: Sequence[SpecJson]) -> list[str]:
     """What tells each of `specs` from the others, beside weight and seed: the same for those of one group alone."""
     flat = [_fields(spec) for spec in specs]
     paths = _differing_paths(list({json.dumps(fields, sort_keys=True): fields for fields in flat}.values()))
-    return [", ".join(said(path, fields[path]) for path in paths if path in fields) for fields in flat]
+    return [", ".join(field_in_words(path, fields[path]) for path in paths if path in fields) for fields in flat]
 
 
 def shared_in_words(specs: Sequence[SpecJson]) -> str:
@@ -66,7 +66,7 @@ def shared_in_words(specs: Sequence[SpecJson]) -> str:
     flat = [_fields(spec) for spec in specs]
     worth_saying = {*_ALWAYS_SAID, *_other_than_default(specs[0])}
     shared = [path for path in flat[0] if path in worth_saying and not _differs(path, flat)]
-    return ", ".join(said(path, flat[0][path]) for path in shared)
+    return ", ".join(field_in_words(path, flat[0][path]) for path in shared)
 
 
 def _other_than_default(spec: SpecJson) -> dict[str, Any]:

@@ -71,9 +71,9 @@ class Crew(Books):
         self._slots = [self._started(slot) for slot in range(size)]
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: self.says().count("ready ") >= len(self._slots))
+        wait_until(lambda: self.log_text().count("ready ") >= len(self._slots))
 
-    def says(self) -> str:
+    def log_text(self) -> str:
         return self._log.read_text()
 
     def submit(self, specs: list[Spec]) -> list[int]:
@@ -205,7 +205,7 @@ def at_work(crew: Crew) -> Iterator[Crew]:
         crew.wait_until_ready()
         yield crew
     except BaseException:
-        print(crew.says()[-5000:])
+        print(crew.log_text()[-5000:])
         raise
     finally:
         crew.end()

@@ -210,7 +210,7 @@ def test_a_step_that_hangs_ends_when_its_user_wishes_it(
         statuses: list[int] = []
         wait_until(lambda: bool(statuses.extend(crew.replace_ended()) or statuses))
         assert statuses == [75]
-        assert "training does not stop: the process ends" in crew.says()
+        assert "training does not stop: the process ends" in crew.log_text()
         (number,) = crew.submit_all([RUN | {"epochs": 3}])
         assert crew.wait_for_end(number).state is State.SUCCEEDED
     summarize(f"hung step, {what}", trials=1)

@@ -106,14 +106,14 @@ class Host(Books):
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(lambda: self.launcher.poll() is not None or self.says().count("ready ") >= workers)
-        assert self.launcher.poll() is None, self.says()
+        wait_until(lambda: self.launcher.poll() is not None or self.log_text().count("ready ") >= workers)
+        assert self.launcher.poll() is None, self.log_text()
 
-    def says(self) -> str:
+    def log_text(self) -> str:
         return self._log.read_text()
 
     def lines(self) -> list[str]:
-        return self.says().splitlines()
+        return self.log_text().splitlines()
 
     def processes(self) -> list[psutil.Process]:
         """The worker processes."""
@@ -167,7 +167,7 @@ def running(host: Host) -> Iterator[Host]:
     try:
         yield host
     except BaseException:
-        print(host.says())
+        print(host.log_text())
         raise
     finally:
         host.end()

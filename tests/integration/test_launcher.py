@@ -83,9 +83,9 @@ def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_fol
     with running(Host(in_folder)) as host:
         for wait in ("0.5", "1"):
             host.processes()[0].kill()
-            wait_until(lambda wait=wait: f"restart_in_seconds={wait} " in host.says())
+            wait_until(lambda wait=wait: f"restart_in_seconds={wait} " in host.log_text())
             wait_until(lambda: len(host.processes()) == 1 and host.processes()[0].is_running())
-        assert host.says().count("a worker process died") == 2
+        assert host.log_text().count("a worker process died") == 2
         ran_once(host, host.submit())
 
 
@@ -191,7 +191,7 @@ def test_a_guard_that_dies_is_replaced_and_knows_all_workers(in_folder: Settings
         first.kill()
         wait_until(lambda: any(each.pid != first.pid for each in guards(host)))
         host.processes()[0].kill()  # so that the guard hears of another one, too
-        wait_until(lambda: host.says().count("ready ") == 2)
+        wait_until(lambda: host.log_text().count("ready ") == 2)
         (worker,) = host.processes()
         worker.suspend()
         children = host.children()
@@ -214,7 +214,7 @@ def test_sigterm_ends_three_workers_in_order(on_redis: Settings) -> None:
             assert host.kinds(experiment) == ["submitted", "claimed", "released"]
             assert host.experiment(experiment).failures == 0
         assert [worker.state for worker in host.workers()] == [WorkerState.GONE] * 3
-        assert "Traceback" not in host.says()
+        assert "Traceback" not in host.log_text()
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_a_step_that_hangs_is_given_up_after_the_grace_time_and_its_lease_ends(i
         wait_until(lambda: "/PIL/" in Path(f"/proc/{worker.pid}/maps").read_text())  # torchvision's: the lock is next
         host.send(signal.SIGTERM)
         assert host.launcher.wait(PATIENCE_S) == 0
-        assert "did not stop in time" in host.says()
+        assert "did not stop in time" in host.log_text()
         assert host.experiment(experiment).state is State.RUNNING
     with running(Host(settings)) as host:
         wait_until(lambda: "lease_lost" in host.kinds(experiment))

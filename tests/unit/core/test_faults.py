@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.faults import Fault, faults_of, shown
+from core.faults import Fault, excerpt, faults_of
 from core.reading import RepeatedName, parse_json
 from core.spec import Spec
 from tests.unit.core.builders import Json, sent
@@ -116,15 +116,15 @@ def test_what_is_shown_is_cut_at_100_characters() -> None:
     ids="abcdefghijklm",
 )
 def test_odd_values_are_shown_as_strict_json(value: Any, seen: Any) -> None:
-    assert shown(value) == seen
-    json.dumps(shown(value), allow_nan=False).encode("utf-8", "strict")
+    assert excerpt(value) == seen
+    json.dumps(excerpt(value), allow_nan=False).encode("utf-8", "strict")
 
 
 def test_of_a_value_without_end_the_beginning_is_shown() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    assert shown(deep) == "[" * 100
+    assert excerpt(deep) == "[" * 100
 
 
 _anything = st.recursive(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.analysis.groups import Group, Line, differences_in_words, line_of_curve, shared_in_words, titled_groups
 from core.spec import Spec
-from core.sweeps import SweepRequest, expanded
+from core.sweeps import SweepRequest, grids_and_specs
 from tests.unit.core.builders import valid_specs
 
 BASE = {"dataset": {"name": "digits"}, "importance_weight": "1:1"}
@@ -24,7 +24,7 @@ def titles(specs: list[Spec]) -> list[str]:
 
 
 def sweep(**request: Any) -> list[Spec]:
-    return expanded(SweepRequest.model_validate(request))[1]
+    return grids_and_specs(SweepRequest.model_validate(request))[1]
 
 
 def test_weights_and_seeds_share_a_panel_without_a_title() -> None:

@@ -8,7 +8,7 @@ import pytest
 from core.presets import FIGURES, PRESETS
 from core.spec import Spec
 from core.sweep_faults import BadSweep
-from core.sweeps import SweepRequest, expanded
+from core.sweeps import SweepRequest, grids_and_specs
 
 NINE = ["256:1", "64:1", "16:1", "4:1", "1:1", "1:4", "1:16", "1:64", "1:256"]
 FIVE = ["256:1", "16:1", "1:1", "1:16", "1:256"]
@@ -44,7 +44,7 @@ PROTOCOL = {  # figure: data set, model, optimizer, weights in the text, weights
 
 
 def specs(**request: Any) -> list[Spec]:
-    return expanded(SweepRequest.model_validate(request))[1]
+    return grids_and_specs(SweepRequest.model_validate(request))[1]
 
 
 @pytest.mark.parametrize("as_drawn", [False, True])

@@ -8,7 +8,7 @@ import pytest
 
 from core.grids import Grid
 from core.sweep_faults import MAX_FAULTS, MAX_MEMBERS, BadSweep
-from core.sweeps import SweepRequest, expanded, grown
+from core.sweeps import SweepRequest, grids_and_specs, larger_grids_and_specs
 from tests.unit.core.builders import Json
 
 BASE = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "1:1", "epochs": 2}
@@ -16,7 +16,7 @@ BASE = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_wei
 
 def faults(**request: Any) -> list[tuple[str, str]]:
     with pytest.raises(BadSweep) as refused:
-        expanded(SweepRequest.model_validate(request))
+        grids_and_specs(SweepRequest.model_validate(request))
     return [(fault.pointer, fault.detail) for fault in refused.value.faults]
 
 
@@ -80,7 +80,7 @@ def test_the_same_spec_twice_is_refused(axes: Json, place: str) -> None:
 
 
 def test_ten_thousand_members_are_made_and_one_more_is_refused_with_the_count() -> None:
-    _, specs = expanded(SweepRequest(base=BASE, axes={"seed": list(range(MAX_MEMBERS))}))
+    _, specs = grids_and_specs(SweepRequest(base=BASE, axes={"seed": list(range(MAX_MEMBERS))}))
     assert len(specs) == MAX_MEMBERS
     assert faults(base=BASE, axes={"seed": list(range(MAX_MEMBERS + 1))}) == [("/axes", "make 10001 members")]
     assert faults(base=BASE, axes={"seed": list(range(10**5)), "epochs": list(range(10**5))}) == [
@@ -126,8 +126,8 @@ def test_as_drawn_means_nothing_without_the_weights_of_a_preset(request_: Json) 
     ids=lambda value: str(value)[:40],
 )
 def test_what_is_wrong_with_a_growth_is_told_where_it_was_sent(axes: Json, expected: list[str]) -> None:
-    grids, _ = expanded(SweepRequest(base=BASE, axes={"optimizer.lr": [0.1, 0.2], "seed": [0]}))
+    grids, _ = grids_and_specs(SweepRequest(base=BASE, axes={"optimizer.lr": [0.1, 0.2], "seed": [0]}))
     stored = [Grid(*grid) for grid in json.loads(json.dumps(grids))]
     with pytest.raises(BadSweep) as refused:
-        grown(stored, axes)
+        larger_grids_and_specs(stored, axes)
     assert [fault.pointer for fault in refused.value.faults] == expected

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from core.grids import Grid
 from core.spec import Spec
 from core.sweep_faults import BadSweep
-from core.sweeps import SweepRequest, expanded, grown
+from core.sweeps import SweepRequest, grids_and_specs, larger_grids_and_specs
 from tests.unit.core.builders import Json, valid_specs
 
 BASE = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "1:1", "epochs": 2}
 
 
 def sweep(**request: Any) -> list[Spec]:
-    return expanded(SweepRequest.model_validate(request))[1]
+    return grids_and_specs(SweepRequest.model_validate(request))[1]
 
 
 def test_the_last_axis_varies_fastest() -> None:
@@ -89,13 +89,13 @@ def test_a_request_of_another_shape_is_refused(request_: Json) -> None:
 def test_of_the_base_only_what_was_validated_is_kept(value: Any) -> None:
     request = SweepRequest(base={**BASE, "seed": value, "optimizer": {"lr": value}}, axes={"seed": [1]})
     with pytest.raises(BadSweep) as refused:
-        expanded(request)
+        grids_and_specs(request)
     assert [fault.pointer for fault in refused.value.faults] == ["/base/optimizer/lr"]
     request = SweepRequest(
         base={**BASE, "seed": value, "optimizer": {"lr": value, "momentum": 0.5}},
         axes={"seed": [1], "optimizer.lr": [1.0]},
     )
-    ((grid,), (spec,)) = expanded(request)
+    ((grid,), (spec,)) = grids_and_specs(request)
     assert grid.base == {**BASE, "optimizer": {"momentum": 0.5}}
     assert (spec.seed, spec.optimizer.lr, spec.optimizer.momentum) == (1, 1.0, 0.5)
 
@@ -114,9 +114,9 @@ def test_the_name_of_a_member_tells_two_seeds_apart() -> None:
 
 class TestGrowth:
     def grow(self, more: Json, **request: Any) -> tuple[list[Grid], list[Spec]]:
-        grids, _ = expanded(SweepRequest.model_validate(request))
+        grids, _ = grids_and_specs(SweepRequest.model_validate(request))
         stored = [Grid(*grid) for grid in json.loads(json.dumps(grids))]
-        return grown(stored, more)
+        return larger_grids_and_specs(stored, more)
 
     def test_more_seeds_go_with_every_weight(self) -> None:
         start = {"base": BASE, "axes": {"importance_weight": ["16:1", "1:16"], "seed": [0]}}

@@ -21,7 +21,7 @@ from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import SchemaState
 from core.store.session import Store
 from core.store.tables import metadata
-from core.sweeps import SweepRequest, expanded
+from core.sweeps import SweepRequest, grids_and_specs
 from tests.unit.store.builders import a_worker, claimed, result, spec, submitted
 
 
@@ -35,7 +35,7 @@ def empty(empty_url: str) -> Iterator[Store]:
 def fill(store: Store) -> None:
     """Rows in every table."""
     with store.writing() as tx:
-        sweeps.submit(tx, *expanded(SweepRequest(base=spec().model_dump())))
+        sweeps.submit(tx, *grids_and_specs(SweepRequest(base=spec().model_dump())))
     claim = claimed(store)
     with store.writing() as tx:
         attempts.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
@@ -68,7 +68,7 @@ def test_a_sweep_is_no_strangers_after_down_and_up(empty: Store, empty_url: str)
     schema.downgrade(empty_url, "0001")
     schema.upgrade(empty_url)
     with empty.writing() as tx:
-        sweep_id = sweeps.submit(tx, *expanded(SweepRequest(base=spec().model_dump(), axes={"seed": [1, 2, 3]})))
+        sweep_id = sweeps.submit(tx, *grids_and_specs(SweepRequest(base=spec().model_dump(), axes={"seed": [1, 2, 3]})))
         assert [each.spec["seed"] for each in experiments.members(tx, sweep_id, 9)] == [1, 2, 3]
         assert counts(tx)["experiments"] == 4
 

@@ -26,13 +26,13 @@ from core.store.session import Store
 from core.store.sweeps import Sweep
 from core.store.tables import experiments as table
 from core.sweep_faults import BadSweep
-from core.sweeps import SweepRequest, expanded
+from core.sweeps import SweepRequest, grids_and_specs
 from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, claimed, result, seen_now, spec, submitted
 
 
 def made(store: Store, priority: int = 0, **axes: list[Any]) -> int:
     request = SweepRequest(name="mine", base=spec().model_dump(exclude={"name"}), axes=axes)
-    grids, specs = expanded(request)
+    grids, specs = grids_and_specs(request)
     with store.writing() as tx:
         return sweeps.submit(tx, grids, specs, name="mine", priority=priority)
 
@@ -41,7 +41,7 @@ def grown(store: Store, sweep_id: int, **axes: list[Any]) -> int:
     """As the API does it: how many members are new."""
     while True:
         before = seen(store, sweep_id)
-        larger, specs = sweeps_of_specs.grown(before.grids, axes)
+        larger, specs = sweeps_of_specs.larger_grids_and_specs(before.grids, axes)
         with suppress(SweepChanged), store.writing() as tx:
             n = len(experiments.members(tx, sweep_id, 20_000))
             sweeps.grow(tx, sweep_id, before.grids, larger, specs)
@@ -82,7 +82,7 @@ def test_a_warning_is_an_event_of_the_member_that_it_concerns(store: Store) -> N
     base = spec(loss={"name": "cross_entropy", "normalization": "batch_size"}).model_dump()
     with store.writing() as tx:
         sweep_id = sweeps.submit(
-            tx, *expanded(SweepRequest(base=base, axes={"importance_weight": ["1:1", "256:1", "2:1"]}))
+            tx, *grids_and_specs(SweepRequest(base=base, axes={"importance_weight": ["1:1", "256:1", "2:1"]}))
         )
         kinds = [[event.kind for event in events.read(tx, each.id)] for each in experiments.members(tx, sweep_id, 9)]
     assert kinds == [["submitted"], ["submitted", "warning"], ["submitted"]]
@@ -176,7 +176,7 @@ def test_two_that_grow_at_once_make_each_member_once(store: Store) -> None:
 
 def test_two_that_look_for_the_same_specs_in_any_order_make_one_sweep(store: Store) -> None:
     request = SweepRequest(base=spec().model_dump(exclude={"name"}), axes={"seed": [0, 1]})
-    grids, specs = expanded(request)
+    grids, specs = grids_and_specs(request)
     looked = threading.Event()
 
     def make(wanted: list[Spec], then: Callable[[], Any]) -> None:
