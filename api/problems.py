@@ -19,7 +19,7 @@ from starlette.types import Scope
 from api.schemas import Problem
 from core.faults import Fault, Schema, fault_of, shown
 from core.store.errors import KeyReused, NotAllowed, NotFound, NotKept, NotLonger, StoreError
-from core.sweeps import BadSweep
+from core.sweep_faults import BadSweep
 
 log = structlog.get_logger()
 

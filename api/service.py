@@ -17,7 +17,7 @@ import uvicorn
 from core.broker.doorbell import Doorbell, empty_folder
 from core.errors import BallastError
 from core.opening import open_store, sole_service
-from core.restarts import Kept
+from core.restarts import RestartedProcess
 from core.settings import Settings
 from core.store import schema
 from core.store.files import Files
@@ -127,7 +127,7 @@ def launcher_command(processes: int | None, devices: str | None = None) -> list[
 
 
 @contextmanager
-def launcher(settings: Settings, workers: int | None, output: IO[bytes] | None) -> Iterator[Kept]:
+def launcher(settings: Settings, workers: int | None, output: IO[bytes] | None) -> Iterator[RestartedProcess]:
     """The worker launcher, in a session of its own (Ctrl-C is ours to pass on) and on a leash (it ends when we do)."""
     command = [*launcher_command(workers), "--leash"]
 
@@ -141,11 +141,11 @@ def launcher(settings: Settings, workers: int | None, output: IO[bytes] | None) 
             start_new_session=True,
         )
 
-    kept = Kept("the workers' launcher", start)
+    process = RestartedProcess("the workers' launcher", start)
     try:
-        yield kept
+        yield process
     finally:
-        _end(kept.running, settings.grace_seconds + 1)
+        _end(process.running, settings.grace_seconds + 1)
 
 
 def _end(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
@@ -170,18 +170,19 @@ def service(settings: Settings, workers: int | None, output: IO[bytes] | None = 
         if settings.embedded_broker:
             empty_folder(settings)
         schema.upgrade(settings.database_url)
-        with api_server(settings, listener) as serves, launcher(settings, workers, output) as kept:
-            yield lambda: serves() and _tend(kept)
+        with api_server(settings, listener) as serves, launcher(settings, workers, output) as workers_launcher:
+            yield lambda: serves() and _keep_running(workers_launcher)
 
 
-def _tend(kept: Kept) -> bool:
-    status = kept.status()
+def _keep_running(process: RestartedProcess) -> bool:
+    """False once it has ended for good."""
+    status = process.status()
     if status is None:
         return True
     # It was told to leave, or cannot start and has said why: what may pass, such as a database that is away, a second
     # one waits for.
-    if status == 0 or (status > 0 and not kept.deaths):
+    if status == 0 or (status > 0 and not process.deaths):
         log.error("the workers have ended: stopping")
         return False
-    kept.restart_when_due()
+    process.restart_when_due()
     return True

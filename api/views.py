@@ -30,7 +30,8 @@ from api.schemas import (
     TestSets,
     WorkerOut,
 )
-from core.results import tested
+from core.curve import measured_share
+from core.grids import Grid
 from core.spec import Spec
 from core.store.clock import rfc3339
 from core.store.events import Event
@@ -39,7 +40,6 @@ from core.store.outlook import Outlook, outlook
 from core.store.predictions import KeptPredictions
 from core.store.sweeps import Sweep
 from core.store.workers import Worker
-from core.sweeps import Grid
 
 
 def experiment_out(experiment: Experiment, outlook: Outlook) -> ExperimentOut:
@@ -157,9 +157,9 @@ def worker_out(worker: Worker) -> WorkerOut:
 def _last_row_out(row: LastRow) -> LastRowOut:
     return LastRowOut(
         epoch=row.epoch,
-        base_fraction_in_domain=_finite(tested(row.base_in_domain, row.n_in_domain, row.finite_in_domain)),
+        base_fraction_in_domain=_finite(measured_share(row.base_in_domain, row.n_in_domain, row.finite_in_domain)),
         base_fraction_out_of_domain=_finite(
-            tested(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain)
+            measured_share(row.base_out_of_domain, row.n_out_of_domain, row.finite_out_of_domain)
         ),
     )
 

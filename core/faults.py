@@ -1,5 +1,5 @@
-"""What is wrong with what was sent, field by field: pydantic's errors in the words of CONTRACT §1. What would be
-allowed is read from the JSON schema, so that a refusal and the OpenAPI document say the same.
+"""What is wrong with what was sent, field by field: pydantic's errors in the words of api/README.md, "Errors". What
+would be allowed is read from the JSON schema, so that a refusal and the OpenAPI document say the same.
 """
 
 import json
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+
+from core.paths import pointer, value_at
 
 MAX_VALUE = 100  # characters of an offending value that are echoed
 
@@ -56,7 +58,7 @@ def fault_of(details: ErrorDetails, sent: Any, schema: Schema) -> Fault:
     return Fault(
         pointer=pointer(*keys),
         detail=_detail(details),
-        value=shown(_value_at(sent, keys)),
+        value=shown(value_at(sent, keys)),
         allowed=_allowed(details, place),
     )
 
@@ -65,22 +67,12 @@ def _at_its_key(details: ErrorDetails, sent: Any, schema: Schema) -> ErrorDetail
     """What pydantic says of a whole object of which one key is no Unicode, said of that key: it is no field."""
     if details["type"] != "string_unicode":
         return details
-    there = _value_at(sent, _place(details["loc"], schema).keys)
+    there = value_at(sent, _place(details["loc"], schema).keys)
     keys = there if isinstance(there, dict) else ()
     unreadable = next((key for key in keys if key != _printable(key)), None)
     if unreadable is None:
         return details
     return {**details, "type": "extra_forbidden", "loc": (*details["loc"], unreadable)}
-
-
-def pointer(*keys: int | str) -> str:
-    """RFC 6901."""
-    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
-
-
-def pointed(pointer: str) -> list[str]:
-    """The keys of a pointer."""
-    return [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
 
 
 def shown(value: Any) -> Any:
@@ -141,17 +133,6 @@ def _resolved(schema: Schema, definitions: Schema) -> Schema:
 def _variants(schema: Schema) -> dict[int | str, str]:
     variants: dict[int | str, str] = schema.get("discriminator", {}).get("mapping", {})
     return variants
-
-
-def _value_at(sent: Any, keys: Sequence[int | str]) -> Any:
-    for key in keys:
-        if isinstance(sent, dict):
-            sent = sent.get(key)
-        elif isinstance(sent, list) and isinstance(key, int) and key < len(sent):
-            sent = sent[key]
-        else:
-            return None
-    return sent
 
 
 def _detail(details: ErrorDetails) -> str:

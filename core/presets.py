@@ -1,4 +1,4 @@
-"""The paper's figures as data: what each preset would run (PROTOCOL §2)."""
+"""The paper's figures as data: what each preset would run (core/training/README.md, "The figures")."""
 
 from typing import Any, Literal, NamedTuple, get_args
 

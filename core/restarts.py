@@ -13,7 +13,7 @@ STEADY_SECONDS = 60  # alive for so long: the row is forgotten
 NOT_STARTED = 127  # the status of what could not be started, as a shell has it
 
 
-class Kept:
+class RestartedProcess:
     """A process and those that take its place; which exit status ends it for good is its owner's to say."""
 
     def __init__(self, what: str, start: Callable[[], subprocess.Popen[bytes]], **about: object) -> None:

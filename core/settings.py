@@ -1,5 +1,5 @@
-"""Settings: `BALLAST_*` variables and their defaults (CONTRACT §4). Nothing else in the house obeys the environment,
-but what core.environment names."""
+"""Settings: `BALLAST_*` variables and their defaults (deploy/README.md, "Settings"). Nothing else in the house obeys
+the environment, but what core.environment names."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The spec of an experiment: everything that decides its curve, and nothing else (DESIGN §4).
+"""The spec of an experiment: everything that decides its curve, and nothing else (api/README.md, "The spec").
 
 Strict, frozen, unknown fields refused, every number bounded, defaults the paper's. A field is accepted only when
 something obeys it: an accepted, ignored field is a wrong curve.
@@ -22,12 +22,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from core.paths import keys_of
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # beyond, numpy's SeedSequence repeats
 
 MAX_LABEL = 200  # characters
 MAX_FOLDER_NAME = 100
 FOLDER_NAMES = f"at most {MAX_FOLDER_NAME} printable characters, no slash or backslash, no leading dot"
-LAST_EVALUATED = 50  # claims are averaged over these (PROTOCOL §3)
+LAST_EVALUATED = 50  # claims are averaged over these (core/training/README.md, "Statistics and claims")
 
 _WEIGHT = re.compile(r"(\d{1,7}(?:\.\d{1,6})?):(\d{1,7}(?:\.\d{1,6})?)", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
@@ -184,7 +186,7 @@ AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name"), _
 
 class CrossEntropy(_Part):
     """Importance-weighted cross-entropy, per batch: weight_sum Σwℓ/Σw, batch_size Σwℓ/n, dataset_mean Σw'ℓ/n where w'
-    has mean 1 over the training set (PROTOCOL §1)."""
+    has mean 1 over the training set."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
     normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = "weight_sum"
@@ -302,7 +304,7 @@ class Spec(_Part):
 def said(path: str, value: Any) -> str:
     """A field of a spec and its value, for a person: "16:1", "mlp", "weight_decay 0.01", "dataset.seed 3"."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
-    field = path.rpartition(".")[2]
+    field = keys_of(path)[-1]
     if field in ("importance_weight", "name"):
         return text
     return f"{path if field in Spec.model_fields else field} {text}"
@@ -310,7 +312,7 @@ def said(path: str, value: Any) -> str:
 
 def holds_text(path: str) -> bool:
     """Whether what lies at a dotted path is text, whichever data set, model or loss it belongs to."""
-    *outer, last = path.split(".")
+    *outer, last = keys_of(path)
     parts: list[Any] = [Spec]
     for key in outer:
         inner = [part.model_fields[key].annotation for part in parts if key in part.model_fields]

@@ -1,4 +1,5 @@
-"""The states of an experiment and the moves between them (CONTRACT §2). Who may make a move is the store's concern."""
+"""The states of an experiment and the moves between them (api/README.md, "States"). Who may make a move is the store's
+concern."""
 
 from enum import StrEnum
 

@@ -5,11 +5,11 @@ import os
 import signal
 import sys
 
-_USAGE = 2  # an exit code (CONTRACT §3)
+_USAGE = 2  # api/README.md, "Exit codes"
 
 
 def main() -> None:
-    # Until it serves, Ctrl-C ends it at once and without a traceback.
+    # Until it serves, Ctrl-C ends it at once and without a traceback: even while it imports, worker.ending too.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     from core import logs

@@ -1,4 +1,5 @@
-"""The Celery app of a worker: its one task, and the thread that does the same without being asked."""
+"""The Celery app of a worker: its one task, and the thread that does the same without being asked (worker/README.md,
+"The shape")."""
 
 import threading
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from worker.leave import Leave
 log = structlog.get_logger()
 
 
-def make_app(settings: Settings, drain: Callable[[], None], leave: Leave) -> Celery:
+def make_app(settings: Settings, run_queued: Callable[[], None], leave: Leave) -> Celery:
+    """An app whose task and whose poll call `run_queued`, and whose end sets `leave`."""
     app = celery_app(settings, "ballast", transport_options(settings), **worker_config(settings))
 
     @app.task(name=TASK)
     def ring() -> None:
-        drain()
+        run_queued()
 
     class Poll(bootsteps.StartStopStep):
         """Finds what a lost ring left. Belongs to the worker, not to its consumer: it starts before the broker is
@@ -39,7 +41,7 @@ def make_app(settings: Settings, drain: Callable[[], None], leave: Leave) -> Cel
 
     def poll() -> None:
         while not leave.wait(0.3 if settings.embedded_broker else 1.0):
-            drain()
+            run_queued()
 
     app.steps["worker"].add(Poll)
     signals.worker_shutting_down.connect(lambda **_: leave.now(), weak=False)

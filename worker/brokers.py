@@ -1,7 +1,8 @@
 """What Celery needs on Redis and in a folder, so that neither a message nor an error of theirs can end a worker.
 
 As shipped, a body of `42` ends the worker, goes back into the queue and ends the next one; and an answer that is an
-error, such as to a user without rights, ends each of them.
+error, such as to a user without rights, ends each of them. Facts: worker/README.md, "Traps", and
+worker/README.md, "Celery's settings".
 """
 
 import logging
@@ -64,7 +65,7 @@ class CarefulConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._said: set[str] = set()
+        self._logged: set[str] = set()  # errors
         self._failed_at = 0.0
 
     def ensure_connected(self, conn: Any) -> Any:
@@ -78,20 +79,20 @@ class CarefulConsumer(Consumer):
         events._outbound_buffer = deque(events._outbound_buffer, maxlen=1000)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        self._say_and_wait(exc)
+        self._log_once_and_wait(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         super().on_connection_error_after_connected(exc)
-        self._say_and_wait(exc)
+        self._log_once_and_wait(exc)
 
-    def _say_and_wait(self, error: Exception) -> None:
+    def _log_once_and_wait(self, error: Exception) -> None:
         words = f"{type(error).__name__}: {error}".rpartition(" caused error: ")[2]  # before it stands a message's id
         now = time.monotonic()
         if now - self._failed_at > FORGOTTEN_SECONDS:
-            self._said.clear()
-        if words not in self._said:
+            self._logged.clear()
+        if words not in self._logged:
             log.warning("no rings are heard: training goes on, and work is found by polling", error=words)
-        self._said.add(words)
+        self._logged.add(words)
         self._failed_at = now
         time.sleep(RETRY_SECONDS)
 
@@ -100,7 +101,7 @@ class CarefulConsumer(Consumer):
 
         def on_task_received(message: Any) -> Any:
             try:
-                _reduce_to_a_ring(message)
+                _strip_all_but_id(message)
                 return handle(message)
             except _CONNECTION_ERRORS:
                 raise
@@ -110,7 +111,7 @@ class CarefulConsumer(Consumer):
         return on_task_received
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        _drop(exc)
+        _log_drop(exc)
         message.ack_log_error(log, _CONNECTION_ERRORS)
 
 
@@ -118,7 +119,7 @@ class _NoRing(Exception):
     pass
 
 
-def _reduce_to_a_ring(message: Any) -> None:
+def _strip_all_but_id(message: Any) -> None:
     """Leave nothing in the message but its id: Celery would obey a callback, wait for an `eta`, or trip over a
     `timelimit`. Raises where even that is not there."""
     headers = message.headers
@@ -135,7 +136,7 @@ def _reduce_to_a_ring(message: Any) -> None:
     message._decoded_cache = [[], {}, {}]
 
 
-def _drop(error: Exception) -> None:
+def _log_drop(error: Exception) -> None:
     log.warning("dropped a message that is no ring", fault=f"{type(error).__name__}: {error}"[:200])
 
 
@@ -143,7 +144,7 @@ class RedisChannel(redis.Channel):
     """Drops what is no JSON: it is taken from the queue already."""
 
     def _brpop_read(self, **options: Any) -> Any:
-        return _dropping(super()._brpop_read, **options)  # type: ignore[misc]  # unknown to the stubs
+        return _deliver_or_drop(super()._brpop_read, **options)  # type: ignore[misc]  # unknown to the stubs
 
 
 class RedisTransport(redis.Transport):
@@ -151,23 +152,23 @@ class RedisTransport(redis.Transport):
     connection_errors = _WHATEVER
 
     def _deliver(self, message: Any, queue: str | None) -> None:
-        _dropping(super()._deliver, message, queue)
+        _deliver_or_drop(super()._deliver, message, queue)
 
 
 class FolderTransport(mailbox.Transport):
     connection_errors = _WHATEVER
 
     def _deliver(self, message: Any, queue: str | None) -> None:
-        _dropping(super()._deliver, message, queue)
+        _deliver_or_drop(super()._deliver, message, queue)
 
 
-def _dropping(deliver: Any, *args: Any, **kwargs: Any) -> Any:
+def _deliver_or_drop(deliver: Any, *args: Any, **kwargs: Any) -> Any:
     try:
         return deliver(*args, **kwargs)
     except (*_CONNECTION_ERRORS, Empty):
         raise
     except Exception as error:
-        _drop(error)
+        _log_drop(error)
         return True
 
 

@@ -24,7 +24,7 @@ class Guard:
         self._process: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._told: list[int] = []
+        self._sent: list[int] = []  # what the process was told last
         return subprocess.Popen(
             self._command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )
@@ -35,11 +35,11 @@ class Guard:
         with contextlib.suppress(OSError):  # it has just died, or there is no room for it: the next time
             if self._process is None or self._process.poll() is not None:
                 self._process = self._start()
-            if pids == self._told:
+            if pids == self._sent:
                 return
             assert self._process.stdin
             self._process.stdin.write(f"{' '.join(map(str, pids))}\n".encode())
-            self._told = list(pids)
+            self._sent = list(pids)
 
 
 def main(seconds: float) -> None:
@@ -48,7 +48,7 @@ def main(seconds: float) -> None:
     for line in sys.stdin:
         for worker in workers:
             os.close(worker)
-        workers = [worker for pid in line.split() for worker in _opened(int(pid))]
+        workers = [worker for pid in line.split() for worker in _descriptors(int(pid))]
     deadline = time.monotonic() + seconds
     for worker in workers:
         select.select([worker], [], [], max(0.0, deadline - time.monotonic()))
@@ -56,7 +56,7 @@ def main(seconds: float) -> None:
             signal.pidfd_send_signal(worker, signal.SIGKILL)
 
 
-def _opened(pid: int) -> list[int]:
+def _descriptors(pid: int) -> list[int]:
     try:
         return [os.pidfd_open(pid)]
     except (OSError, AttributeError):  # it has just ended, or this system lends no such descriptors

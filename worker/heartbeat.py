@@ -1,10 +1,8 @@
 """The heartbeat of a worker: renews its lease and reads wishes, in a thread that training cannot hold up."""
 
 import contextlib
-import os
 import threading
 import time
-from collections.abc import Callable
 
 import structlog
 
@@ -13,13 +11,12 @@ from core.states import WorkerState
 from core.store import leases, workers
 from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable, StoreError
 from core.store.session import Store
+from worker.ending import WISH_NOT_OBEYED, end_process
 from worker.held import Held
 from worker.leave import Leave
+from worker.threads import every
 
 log = structlog.get_logger()
-
-
-WISH_NOT_OBEYED = 75  # an exit status: the launcher restarts the process
 
 _TO_WRITE = 10  # times as long as a step may take: a large checkpoint on its way to a slow place
 
@@ -31,18 +28,20 @@ class Heartbeat:
         self._worker_id = worker_id
         self._leave = leave
         self.held: Held | None = None
-        self._turn = threading.Lock()  # or a beat begun earlier would come after the goodbye and take it back
+        self._one_beat = (
+            threading.Lock()
+        )  # at a time; or a beat begun earlier would come after the goodbye and take it back
 
     def start(self) -> None:
         every(self._settings.heartbeat_seconds, "heartbeat", self.beat)
 
     def beat(self) -> None:
-        with self._turn:
+        with self._one_beat:
             held = self.held
             if held is not None:
                 if not held.lost:
                     self._renew(held)
-                self._insist(held)
+                self._end_unless_it_stops(held)
             with self._store.writing() as tx:
                 workers.report(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
 
@@ -56,8 +55,9 @@ class Heartbeat:
             held.unobeyed_since = None  # what waits for the database has stopped training already, perhaps
             raise
 
-    def _insist(self, held: Held) -> None:
-        """End the process if its training does not stop: that is how a call to the device ends that never returns."""
+    def _end_unless_it_stops(self, held: Held) -> None:
+        """End the process if training has had its time to stop: that is how a call to the device ends that never
+        returns."""
         if held.wish is None and not held.lost:
             held.unobeyed_since = None
             return
@@ -69,7 +69,7 @@ class Heartbeat:
         log.critical("training does not stop: the process ends", experiment=held.claim.experiment_id, wish=held.wish)
         with contextlib.suppress(StoreError), self._store.writing() as tx:
             leases.release(tx, held.claim)
-        os._exit(WISH_NOT_OBEYED)
+        end_process(WISH_NOT_OBEYED)
 
     def beat_now(self) -> None:
         """Out of turn, when there is news. A database that is away learns of it at the next beat, or by our silence."""
@@ -80,19 +80,3 @@ class Heartbeat:
         if self._leave.is_set():
             return WorkerState.LEAVING if held else WorkerState.GONE
         return WorkerState.BUSY if held else WorkerState.IDLE
-
-
-def every(seconds: float, name: str, action: Callable[[], None]) -> None:
-    """Call `action` in a thread for as long as the process lives: leaving takes time, and the lease must hold."""
-
-    def loop() -> None:
-        while True:
-            try:
-                action()
-            except (DatabaseUnavailable, DatabaseBroken) as error:
-                log.warning("training goes on", thread=name, error=str(error))
-            except Exception:  # our own fault; a thread that ended here would cost the lease without a word
-                log.exception("training goes on", thread=name)
-            time.sleep(seconds)
-
-    threading.Thread(target=loop, name=name, daemon=True).start()

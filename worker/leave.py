@@ -1,7 +1,7 @@
 """Leaving in order: one event that the whole process looks at.
 
 Set by SIGTERM and SIGINT (through Celery), by a remote shutdown, and by the leash: when standard input ends, the parent
-is dead.
+is dead. What happens then: worker/README.md, "Leaving".
 """
 
 import os
@@ -29,9 +29,9 @@ class Leave:
 
     def on_end_of_input(self) -> None:
         """Leave when standard input ends."""
-        threading.Thread(target=self._leash, name="leash", daemon=True).start()
+        threading.Thread(target=self._read_leash, name="leash", daemon=True).start()
 
-    def _leash(self) -> None:
+    def _read_leash(self) -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
         self._event.set()

@@ -21,12 +21,13 @@ from core.store.session import Store
 from core.streams import print_error
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
-from worker.heartbeat import Heartbeat, every
-from worker.launch import DEVICE_UNUSABLE
+from worker.ending import DEVICE_UNUSABLE, NOT_IN_TIME, end_process
+from worker.heartbeat import Heartbeat
 from worker.leave import Leave
-from worker.loop import Drain
+from worker.loop import Loop
 from worker.reconciler import Reconciler
 from worker.runner import Runner
+from worker.threads import every
 
 log = structlog.get_logger()
 
@@ -63,28 +64,28 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     Reconciler(store, settings).start()
     every(1, "watchdog", lambda: store.cut_if_hung(HUNG_SECONDS))
     runner = Runner(store, Files(settings.checkpoint_url), settings, device, name)
-    drain = Drain(store, settings, worker_id, leave, heartbeat, runner)
+    loop = Loop(store, settings, worker_id, leave, heartbeat, runner)
 
-    def farewell() -> None:
+    def end_after_leaving() -> None:
         leave.wait()
-        if not drain.wait_until_idle(settings.grace_seconds):
+        if not loop.wait_until_idle(settings.grace_seconds):
             log.error("did not stop in time: ends now, and the lease ends by itself", grace=settings.grace_seconds)
-            os._exit(1)
+            end_process(NOT_IN_TIME)
         heartbeat.beat_now()
         time.sleep(0.5)  # Celery's own end takes so long on Redis; in a folder several seconds, for nothing
-        os._exit(leave.status)
+        end_process(leave.status)
 
-    goodbye = threading.Thread(target=farewell, name="farewell", daemon=True)
-    goodbye.start()
+    end = threading.Thread(target=end_after_leaving, name="end", daemon=True)
+    end.start()
     log.info("ready", worker=worker_id)
-    app = make_app(settings, drain, leave)
+    app = make_app(settings, loop.run_queued, leave)
     node = f"ballast-{slot}@{socket.gethostname()}"
     try:
         # Not through Celery's command line, whose options may come from APP, BROKER_URL or LOADER in the environment.
         app.Worker(hostname=node, loglevel="WARNING", quiet=True, without_gossip=True, without_mingle=True).start()
     finally:
         if leave.is_set():
-            goodbye.join()  # Celery may be done before we are
+            end.join()  # Celery may be done before we are
 
 
 if __name__ == "__main__":

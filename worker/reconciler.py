@@ -11,14 +11,14 @@ from core.settings import Settings
 from core.store import leases, workers
 from core.store.errors import DatabaseUnavailable
 from core.store.session import Store
-from worker.heartbeat import every
+from worker.threads import every
 
 
 class Reconciler:
     def __init__(self, store: Store, settings: Settings, clock: Callable[[], float] | None = None) -> None:
         self._store = store
         self._settings = settings
-        self._clock = clock or _awake
+        self._clock = clock or _seconds_through_sleep
         self._last_pass = self._clock()
         self._patient_until = self._last_pass + settings.lease_seconds
 
@@ -44,5 +44,5 @@ class Reconciler:
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def _awake() -> float:
+def _seconds_through_sleep() -> float:
     return time.clock_gettime(_CLOCK)

@@ -1,4 +1,5 @@
-"""Joins training to store: takes one claim to its end, from its newest checkpoint on."""
+"""Joins training to store: takes one claim to its end, from its newest checkpoint on (worker/README.md, "From the
+ring to the first step")."""
 
 import time
 import traceback
@@ -50,7 +51,7 @@ class Runner:
         self._settings = settings
         self._device = device
         self._name = name  # what people call it
-        self.kind = devices.kind(device)
+        self.device_kind = devices.kind(device)
 
     def run(self, held: Held) -> None:
         """Train what is held until it ends, a wish or leaving stops it, or a write is refused. Raises nothing that the
@@ -59,8 +60,8 @@ class Runner:
         says = log.bind(experiment=claim.experiment_id, attempt=claim.attempt)
         says.info("training", name=claim.spec.name)
         try:
-            with Writer(self._store, self._files, held, self.kind) as writer:
-                state = self._train(held, writer)
+            with Writer(self._store, self._files, held, self.device_kind) as writer:
+                state = self._train_to_an_end(held, writer)
         except ClaimLost:
             says.warning("the claim was lost: nothing more is written")
             return
@@ -74,10 +75,10 @@ class Runner:
         except torch.AcceleratorError as error:
             raise DeviceBroken(f"{self._name}: {_first_line(error)}") from error
 
-    def _train(self, held: Held, writer: Writer) -> State:
+    def _train_to_an_end(self, held: Held, writer: Writer) -> State:
         spec = held.claim.spec
         try:
-            end = self._trained(held, writer)
+            end = self._train_until_it_stops(held, writer)
             held.stopped = True
             if end.row is None:
                 return writer.release()
@@ -89,10 +90,10 @@ class Runner:
         except (StoreError, *UNFORESEEN):
             raise  # not the experiment's fault: another attempt may fare better
         except Exception as error:
-            return writer.fail(None, self._blamed(error, held.claim))
+            return writer.fail(None, self._error_of(error, held.claim))
 
-    def _blamed(self, error: Exception, claim: Claim) -> ExperimentError:
-        """Raises DeviceBroken where it is not the experiment's fault."""
+    def _error_of(self, error: Exception, claim: Claim) -> ExperimentError:
+        """What the experiment ends with, whose training raised `error`. Raises DeviceBroken: it is not to blame."""
         if isinstance(error, torch.AcceleratorError):
             raise DeviceBroken(f"{self._name}: {_first_line(error)}") from error
         if _is_out_of_memory(error):
@@ -104,7 +105,7 @@ class Runner:
         message = f"{type(error).__name__}: {_first_line(error)}"
         return ExperimentError(ErrorKind.INTERNAL, message, traceback.format_exc())
 
-    def _trained(self, held: Held, writer: Writer) -> _End:
+    def _train_until_it_stops(self, held: Held, writer: Writer) -> _End:
         """Train to the end, or until it must stop. All rows but the last, and all checkpoints but that after it, are on
         their way into the store."""
         claim = held.claim
@@ -117,26 +118,26 @@ class Runner:
             return _End(None, None, 0.0)
         self._tidy(claim)
         writer.now(lambda tx: attempts.begin(tx, claim, what, pointer))
-        return self._rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
+        return self._record_rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
 
-    def _rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
+    def _record_rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
         spec = held.claim.spec
-        pace, turn = _Pace(since), _Turn(held, self._settings.checkpoint_seconds)
+        pace, next_command = _Pace(since), _NextCommand(held, self._settings.checkpoint_seconds)
         last: EpochResult | None = None
         final: Checkpoint | None = None
-        for _, result in train([Member(spec, content, turn)], data, self._device):
+        for _, result in train([Member(spec, content, next_command)], data, self._device):
             if isinstance(result, Checkpoint):
-                turn.saved()
+                next_command.saved()
                 if last is not None:
                     final = result
                 else:
                     writer.save(result)
             elif result.diverged or result.epoch == spec.epochs:
                 last = result
-                turn.over = True
-                pace.measured(result)
+                next_command.last_row_is_there = True
+                pace.epoch_seconds_with(result)
             else:
-                writer.record(result, pace.measured(result))
+                writer.record(result, pace.epoch_seconds_with(result))
         return _End(last, final, pace.epoch_seconds)
 
     def _farthest_checkpoint(self, held: Held, writer: Writer) -> tuple[Pointer, bytes] | tuple[None, None]:
@@ -174,13 +175,14 @@ class Runner:
             log.warning("old checkpoints are left behind", error=str(error))
 
 
-class _Turn:
-    """What training is told between two steps. Called so often that it must be cheap."""
+class _NextCommand:
+    """What training is told between two steps: here the wish of a user, and all else that is held against it, becomes a
+    command. Called so often that it must be cheap."""
 
     def __init__(self, held: Held, seconds: float) -> None:
         self._held = held
         self._seconds = seconds
-        self.over = False  # the last row is there
+        self.last_row_is_there = False
         self.saved()
 
     def saved(self) -> None:
@@ -191,7 +193,7 @@ class _Turn:
             return Command.DROP
         if self._held.must_stop():
             return Command.STOP
-        return Command.SAVE if self.over or time.monotonic() >= self._save_at else Command.GO_ON
+        return Command.SAVE if self.last_row_is_there or time.monotonic() >= self._save_at else Command.GO_ON
 
 
 class _Pace:
@@ -203,7 +205,7 @@ class _Pace:
         self._epoch = epoch
         self.epoch_seconds = 0.0
 
-    def measured(self, row: EpochResult) -> float:
+    def epoch_seconds_with(self, row: EpochResult) -> float:
         self._seconds.append(row.seconds / (row.epoch - self._epoch))
         self._epoch = row.epoch
         self.epoch_seconds = median(self._seconds)

@@ -1,7 +1,8 @@
 """What a claim yields, on its way into the store: rows and checkpoints, in order, under the fence, by one thread.
 
 So training goes on while the database is away, until a thousand rows wait; then it waits too. Only a refused fence ends
-it. A checkpoint's bytes lie safe before its pointer is written, and its pointer comes after the rows before it.
+it. A checkpoint's bytes lie safe before its pointer is written, and its pointer comes after the rows before it
+(worker/README.md, "The writer").
 """
 
 import posixpath
@@ -40,20 +41,20 @@ _PATIENTLY = stamina.RetryingCaller(attempts=None, timeout=None, wait_max=2.0).o
 class Writer:
     """Use it as a context. Its methods raise what has ended the writing: ClaimLost, or what is our own fault."""
 
-    def __init__(self, store: Store, files: Files, held: Held, kind: str) -> None:
+    def __init__(self, store: Store, files: Files, held: Held, device_kind: str) -> None:
         self._store = store
         self._files = files
         self._held = held
         self._claim = held.claim
-        self._kind = kind
+        self._device_kind = device_kind
         self._numerics = ""
         self._thread = ThreadPoolExecutor(1, "writer")
         self._room = threading.Semaphore(MOST_ROWS)
-        self._asked = 0  # how many checkpoints
-        self._waiting: Checkpoint | None = None  # the newest, which alone is still wanted: an outage may be long
-        self._turn = threading.Lock()
+        self._checkpoints = 0  # that were to be saved, so far
+        self._newest: Checkpoint | None = None  # which alone is still wanted: an outage may be long
+        self._newest_lock = threading.Lock()  # of the two above
         self._fault: BaseException | None = None
-        self._said = ""  # why the last checkpoint could not be written
+        self._why_not_written = ""  # the last checkpoint
 
     def __enter__(self) -> Self:
         return self
@@ -79,18 +80,18 @@ class Writer:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, soon; an older one that still waits is not wanted any more."""
-        with self._turn:
-            self._asked += 1
-            self._waiting, number = checkpoint, self._asked
-        self._soon(lambda: self._save(number))
+        with self._newest_lock:
+            self._checkpoints += 1
+            self._newest, number = checkpoint, self._checkpoints
+        self._soon(lambda: self._save_if_newest(number))
 
-    def _save(self, number: int) -> None:
-        with self._turn:
-            if number < self._asked:
+    def _save_if_newest(self, number: int) -> None:
+        with self._newest_lock:
+            if number < self._checkpoints:
                 return
-            checkpoint, self._waiting = self._waiting, None
+            checkpoint, self._newest = self._newest, None
         assert checkpoint is not None
-        if saved := self._saved(checkpoint, self._files.write):
+        if saved := self._write_checkpoint(checkpoint, self._files.write):
             self._point_to(saved, lambda tx: attempts.save(tx, self._claim, saved))
 
     def now(self, write: Callable[[Connection], T]) -> T:
@@ -115,7 +116,7 @@ class Writer:
         """With the last row, and the checkpoint after it."""
 
         def write() -> None:
-            saved = checkpoint and self._saved(checkpoint, lambda *what: _BRIEFLY(self._files.write, *what))
+            saved = checkpoint and self._write_checkpoint(checkpoint, lambda *what: _BRIEFLY(self._files.write, *what))
             self._point_to(
                 saved, lambda tx: attempts.finish(tx, self._claim, row, State.SUCCEEDED, None, epoch_seconds, saved)
             )
@@ -145,32 +146,32 @@ class Writer:
 
         return _PATIENTLY(transaction)
 
-    def _saved(self, checkpoint: Checkpoint, write: Callable[[str, bytes], str]) -> Saved | None:
+    def _write_checkpoint(self, checkpoint: Checkpoint, write: Callable[[str, bytes], str]) -> Saved | None:
         """None where it cannot be written, which is told once: training is worth more than the checkpoint."""
         epoch, step, iteration, content = checkpoint
         path = f"{self._claim.folder}/{self._claim.attempt}-{epoch}-{step}.safetensors"
         try:
             sha256 = write(path, content)
         except CheckpointUnreachable as error:
-            if self._said != error.reason:
+            if self._why_not_written != error.reason:
                 why = str(error)
                 log.warning("no checkpoint: training goes on", error=why)
                 self._transaction(lambda tx: attempts.note(tx, self._claim, EventKind.CHECKPOINT_FAILED, why))
-            self._said = error.reason
+            self._why_not_written = error.reason
             return None
-        self._said = ""
-        return Saved(epoch, step, iteration, path, sha256, self._numerics, self._kind)
+        self._why_not_written = ""
+        return Saved(epoch, step, iteration, path, sha256, self._numerics, self._device_kind)
 
     def _point_to(self, saved: Saved | None, write: Callable[[Connection], list[str]]) -> None:
         try:
             passed = self._transaction(write)
         except ClaimLost:
             if saved is not None:
-                self._take_away(saved)
+                self._remove_unless_pointed_to(saved)
             raise
         self._remove(passed)
 
-    def _take_away(self, saved: Saved) -> None:
+    def _remove_unless_pointed_to(self, saved: Saved) -> None:
         """What a lost claim has written, unless it is pointed to: the answer to a commit may have been lost."""
         try:
             with self._store.reading() as tx:

@@ -9,7 +9,7 @@ from api.depends import StoreDep
 from api.parameters import Id, refuse_unknown_query
 from api.problems import problem_responses
 from api.schemas import CurveOut
-from core import results
+from core.curve import curve_json
 from core.store import curves
 
 router = APIRouter(prefix="/experiments", tags=["curves"], dependencies=[Depends(refuse_unknown_query)])
@@ -24,4 +24,4 @@ def show_curve(
     """The curve, while it grows and after. Ask again with `after=next_after` for exactly what is new."""
     with store.reading() as tx:
         head, rows = curves.read(tx, id, after)
-    return Response(orjson.dumps(results.curve(head, rows, after)), media_type="application/json")
+    return Response(orjson.dumps(curve_json(head, rows, after)), media_type="application/json")

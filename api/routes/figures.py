@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Response
 from api.depends import StoreDep
 from api.parameters import Id, refuse_unknown_query
 from api.problems import problem_responses
-from core.analysis.figures import Line, draw
-from core.analysis.groups import grouped, shared
+from core.analysis.figures import draw
+from core.analysis.groups import Line, shared_in_words, titled_groups
 from core.states import ENDED
 from core.store import curves, experiments, sweeps
 from core.store.experiments import Experiment
@@ -47,7 +47,7 @@ def _figure(sweep_id: int, store: Store, file_format: Literal["png", "svg"]) -> 
     lines = [(member.spec, _line(store, member)) for member in members]
     picture = BytesIO()
     title = _title(sweep, members, sum(1 for _, line in lines if len(line.epoch)))
-    draw(grouped(lines), title, picture, file_format, shared([spec for spec, _ in lines]))
+    draw(titled_groups(lines), title, picture, file_format, shared_in_words([spec for spec, _ in lines]))
     return Response(picture.getvalue(), media_type=_MEDIA_TYPES[file_format])
 
 

@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from core.analysis.looks import Look, looks_of
+from core.analysis.groups import Group, Line
+from core.analysis.looks import Look, looks_by_weight
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,30 +43,6 @@ _STYLE: dict[Any, Any] = {
 # matplotlib's settings and caches belong to the process, as the filters of warnings do: two threads that draw at once
 # would undo each other's.
 _DRAWING = threading.Lock()
-
-
-class Line(NamedTuple):
-    """The curve of one experiment: base fractions, one an epoch; None or nan where nothing finite was measured."""
-
-    importance_weight: str
-    seed: int
-    epoch: Sequence[int]
-    in_domain: Sequence[float | None]
-    out_of_domain: Sequence[float | None]
-    diverged: bool = False
-
-
-class Group(NamedTuple):
-    """Experiments that differ only in weight and seed: one row of two panels."""
-
-    title: str  # may be empty
-    lines: Sequence[Line]
-
-
-def line_of(importance_weight: str, seed: int, curve: Mapping[str, Any]) -> Line:
-    """The line of a curve that is the API's JSON."""
-    in_domain, out_of_domain = curve["base_fraction_in_domain"], curve["base_fraction_out_of_domain"]
-    return Line(importance_weight, seed, curve["epoch"], in_domain, out_of_domain, curve["diverged_at"] is not None)
 
 
 def draw(
@@ -102,21 +79,21 @@ def _figure(groups: Sequence[Group], title: str, subtitle: str) -> "Figure":
     if len(groups) > _MOST_GROUPS:
         heading.append(f"(the first {_MOST_GROUPS} of {len(groups)} groups)")
     groups = groups[:_MOST_GROUPS] or [Group("no experiments", [])]
-    looks = looks_of({line.importance_weight for group in groups for line in group.lines})
+    looks = looks_by_weight({line.importance_weight for group in groups for line in group.lines})
     # The panels fill the figure; all else hangs over its edges, and saving it makes room for just that.
     gap = _TITLED_GAP if any(group.title for group in groups) else _GAP
     figure = Figure(figsize=(8.7, (_ROW + gap) * len(groups) - gap))
     places = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.3 / 4.2, "hspace": gap / _ROW}
     rows = figure.subplots(len(groups), 2, sharex=True, sharey=True, squeeze=False, gridspec_kw=places)
     _scale(rows[0][0], [epoch for group in groups for line in group.lines for epoch in line.epoch])
-    alike = len({frozenset(line.importance_weight for line in group.lines) for group in groups}) == 1
+    one_legend = len({frozenset(line.importance_weight for line in group.lines) for group in groups}) == 1
     for (left, right), group in zip(rows, groups, strict=True):
         _panel(left, "in-domain", [(line, line.in_domain) for line in group.lines], looks)
         _panel(right, "out-of-domain", [(line, line.out_of_domain) for line in group.lines], looks)
         left.set_ylabel("base fraction")
         _above(left, _wrapped(group.title, width=100, most=2), 22, size=10)
-        if not alike or left is rows[0][0]:
-            _legend(right, groups if alike else [group], looks)
+        if not one_legend or left is rows[0][0]:
+            _legend(right, groups if one_legend else [group], looks)
     common, points = _wrapped(subtitle, width=110, most=2), 56 if gap == _TITLED_GAP else 32
     _above(rows[0][0], common, points, size=8, color=_QUIET)
     _above(rows[0][0], heading, points + 14 * len(common), size=12)
@@ -202,16 +179,16 @@ def _legend(axes: "Axes", groups: Sequence[Group], looks: Mapping[str, Look]) ->
     from matplotlib.lines import Line2D
 
     present = {line.importance_weight for group in groups for line in group.lines if _is_drawn(line)}
-    shown = [weight for weight in looks if weight in present]
-    shown = shown[:: math.ceil(len(shown) / (3 * _LEGEND_ROWS)) or 1]
-    handles = [Line2D([], [], label=weight, **looks[weight]._asdict(), **_MEAN) for weight in shown]
-    begun = [[line.importance_weight for line in group.lines if _is_drawn(line)] for group in groups]
-    if any(len(own) > len(set(own)) for own in begun):
+    listed = [weight for weight in looks if weight in present]
+    listed = listed[:: math.ceil(len(listed) / (3 * _LEGEND_ROWS)) or 1]
+    handles = [Line2D([], [], label=weight, **looks[weight]._asdict(), **_MEAN) for weight in listed]
+    drawn_weights = [[line.importance_weight for line in group.lines if _is_drawn(line)] for group in groups]
+    if any(len(own) > len(set(own)) for own in drawn_weights):
         handles += [Line2D([], [], label="mean of seeds", color=_ANY, **_MEAN)]
         handles += [Line2D([], [], label="one seed", color=_ANY, **_SEED)]
     if handles:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.04), "alignment": "left"}
-        axes.legend(handles=handles, title="base : other", ncols=math.ceil(len(shown) / _LEGEND_ROWS), **place)
+        axes.legend(handles=handles, title="base : other", ncols=math.ceil(len(listed) / _LEGEND_ROWS), **place)
 
 
 def _wrapped(text: str, width: int, most: int) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-_ALIKE = 0.12  # of the way from grey to the deepest: less than the paper's 2:1 from its 4:1
+_TOO_CLOSE = 0.12  # of the way from grey to the deepest: less than the paper's 2:1 from its 4:1
 _MOST_DOTS = 8  # between two dashes
 
 
@@ -16,7 +16,7 @@ class Look(NamedTuple):
     linestyle: Any
 
 
-def looks_of(weights: Iterable[str]) -> dict[str, Look]:
+def looks_by_weight(weights: Iterable[str]) -> dict[str, Look]:
     """In order, from the heaviest base to the heaviest other. Red where the base class weighs more, blue where the
     other does, grey between: the deeper, the heavier, and no kind of colour blindness mixes them up. Weights whose
     colours are the same ("1:1", "2:2") or nearly so ("5:1", "7:1") differ in their dashes."""
@@ -31,7 +31,7 @@ def looks_of(weights: Iterable[str]) -> dict[str, Look]:
         share = math.log2(ratios[weight]) / heaviest
         colour = colormaps["RdBu"](0.5 - math.copysign(0.19 + 0.28 * abs(share), share)) if share else "#444444"
         same_side = (former > 0, former < 0) == (share > 0, share < 0)
-        crowd = crowd + 1 if same_side and former - share < _ALIKE else 0
+        crowd = crowd + 1 if same_side and former - share < _TOO_CLOSE else 0
         looks[weight] = Look(colour, (0, (4, 1.5) + (1, 1.5) * ((crowd - 1) % _MOST_DOTS)) if crowd else "-")
         former = share
     return looks

@@ -1,4 +1,5 @@
-"""The producing side of Celery: queue and task names, and `ring`, which says that there is work (DESIGN §5).
+"""The producing side of Celery: the task's name, and `ring`, which says that there is work (worker/README.md, "From the
+ring to the first step").
 
 A ring carries nothing that matters. Losing it costs latency, never a result, so it never fails its caller.
 """
@@ -54,7 +55,7 @@ class _App(Celery):
 
 
 def celery_app(settings: Settings, name: str, transport_options: dict[str, Any], **config: Any) -> Celery:
-    """A Celery app with what both sides of the doorbell share (CELERY.md §3)."""
+    """A Celery app with what both sides of the doorbell share (worker/README.md, "Celery's settings")."""
     app = _App(name, settings.broker_url)
     app.conf.update(
         broker_transport_options=transport_options,

@@ -1,4 +1,5 @@
-"""Celery over a folder, for the embedded mode: kombu's filesystem transport with its races mended (CELERY.md §4.2).
+"""Celery over a folder, for the embedded mode: kombu's filesystem transport with its races mended (worker/README.md,
+"Brokers").
 
 As shipped it writes messages and exchange tables in place, so that another process reads half a file and dies of it.
 Here a file appears whole or not at all, and a message is taken by renaming it.
@@ -53,12 +54,12 @@ class Channel(filesystem.Channel):
             before = self.get_table(exchange)
             after = change(before)
             if after != before:
-                _appear(file, dumps(after))
+                _write_whole(file, dumps(after))
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override]  # two bases disagree
         self._make_folders()
         name = f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg"
-        _appear(Path(self.data_folder_out) / name, dumps(payload))
+        _write_whole(Path(self.data_folder_out) / name, dumps(payload))
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - kombu's signature
         folder = Path(self.data_folder_in)
@@ -72,7 +73,7 @@ class Channel(filesystem.Channel):
                 taken.unlink()
             except OSError:
                 continue  # another worker took it, or it is no file
-            message = _read(text)
+            message = _message_in(text)
             if message is not None:
                 return message
         raise Empty
@@ -87,7 +88,7 @@ class Transport(filesystem.Transport):
     Channel = Channel
 
 
-def _read(text: bytes) -> dict[str, Any] | None:
+def _message_in(text: bytes) -> dict[str, Any] | None:
     try:
         message = loads(text)
         if isinstance(message, dict):
@@ -104,7 +105,7 @@ def _exchange_file(channel: Any, exchange: str) -> Path:
     return file
 
 
-def _appear(file: Path, text: str) -> None:
+def _write_whole(file: Path, text: str) -> None:
     hidden = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     hidden.write_text(text)
     hidden.replace(file)

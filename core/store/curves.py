@@ -9,7 +9,8 @@ from array import array
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.results import LOSS_POINT_EVERY, CurveHead, EpochResult, Fractions, LossPoint, tested
+from core.curve import CurveHead, Fractions, measured_share
+from core.results import LOSS_POINT_EVERY, EpochResult, LossPoint
 from core.states import ENDED, State
 from core.store.errors import NotFound
 from core.store.tables import AnyRow, curve_rows, experiments, is_id
@@ -51,8 +52,8 @@ def fractions(tx: Connection, experiment_id: int) -> Fractions:
     epochs, in_domain, out_of_domain = array("q"), array("d"), array("d")
     for epoch, base_in, n_in, finite_in, base_out, n_out, finite_out in rows:
         epochs.append(epoch)
-        in_domain.append(_number(tested(base_in, n_in, finite_in)))
-        out_of_domain.append(_number(tested(base_out, n_out, finite_out)))
+        in_domain.append(_number(measured_share(base_in, n_in, finite_in)))
+        out_of_domain.append(_number(measured_share(base_out, n_out, finite_out)))
     return Fractions(epochs, in_domain, out_of_domain)
 
 

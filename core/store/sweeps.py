@@ -11,6 +11,7 @@ from statistics import fmean
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from core.grids import Grid
 from core.spec import Spec
 from core.states import ENDED, WAITING, Ask, State, Wish
 from core.store import checkpoints, wishes
@@ -31,7 +32,7 @@ from core.store.outlook import (
 from core.store.ranks import change_priority
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import count_serving
-from core.sweeps import Grid, refuse_too_many
+from core.sweep_faults import refuse_too_many
 
 _DELETED_AT_ONCE = 100  # members with their curves: a heartbeat must not wait long for SQLite
 

@@ -1,7 +1,7 @@
 """All that training has to know to go on as if it had never stopped, as bytes and back (safetensors: they run no code).
 
 No generator is among it: an epoch's random numbers are a function of the spec and the epoch, so the step says where to
-go on (PROTOCOL §8).
+go on (core/training/README.md, "Randomness").
 """
 
 from typing import NamedTuple

@@ -1,6 +1,7 @@
 """The data of an experiment, all of it in memory: split into train, in-domain and out-of-domain. Images, up to now.
 
-Whatever the source, the paper's split and the subset are made here, in one place (PROTOCOL §1, §7; DESIGN §8).
+Whatever the source, the paper's split and the subset are made here, in one place (core/training/README.md, "The
+protocol").
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Anybody's own images: a folder a class, a file an image (DESIGN §8). Faults are sentences with file and number."""
+"""Anybody's own images: a folder a class, a file an image. Faults are sentences with file and number."""
 
 import os
 import unicodedata

@@ -1,4 +1,4 @@
-"""The importance-weighted loss in its three normalisations (PROTOCOL §1)."""
+"""The importance-weighted loss in its three normalisations (core/training/README.md, "Losses")."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)

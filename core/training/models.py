@@ -1,4 +1,5 @@
-"""The four networks of PROTOCOL §1, as plain modules. Their parameters' names are what a checkpoint holds.
+"""The four networks of core/training/README.md, "The protocol", as plain modules. Their parameters' names are what a
+checkpoint holds.
 
 Each takes inputs [batch, *input shape] to logits [batch, 2]; those with convolutions take images of 32×32 alone. None
 draws a random number: initial weights and dropout masks come from core.training.seeding.

@@ -1,5 +1,5 @@
 """Where a curve comes from: code, packages, device, threads, the very images; and what must be equal for bits to be
-equal (PROTOCOL §8). No names of hosts, no paths: it may be published."""
+equal (core/training/README.md, "Numerics key"). No names of hosts, no paths: it may be published."""
 
 import functools
 import hashlib

@@ -1,7 +1,7 @@
 """Every random number of training: a pure function of (purpose, seed, epoch), drawn on the CPU, equal on every device.
 
 No generator of the process is read or moved, so experiments cannot disturb each other and a checkpoint holds no
-generator state (PROTOCOL §8).
+generator state (core/training/README.md, "Randomness").
 """
 
 from enum import IntEnum

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import orjson
 
-from core.results import LossPoint, curve
+from core.curve import curve_json
+from core.results import LossPoint
 from core.store import attempts, curves, schema
 from core.store.session import Store
 from tests.benchmarks.harness import Measurement
@@ -44,5 +45,5 @@ def _milliseconds(store: Store, experiment_id: int) -> float:
     began = time.perf_counter()
     with store.reading() as tx:
         head, rows = curves.read(tx, experiment_id)
-    assert len(orjson.dumps(curve(head, rows))) > ROWS
+    assert len(orjson.dumps(curve_json(head, rows))) > ROWS
     return 1000 * (time.perf_counter() - began)

@@ -3,16 +3,15 @@
 import mmap
 import os
 import signal
-import sqlite3
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 from sqlalchemy import text
 
 from core.settings import Settings
@@ -20,6 +19,7 @@ from core.spec import Spec
 from core.states import State, WorkerState
 from core.store import checkpoints, experiments
 from core.store.session import Store
+from tests.freezing import freeze
 from tests.integration.hosts import Books
 from tests.servers import PATIENCE_S, wait_until
 
@@ -139,25 +139,10 @@ class Crew(Books):
         os.kill(self.pid_of(experiment), number)
 
     def freeze(self, experiment: experiments.Experiment) -> None:
-        """SIGSTOP, but not in the middle of a transaction on SQLite: that would keep everybody from writing, until it
-        thaws. PostgreSQL ends such a one after ten seconds."""
-        self.send(experiment, signal.SIGSTOP)
-        while not self._others_can_write():
-            self.send(experiment, signal.SIGCONT)
-            time.sleep(0.01)
-            self.send(experiment, signal.SIGSTOP)
+        """Whoever holds it, outside of a transaction."""
+        freeze(psutil.Process(self.pid_of(experiment)), self.settings)
 
-    def _others_can_write(self) -> bool:
-        if self.store.dialect != "sqlite":
-            return True
-        with closing(sqlite3.connect(self.settings.database_url.removeprefix("sqlite:///"), timeout=0.2)) as database:
-            try:
-                database.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-        return True
-
-    def tend(self) -> list[int]:
+    def replace_ended(self) -> list[int]:
         """New processes in the place of those that have ended. Returns their exit statuses."""
         ended = [(slot, popen) for slot, (popen, _) in enumerate(self._slots) if popen.poll() is not None]
         for slot, popen in ended:
@@ -171,7 +156,7 @@ class Crew(Books):
         popen.send_signal(signal.SIGTERM)
         status = popen.wait(PATIENCE_S)
         _, epoch, step = struct.unpack("<qqq", page[:24])
-        self.tend()
+        self.replace_ended()
         return status, At(epoch, step)
 
     def replace_all(self) -> list[int]:

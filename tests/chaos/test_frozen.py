@@ -56,7 +56,7 @@ def test_a_frozen_worker_is_taken_over_and_writes_nothing_when_it_thaws(
     assert len(by_the_frozen) <= frozen_at + 1  # what it had sent off already
     assert hands.experiment(number).failures <= 1
     wait_until(lambda: "the claim was lost" in hands.says())
-    assert hands.tend() == []  # it lives on, and takes new work
+    assert hands.replace_ended() == []  # it lives on, and takes new work
     more = hands.submit_all([DIGITS | {"epochs": 3}] * 4)
     wait_until(lambda: hands.all_ended(more))
     tell(f"worker frozen for longer than its lease, {where}", trials=1, twice=frozen_at - saved)

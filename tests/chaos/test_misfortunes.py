@@ -177,7 +177,7 @@ def test_a_poison_experiment_is_given_up_and_holds_up_nobody(settings: Settings,
         others = crew.submit_all([RUN | {"epochs": 20, "seed": seed} for seed in range(4)])
 
         def over() -> bool:
-            crew.tend()
+            crew.replace_ended()
             return crew.all_ended([poison, *others])
 
         wait_until(over)
@@ -206,7 +206,7 @@ def test_a_step_that_hangs_ends_when_its_user_wishes_it(
         wait_until(lambda: crew.experiment(stuck).state is state)
         assert crew.experiment(stuck).failures == 0
         statuses: list[int] = []
-        wait_until(lambda: bool(statuses.extend(crew.tend()) or statuses))
+        wait_until(lambda: bool(statuses.extend(crew.replace_ended()) or statuses))
         assert statuses == [75]
         assert "training does not stop: the process ends" in crew.says()
         (number,) = crew.submit_all([RUN | {"epochs": 3}])
@@ -232,5 +232,5 @@ def test_without_memory_it_fails_with_the_numbers_and_the_worker_goes_on(setting
             r"cpu: .*allocate \d+ bytes.* \(with batch_size 16, .*65536.*: choose smaller ones\)", (error.message)
         ), error.message
         assert crew.wait_for_end(small).state is State.SUCCEEDED
-        assert crew.tend() == []
+        assert crew.replace_ended() == []
     tell("out of memory", trials=1)

@@ -1,4 +1,4 @@
-"""Every `ballast …` line of the README and every example of every `--help`, as it is written, against a real service.
+"""Every `ballast …` line of the READMEs and every example of every `--help`, as it is written, against a real service.
 
 Only numbers are put in: of an experiment or a sweep that is as the command needs it. Addresses of other hosts and GPUs
 that are not here are left out. What the README shows as Python is run too.
@@ -28,7 +28,9 @@ from tests.data import DATA, N_IN_DOMAIN
 from tests.e2e.processes import COMMAND, DIGITS, Process, Up, running, wait_for_end
 from tests.servers import PATIENCE_S, free_port, wait_until
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+MANUALS = (README, ROOT / "deploy" / "README.md", ROOT / "api" / "README.md")
 SERVES = {"up": "Ballast serves", "api": "Ballast serves", "worker": "ready", "demo": "wrote"}
 OF_A_SWEEP = ("watch", "figure")  # whose number is a sweep's
 LONG = {**DIGITS, "epochs": 100_000, "eval_every": 1000}
@@ -43,8 +45,8 @@ IN_THE_STATE = {
 }
 
 
-def lines_of_the_readme() -> list[str]:
-    code = [line[4:] for line in README.read_text().splitlines() if line.startswith("    ")]
+def lines_of(page: Path) -> list[str]:
+    code = [line[4:] for line in page.read_text().splitlines() if line.startswith("    ")]
     return [line.partition("#")[0].strip() for line in code if re.match(r"(BALLAST_\w+=\S+ )*ballast ", line)]
 
 
@@ -59,7 +61,7 @@ def examples(command: Any, path: str = "ballast") -> Iterator[tuple[str, str]]:
 
 
 EXAMPLES = dict(examples(typer.main.get_command(app)))
-LINES = list(dict.fromkeys([*lines_of_the_readme(), *EXAMPLES.values()]))
+LINES = list(dict.fromkeys([*(line for page in MANUALS for line in lines_of(page)), *EXAMPLES.values()]))
 
 
 def test_every_command_has_an_example_of_itself() -> None:
@@ -68,8 +70,11 @@ def test_every_command_has_an_example_of_itself() -> None:
         assert f"{name} " in f"{example} ", (name, example)
 
 
-def test_the_readme_shows_every_command_that_speaks_http() -> None:
-    shown = {line.split("ballast ", 1)[1].split()[0] for line in lines_of_the_readme()} | {"resume", "retry"}
+def test_the_manuals_show_every_command() -> None:
+    shown = {line.split("ballast ", 1)[1].split()[0] for page in MANUALS for line in lines_of(page)} | {
+        "resume",
+        "retry",
+    }
     assert {name.split()[1] for name in EXAMPLES} - shown <= {"demo", "db"}
 
 
@@ -156,7 +161,7 @@ def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) 
     with running(Up(folder / "home", "--workers", "1", data_dir=DATA)) as own:
         experiment = own.client.submit(DIGITS | {"dataset": {"name": "mnist"}, "epochs": 3})
         assert wait_for_end(own.client, experiment["id"])["state"] == "succeeded"
-        program, _ = python_of_the_readme()
+        program = python_of(README, "predict(")
         program = program.replace("(1)", f"({experiment['id']})").replace("(1,", f"({experiment['id']},")
         done = subprocess.run(
             [sys.executable, "-c", program],
@@ -177,8 +182,8 @@ def test_the_python_of_the_readme_recomputes_the_stored_fractions(folder: Path) 
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_trains_on_the_data_that_the_settings_name(folder: Path) -> None:
-    _, program = python_of_the_readme()
+def test_the_python_of_a_notebook_trains_on_the_data_that_the_settings_name(folder: Path) -> None:
+    program = python_of(ROOT / "core" / "training" / "README.md", "train([Member(spec)]")
     mnist = program.replace('{"name": "digits"}', '{"name": "mnist", "train_per_class": 20, "eval_limit": 50}')
     done = subprocess.run(
         [sys.executable, "-c", mnist.replace('"16:1"', '"16:1", "epochs": 2')],
@@ -191,11 +196,38 @@ def test_the_python_of_the_readme_trains_on_the_data_that_the_settings_name(fold
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["1", "2"]
 
 
-def python_of_the_readme() -> list[str]:
-    """The blocks that begin with an import."""
-    blocks = re.findall(r"(?:^(?:    .*)?\n)+", README.read_text(), re.MULTILINE)
-    programs = [dedent(block).strip() for block in blocks]
-    return [program for program in programs if program.startswith(("import ", "from "))]
+@pytest.mark.slow
+def test_the_python_of_the_readme_averages_a_sweep_by_weight(up: Up, folder: Path) -> None:
+    axes = {"importance_weight": ["16:1", "1:1"], "seed": [0, 1]}
+    sweep = up.client.submit_sweep({"base": DIGITS, "axes": axes})["id"]
+    wait_until(lambda: up.client.sweep(sweep)["counts"]["succeeded"] == 4)
+    program = python_of(README, "client.members(1)").replace("(1)", f"({sweep})")
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("http://127.0.0.1:8000", up.client.url)],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    means = {
+        words[0]: float(words[1])
+        for line in done.stdout.splitlines()
+        if (words := line.split())[2:4] == ["2", "seeds,"]
+    }
+    curves = {weight: [] for weight in axes["importance_weight"]}
+    for member in up.client.members(sweep):
+        values = up.client.curve(member["id"])["base_fraction_out_of_domain"]
+        curves[member["spec"]["importance_weight"]].append(sum(values) / len(values))
+    assert means == {weight: pytest.approx(sum(own) / 2, abs=0.001) for weight, own in curves.items()}
+
+
+def python_of(page: Path, containing: str) -> str:
+    """The one block that begins with an import and has this in it."""
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", page.read_text(), re.MULTILINE)
+    programs = [dedent(block).strip() for block in blocks if containing in block]
+    (program,) = [program for program in programs if program.startswith(("import ", "from "))]
+    return program
 
 
 def with_our_numbers(words: list[str], up: Up) -> list[str]:

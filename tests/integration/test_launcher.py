@@ -11,9 +11,10 @@ from filelock import FileLock
 
 from core.settings import Settings
 from core.states import State, WorkerState
+from tests.freezing import freeze
 from tests.integration.hosts import Host, is_guard, ran_once, running, same
 from tests.servers import PATIENCE_S, is_there, wait_until, wait_until_gone
-from worker.launch import DEVICE_UNUSABLE
+from worker.ending import DEVICE_UNUSABLE
 
 ENDLESS = {"epochs": 1_000_000, "eval_every": 10}
 
@@ -160,7 +161,7 @@ def test_a_frozen_orphan_is_killed_while_another_leaves_in_order(in_folder: Sett
         host.wait_for_epoch(experiment)
         trains = next(worker.pid for worker in host.workers() if worker.state is WorkerState.BUSY)
         frozen = next(process for process in host.processes() if process.pid != trains)
-        frozen.suspend()
+        freeze(frozen, host.settings)  # who holds SQLite's lock would keep the other from writing that it leaves
         children = host.children()
         host.send(signal.SIGKILL)
         wait_until_gone([psutil.Process(trains)])

@@ -1,4 +1,4 @@
-"""Heartbeat, reconciler and drain, called by hand on real stores: who holds a lease, who loses it, who must stop."""
+"""Heartbeat, reconciler and loop, called by hand on real stores: who holds a lease, who loses it, who must stop."""
 
 import threading
 from collections.abc import Callable
@@ -16,12 +16,13 @@ from core.store.session import Store
 from tests.integration.hosts import settings_of
 from tests.servers import wait_until
 from tests.unit.store.builders import ENDED, a_worker, cancelled, claimed, expired, seen_now, submitted
-from worker.heartbeat import Heartbeat, every
+from worker.heartbeat import Heartbeat
 from worker.held import Held
 from worker.leave import Leave
-from worker.loop import Drain
+from worker.loop import Loop
 from worker.reconciler import Reconciler
 from worker.runner import Runner
+from worker.threads import every
 
 LEASE = 3.0
 BEAT = 0.5
@@ -211,14 +212,14 @@ def test_a_thread_outlives_what_nobody_has_foreseen() -> None:
     wait_until(lambda: len(calls) >= 3)
 
 
-# --- drain
+# --- loop
 
 
-def drain_of(store: Store, settings: Settings) -> tuple[Drain, Heartbeat]:
+def loop_of(store: Store, settings: Settings) -> tuple[Loop, Heartbeat]:
     leave, worker_id = Leave(), a_worker(store)
     heartbeat = Heartbeat(store, settings, worker_id, leave)
     runner = Runner(store, Files(settings.checkpoint_url), settings, "cpu", "cpu")
-    return Drain(store, settings, worker_id, leave, heartbeat, runner), heartbeat
+    return Loop(store, settings, worker_id, leave, heartbeat, runner), heartbeat
 
 
 DAMAGES: dict[str, Callable[[Store], str]] = {
@@ -228,13 +229,13 @@ DAMAGES: dict[str, Callable[[Store], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_draining_survives_a_damaged_database_and_holds_nothing_afterwards(
+def test_the_loop_survives_a_damaged_database_and_holds_nothing_afterwards(
     damage: str, store: Store, settings: Settings
 ) -> None:
-    drain, heartbeat = drain_of(store, settings)
+    loop, heartbeat = loop_of(store, settings)
     submitted(store, dataset={"name": "digits"}, model={"name": "mlp"})
     with store.writing() as tx:
         tx.execute(text(DAMAGES[damage](store)))
-    drain()
+    loop.run_queued()
     assert heartbeat.held is None
-    assert drain.wait_until_idle(0)
+    assert loop.wait_until_idle(0)

@@ -24,7 +24,7 @@ MENDED = (
     "DEL unacked",
     "DEL _kombu.binding.ballast",
 )
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "deploy" / "README.md"
 OF_ANY_CONNECTION = {
     "hello",
     "auth",

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import typer
 
 from api.client import Client
+from core.paths import NoObject, keys_of, lies_inside, put
 from core.presets import PresetName
 from core.reading import read_json
 
@@ -36,9 +37,15 @@ def spec_of_experiment(client: Client, experiment_id: int) -> Json:
 
 def with_changes(spec: Json, changes: Sequence[str]) -> Json:
     """A copy with what `--set` says. Raises BadParameter."""
-    for path, value in _path_value_pairs(changes):
-        spec = _with_value_at(spec, path.split("."), _value(path, value))
-    return spec
+    changed = dict(spec)
+    for path, text in _path_value_pairs(changes):
+        keys, value = keys_of(path), _value(path, text)
+        try:
+            put(changed, keys, value)
+        except NoObject as error:
+            there = json.dumps(error.value)[:100]
+            raise typer.BadParameter(f"{keys[-1]} would lie inside {there}, which is no JSON object") from None
+    return changed
 
 
 def sweep_request(source: Json, changes: Sequence[str], axes: Json, as_drawn: bool, name: str) -> Json:
@@ -66,7 +73,7 @@ def sweep_axes(given: Sequence[str], seeds: int | None) -> Json:
 
 def _refuse_what_varies(path: str, axes: Json) -> None:
     for axis in axes:
-        if f"{path}.".startswith(f"{axis}."):
+        if path == axis or lies_inside(path, axis):
             raise typer.BadParameter(f"{axis} varies: leave it to --axis, and --set what all members share")
 
 
@@ -105,18 +112,9 @@ def _path_value_pairs(changes: Sequence[str]) -> list[tuple[str, str]]:
 
 def _split(text: str) -> tuple[str, str]:
     path, equals, value = text.partition("=")
-    if not path or not equals or path.count(".") >= _MOST_KEYS:
+    if not path or not equals or len(keys_of(path)) > _MOST_KEYS:
         raise typer.BadParameter(f"{text[:100]!r} is not PATH=VALUE, such as optimizer.lr=0.05")
     return path, value
-
-
-def _with_value_at(value: Any, keys: list[str], leaf: Any) -> Json:
-    """`value` with `leaf` at `keys`. Raises BadParameter."""
-    if not isinstance(value, dict | None):
-        raise typer.BadParameter(f"{keys[-1]} would lie inside {json.dumps(value)[:100]}, which is no JSON object")
-    here = dict(value or {})
-    here[keys[0]] = _with_value_at(here.get(keys[0]), keys[1:], leaf) if len(keys) > 1 else leaf
-    return here
 
 
 def _values(path: str, text: str) -> list[Any]:

@@ -141,14 +141,15 @@ def _print_dry_run(answer: Json, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    from core.analysis.groups import differences, shared  # the spec's models take a while to build
+    from core.analysis.groups import differences_in_words, shared_in_words  # the spec's models take a while to build
 
     specs = answer["specs"]
     if not specs:
         print("nothing that is not there already")
         return
+    rows = zip(specs, differences_in_words(specs), strict=True)
     print_table(
         ("weight", "seed", "what differs"),
-        ((spec["importance_weight"], spec["seed"], what) for spec, what in zip(specs, differences(specs), strict=True)),
+        ((spec["importance_weight"], spec["seed"], difference) for spec, difference in rows),
     )
-    print(f"{experiment_count(answer['count'])}: {shared(specs)}")
+    print(f"{experiment_count(answer['count'])}: {shared_in_words(specs)}")

@@ -28,9 +28,9 @@ def print_experiments(experiments: Sequence[Json], *, of_one_sweep: bool = False
 
 
 def _difference_columns(experiments: Sequence[Json]) -> dict[str, list[Any]]:
-    from core.analysis.groups import differences  # the spec's models take a while to build
+    from core.analysis.groups import differences_in_words  # the spec's models take a while to build
 
-    return {"what differs": differences([each["spec"] for each in experiments])}
+    return {"what differs": differences_in_words([each["spec"] for each in experiments])}
 
 
 def _name_columns(experiments: Sequence[Json]) -> dict[str, list[Any]]:

@@ -158,7 +158,7 @@ def _picture(sweep: Json, visible: list[Json], curves: dict[int, _Curve], hidden
 
 def _columns(visible: list[Json], curves: dict[int, _Curve], width: int, between: int) -> dict[str, list[Text]]:
     """Those that there is room for: what tells members apart comes before how they go on."""
-    from core.analysis.groups import differences  # the spec's models take a while to build
+    from core.analysis.groups import differences_in_words  # the spec's models take a while to build
 
     its_curves = [curves[member["id"]] for member in visible]
     columns = {
@@ -171,7 +171,7 @@ def _columns(visible: list[Json], curves: dict[int, _Curve], width: int, between
         "base out": [Text(fraction(next(iter(curve.out_of_domain[-1:]), None))) for curve in its_curves],
     }
     time_left = [Text(duration(member["eta_seconds"])) for member in visible]
-    differing = [Text(what) for what in differences([member["spec"] for member in visible])]
+    differing = [Text(what) for what in differences_in_words([member["spec"] for member in visible])]
     room = width - sum(_width(*column) + between for column in columns.items())
     if any(differing):
         room -= _width(_DIFFERENCES, differing) + between

@@ -16,7 +16,8 @@ from api.cli.printing import print_json, print_table
 from api.client import Client
 from api.service import Stop, free_port, service
 from core import logs
-from core.analysis.figures import Group, draw, line_of
+from core.analysis.figures import draw
+from core.analysis.groups import Group, line_of_curve
 from core.settings import load_settings
 from core.states import ENDED, State
 
@@ -108,7 +109,7 @@ def show_progress(client: Client, ids: list[int], console: Console) -> Iterator[
 
 def write_files(curves: list[dict[str, Any]], curves_file: Path, figure_file: Path) -> None:
     curves_file.write_text(json.dumps(weights_and_curves(curves), indent=1))
-    lines = [line_of(weight, 0, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
+    lines = [line_of_curve(weight, 0, curve) for weight, curve in zip(WEIGHTS, curves, strict=True)]
     title = "Digits 0 (base) and 1, a network of one hidden layer: share predicted as 0"
     draw([Group("", lines)], title, figure_file, "png")
 

@@ -1,4 +1,4 @@
-"""How the programs of this wing end: a sentence on standard error, and an exit code (CONTRACT §3)."""
+"""How the programs of this wing end: a sentence on standard error, and an exit code (api/README.md, "Exit codes")."""
 
 import os
 import sys

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
+from core.curve import CurveHead, curve_json
 from core.faults import faults_of
 from core.reading import UnreadableSpec, read_json
-from core.results import CurveHead, EpochResult, curve
+from core.results import EpochResult
 from core.spec import Spec
 from core.states import State
 from core.streams import print_error
@@ -102,7 +103,7 @@ def _curve(spec: Spec, rows: list[EpochResult]) -> dict[str, object]:
         replay_mismatch_from=None,
         complete=True,
     )
-    return curve(head, rows)
+    return curve_json(head, rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.analysis.figures import Group, Line, draw, line_of
+from core.analysis.figures import draw
+from core.analysis.groups import Group, Line
 
 SVG = "{http://www.w3.org/2000/svg}"
 WEIGHTS = ("1:1", "1:256", "16:1", "256:1", "1:16")  # in no order
@@ -379,12 +380,6 @@ def test_a_png_goes_to_a_file_and_looks_like_one(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"figure\.png"):
         draw([], "title", tmp_path / "none" / "figure.png", "png")
-
-
-def test_a_curve_of_the_api_becomes_a_line() -> None:
-    curve = {"epoch": [1, 2], "base_fraction_in_domain": [0.9, None], "base_fraction_out_of_domain": [0.8, 0.7]}
-    assert line_of("16:1", 3, curve | {"diverged_at": None}) == Line("16:1", 3, [1, 2], [0.9, None], [0.8, 0.7])
-    assert line_of("16:1", 3, curve | {"diverged_at": 2}).diverged
 
 
 def test_importing_it_does_not_import_matplotlib_and_drawing_does_not_import_pyplot() -> None:

@@ -5,8 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.analysis.figures import Group, Line
-from core.analysis.groups import differences, grouped, shared
+from core.analysis.groups import Group, Line, differences_in_words, line_of_curve, shared_in_words, titled_groups
 from core.spec import Spec
 from core.sweeps import SweepRequest, expanded
 from tests.unit.core.builders import valid_specs
@@ -15,7 +14,7 @@ BASE = {"dataset": {"name": "digits"}, "importance_weight": "1:1"}
 
 
 def groups(specs: list[Spec]) -> list[Group]:
-    return grouped(
+    return titled_groups(
         [(spec.model_dump(mode="json"), Line(spec.importance_weight, spec.seed, [], [], [])) for spec in specs]
     )
 
@@ -63,15 +62,23 @@ def test_the_figures_of_the_paper() -> None:
 
 
 def test_nothing_differs_between_none_or_one() -> None:
-    assert differences([]) == []
-    assert differences([spec.model_dump(mode="json") for spec in sweep(base=BASE)]) == [""]
+    assert differences_in_words([]) == []
+    assert differences_in_words([spec.model_dump(mode="json") for spec in sweep(base=BASE)]) == [""]
 
 
 def test_what_is_shared_is_said_as_far_as_it_is_no_default() -> None:
     specs = [spec.model_dump(mode="json") for spec in sweep(base=BASE | {"batch_size": 8}, axes={"seed": [1, 2]})]
-    assert shared(specs) == "digits, cnn, batch_size 8, epochs 1000"
-    assert shared([]) == ""
-    assert shared([{**specs[0], "label_noise": 0.1}]) == "digits, cnn, epochs 1000"  # which a newer Ballast knows
+    assert shared_in_words(specs) == "digits, cnn, batch_size 8, epochs 1000"
+    assert shared_in_words([]) == ""
+    assert (
+        shared_in_words([{**specs[0], "label_noise": 0.1}]) == "digits, cnn, epochs 1000"
+    )  # which a newer Ballast knows
+
+
+def test_a_curve_of_the_api_becomes_a_line() -> None:
+    curve = {"epoch": [1, 2], "base_fraction_in_domain": [0.9, None], "base_fraction_out_of_domain": [0.8, 0.7]}
+    assert line_of_curve("16:1", 3, curve | {"diverged_at": None}) == Line("16:1", 3, [1, 2], [0.9, None], [0.8, 0.7])
+    assert line_of_curve("16:1", 3, curve | {"diverged_at": 2}).diverged
 
 
 @given(st.lists(valid_specs(), min_size=1, max_size=6))

@@ -1,4 +1,5 @@
-"""The presets hold the protocol's numbers, field by field (PROTOCOL §1 and §2, written out here again)."""
+"""The presets hold the protocol's numbers, field by field, written out here again (core/training/README.md, "The
+figures")."""
 
 from typing import Any
 
@@ -6,7 +7,8 @@ import pytest
 
 from core.presets import FIGURES, PRESETS
 from core.spec import Spec
-from core.sweeps import BadSweep, SweepRequest, expanded
+from core.sweep_faults import BadSweep
+from core.sweeps import SweepRequest, expanded
 
 NINE = ["256:1", "64:1", "16:1", "4:1", "1:1", "1:4", "1:16", "1:64", "1:256"]
 FIVE = ["256:1", "16:1", "1:1", "1:16", "1:256"]

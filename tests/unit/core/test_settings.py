@@ -1,4 +1,5 @@
-"""Settings: the defaults of CONTRACT §4, secrets from files, and one good sentence for each that cannot be obeyed."""
+"""Settings: the defaults of deploy/README.md, "Settings", secrets from files, and one good sentence for each that
+cannot be obeyed."""
 
 import os
 import re

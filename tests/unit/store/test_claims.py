@@ -53,7 +53,7 @@ def test_sixteen_threads_claim_each_of_100_experiments_exactly_once(store: Store
     worker_ids = [a_worker(store, pid=pid) for pid in range(16)]
     ready = threading.Barrier(16)
 
-    def drain(worker_id: int) -> list[int]:
+    def claim_all(worker_id: int) -> list[int]:
         ready.wait()
         mine = []
         while True:
@@ -65,7 +65,7 @@ def test_sixteen_threads_claim_each_of_100_experiments_exactly_once(store: Store
             mine.append(claim.experiment_id)
 
     with ThreadPoolExecutor(16) as pool:
-        taken = list(pool.map(drain, worker_ids))
+        taken = list(pool.map(claim_all, worker_ids))
     assert all(mine == sorted(mine) for mine in taken)
     assert sorted(chain(*taken)) == ids
 

@@ -25,7 +25,8 @@ from core.store.outlook import outlook
 from core.store.session import Store
 from core.store.sweeps import Sweep
 from core.store.tables import experiments as table
-from core.sweeps import BadSweep, SweepRequest, expanded
+from core.sweep_faults import BadSweep
+from core.sweeps import SweepRequest, expanded
 from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, claimed, result, seen_now, spec, submitted
 
 

@@ -1,4 +1,4 @@
-"""The reference trainer: the plainest loop that could be right, written from PROTOCOL.md alone.
+"""The reference trainer: the plainest loop that could be right, written from core/training/README.md alone.
 
 It shares with the project only its random numbers (core.training.seeding) and the uint8 images. `sabotage` breaks it on
 purpose, to show that the comparison would notice.

@@ -1,4 +1,5 @@
-"""Slow: networks that learn real images, and what short runs of them show (PROTOCOL §7, last line; width 16)."""
+"""Slow: networks that learn real images, and what short runs of them show (core/training/README.md, "Known answers";
+width 16)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The networks of PROTOCOL §1."""
+"""The networks of core/training/README.md, "The protocol"."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Randomness is a pure function of purpose, seed and epoch (PROTOCOL §8)."""
+"""Randomness is a pure function of purpose, seed and epoch (core/training/README.md, "Randomness")."""
 
 import pytest
 import torch
