@@ -12,7 +12,7 @@ from core.store.errors import NotAllowed, NotFound
 from core.store.experiments import Experiment, ExperimentError
 from core.store.session import Store
 from core.store.tables import experiments as table
-from core.sweeps import SweepRequest, expanded
+from core.sweeps import SweepRequest, grids_and_specs
 from tests.unit.store.builders import MINUTE, a_worker, claimed, result, seen_now, spec, submitted
 
 REFUSED = None
@@ -183,7 +183,7 @@ def test_a_sweep_passes_the_wish_to_every_member_that_can_have_it(store: Store, 
     by_situation = {situation: brought_to(store, situation) for situation in reversed(SITUATIONS)}
     stranger = submitted(store)
     with store.writing() as tx:
-        sweep_id = sweeps.submit(tx, *expanded(SweepRequest(base=spec(seed=9).model_dump())))
+        sweep_id = sweeps.submit(tx, *grids_and_specs(SweepRequest(base=spec(seed=9).model_dump())))
         tx.execute(update(table).where(table.c.id.in_(by_situation.values())).values(sweep_id=sweep_id))
         sweep = sweeps.ask(tx, sweep_id, what)
     for situation, experiment_id in by_situation.items():
@@ -198,7 +198,7 @@ def test_a_sweep_passes_the_wish_to_every_member_that_can_have_it(store: Store, 
 def test_wishes_of_a_sweep_race_with_claims_and_leave_a_true_history(store: Store) -> None:
     """Whoever is first wins, row by row; every event is a move of the contract, from where the last one led."""
     with store.writing() as tx:
-        sweep_id = sweeps.submit(tx, *expanded(SweepRequest(base=spec().model_dump(), axes={"seed": list(range(60))})))
+        sweep_id = sweeps.submit(tx, *grids_and_specs(SweepRequest(base=spec().model_dump(), axes={"seed": list(range(60))})))
     workers = [a_worker(store, pid=pid) for pid in range(2)]
     errors: list[BaseException] = []
 
