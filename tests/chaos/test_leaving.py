@@ -26,7 +26,7 @@ def test_sigterm_in_mid_epoch_loses_no_step(
     stops: int, template: Path, tmp_path: Path, summarize: Summarize, chance: Chance
 ) -> None:
     settings = settings_over(template, tmp_path)
-    spec = Spec.model_validate(SLOW_STEPS)
+    spec = Spec.model_validate(SLOW_STEPS | {"epochs": stops + 1})
     with at_work(Crew(settings, 1)) as crew:
         (number,) = crew.submit([spec])
         stopped = []
