@@ -34,7 +34,7 @@ def make_app(settings: Settings, run_queued: Callable[[], None], leave: Leave) -
             threading.Thread(target=poll, name="poll", daemon=True).start()
 
         def close(self, parent: Any) -> None:
-            leave.now(parent.exitcode or 0)  # a remote shutdown sends no signal, nor does Celery when it fails
+            leave.begin(parent.exitcode or 0)  # a remote shutdown sends no signal, nor does Celery when it fails
 
         def terminate(self, parent: Any) -> None:
             self.close(parent)
@@ -44,6 +44,6 @@ def make_app(settings: Settings, run_queued: Callable[[], None], leave: Leave) -
             run_queued()
 
     app.steps["worker"].add(Poll)
-    signals.worker_shutting_down.connect(lambda **_: leave.now(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: leave.begin(), weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # who listens here keeps Celery's hands off logging
     return app

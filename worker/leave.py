@@ -14,7 +14,7 @@ class Leave:
         self._event = threading.Event()
         self.status = 0  # with which the process is to end; any other than 0 and the launcher restarts it
 
-    def now(self, status: int = 0) -> None:
+    def begin(self, status: int = 0) -> None:
         """Fit to be called inside a signal handler. Who says it first decides on the status."""
         if not self._event.is_set():
             self.status = status

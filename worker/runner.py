@@ -117,7 +117,7 @@ class Runner:
         if held.must_stop():
             return _End(None, None, 0.0)
         self._tidy(claim)
-        writer.now(lambda tx: attempts.begin(tx, claim, what, pointer))
+        writer.write_and_wait(lambda tx: attempts.begin(tx, claim, what, pointer))
         return self._record_rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
 
     def _record_rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
@@ -135,9 +135,9 @@ class Runner:
             elif result.diverged or result.epoch == spec.epochs:
                 last = result
                 next_command.last_row_is_there = True
-                pace.epoch_seconds_with(result)
+                pace.add(result)
             else:
-                writer.record(result, pace.epoch_seconds_with(result))
+                writer.record(result, pace.add(result))
         return _End(last, final, pace.epoch_seconds)
 
     def _farthest_checkpoint(self, held: Held, writer: Writer) -> tuple[Pointer, bytes] | tuple[None, None]:
@@ -150,7 +150,7 @@ class Runner:
             away = isinstance(error, CheckpointUnreachable) and not isinstance(error.__cause__, FileNotFoundError)
             return away and not held.must_stop()
 
-        pointers = writer.now(lambda tx: checkpoints.farthest_first(tx, claim.experiment_id))
+        pointers = writer.write_and_wait(lambda tx: checkpoints.farthest_first(tx, claim.experiment_id))
         for pointer in pointers:
             if held.must_stop():
                 break
@@ -158,9 +158,9 @@ class Runner:
                 content = _BRIEFLY(is_waited_for, self._files.read, pointer.path, pointer.sha256)
                 require_readable(content)
             except (CheckpointDamaged, BadCheckpoint) as error:
-                writer.now(partial(attempts.give_up, claim=claim, pointer=pointer, why=str(error)))
+                writer.write_and_wait(partial(attempts.give_up, claim=claim, pointer=pointer, why=str(error)))
             except CheckpointUnreachable as error:
-                writer.now(
+                writer.write_and_wait(
                     partial(attempts.note, claim=claim, kind=EventKind.CHECKPOINT_UNREACHABLE, detail=str(error))
                 )
             else:
@@ -205,7 +205,8 @@ class _Pace:
         self._epoch = epoch
         self.epoch_seconds = 0.0
 
-    def epoch_seconds_with(self, row: EpochResult) -> float:
+    def add(self, row: EpochResult) -> float:
+        """Returns the seconds of an epoch, with this row among them."""
         self._seconds.append(row.seconds / (row.epoch - self._epoch))
         self._epoch = row.epoch
         self.epoch_seconds = median(self._seconds)

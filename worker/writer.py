@@ -94,12 +94,12 @@ class Writer:
         if saved := self._write_checkpoint(checkpoint, self._files.write):
             self._point_to(saved, lambda tx: attempts.save(tx, self._claim, saved))
 
-    def now(self, write: Callable[[Connection], T]) -> T:
+    def write_and_wait(self, write: Callable[[Connection], T]) -> T:
         """One transaction, after all that waits."""
         return self._soon(lambda: self._transaction(write)).result()
 
     def release(self) -> State:
-        return self.now(lambda tx: leases.release(tx, self._claim))
+        return self.write_and_wait(lambda tx: leases.release(tx, self._claim))
 
     def fail(self, row: EpochResult | None, error: ExperimentError) -> State:
         """Also after a fault of our own, which ends the experiment as any other does."""
@@ -164,12 +164,12 @@ class Writer:
 
     def _point_to(self, saved: Saved | None, write: Callable[[Connection], list[str]]) -> None:
         try:
-            passed = self._transaction(write)
+            without_pointer = self._transaction(write)
         except ClaimLost:
             if saved is not None:
                 self._remove_unless_pointed_to(saved)
             raise
-        self._remove(passed)
+        self._remove(without_pointer)
 
     def _remove_unless_pointed_to(self, saved: Saved) -> None:
         """What a lost claim has written, unless it is pointed to: the answer to a commit may have been lost."""

@@ -174,7 +174,7 @@ def _subset(dataset: spec.AnyDataset, of_class: Tensor, output: int, name: str) 
             f"train_per_class {n} is larger than class {name!r} of {dataset.name}, which has {len(places)} training "
             f"images: choose at most {len(places)}, or null for all"
         )
-    return places[seeding.shuffle(dataset.seed, output, len(places))[:n]]
+    return places[seeding.subset_order(dataset.seed, output, len(places))[:n]]
 
 
 def _limited(test: _Images, limit: int | None) -> _Images:

@@ -14,7 +14,7 @@ from core.training.checkpoint import Snapshot, decode, encode
 from core.training.datasets import Data
 from core.training.errors import BadCheckpoint, BadData
 from core.training.evaluation import output_indices
-from core.training.losses import output_weights
+from core.training.losses import class_weights
 from core.training.stepping import Batch, learner_of, take_step
 
 
@@ -71,7 +71,7 @@ class Experiment:
         self._data = data
         self._dtype = dtype
         self._batch = _batch_size(spec, data)
-        weights = output_weights(spec.loss, spec.weights, data.base_index, data.class_sizes)
+        weights = class_weights(spec.loss, spec.weights, data.base_index, data.class_sizes)
         self._weights = weights.to(data.device, dtype)
         self._dropout = models.dropout(spec.model)
         if checkpoint is None:

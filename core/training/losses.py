@@ -7,7 +7,7 @@ from torch import Tensor
 from core import spec
 
 
-def output_weights(
+def class_weights(
     loss: spec.AnyLoss, weights: spec.ImportanceWeight, base_index: int, class_sizes: tuple[int, int]
 ) -> Tensor:
     """The weight of an image by its output index: float64 [2] on the CPU. `class_sizes` counts the training images by
@@ -22,7 +22,7 @@ def output_weights(
 
 
 def loss_of_batch(loss: spec.AnyLoss, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """A scalar. `logits` [n, 2], `labels` int64 [n], `weights` [2] as `output_weights` gives them, in the logits'
+    """A scalar. `logits` [n, 2], `labels` int64 [n], `weights` [2] as `class_weights` gives them, in the logits'
     dtype."""
     match loss:
         case spec.CrossEntropy():

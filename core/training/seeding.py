@@ -33,7 +33,7 @@ def permutation(seed: int, epoch: int, n: int) -> Tensor:
     return torch.randperm(n, generator=_generator(Purpose.PERMUTATION, seed, epoch))
 
 
-def shuffle(dataset_seed: int, output: int, n: int) -> Tensor:
+def subset_order(dataset_seed: int, output: int, n: int) -> Tensor:
     """The order in which a subset takes the n images of the class at output index `output`: int64 [n], on the CPU."""
     return torch.randperm(n, generator=_generator(Purpose.SUBSET, dataset_seed, output))
 

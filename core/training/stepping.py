@@ -36,7 +36,7 @@ def take_step(
     learner: Learner, batch: Batch, loss: AnyLoss, weights: Tensor, optimizer: Optimizer
 ) -> tuple[Tensor, Tensor]:
     """Train `learner`, whose model is in training mode, on `batch`. Returns the loss, a scalar, and the logits [n, 2],
-    both from before the step. `weights` [2] as `output_weights` gives them, in the logits' dtype."""
+    both from before the step. `weights` [2] as `class_weights` gives them, in the logits' dtype."""
     logits = learner.model(batch.inputs) if batch.keep is None else learner.model(batch.inputs, batch.keep)
     value = loss_of_batch(loss, logits, batch.labels, weights)
     _descend(learner, torch.autograd.grad(value, learner.parameters), optimizer)

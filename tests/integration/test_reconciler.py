@@ -191,7 +191,7 @@ def test_training_must_stop_when_its_claim_is_lost(store: Store, settings: Setti
 def test_training_must_stop_when_the_worker_leaves(store: Store, settings: Settings) -> None:
     leave = Leave()
     heartbeat, held = beating(store, settings, leave)
-    leave.now()
+    leave.begin()
     assert held.must_stop()
     heartbeat.beat()
     assert the_worker(store).state is WorkerState.LEAVING

@@ -46,6 +46,12 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
     assert not home.exists()  # reading settings makes nothing
 
 
+def test_the_manual_lists_every_setting() -> None:
+    manual = (Path(__file__).parents[3] / "deploy" / "README.md").read_text()
+    listed = set(re.findall(r"`(BALLAST_[A-Z_]+)`", manual[manual.index("## Settings") :]))
+    assert {f"BALLAST_{name.upper()}" for name in Settings.model_fields} <= listed
+
+
 def test_what_lies_under_the_home_moves_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BALLAST_HOME", "elsewhere")
     settings = load_settings()

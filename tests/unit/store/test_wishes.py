@@ -198,7 +198,9 @@ def test_a_sweep_passes_the_wish_to_every_member_that_can_have_it(store: Store, 
 def test_wishes_of_a_sweep_race_with_claims_and_leave_a_true_history(store: Store) -> None:
     """Whoever is first wins, row by row; every event is a move of the contract, from where the last one led."""
     with store.writing() as tx:
-        sweep_id = sweeps.submit(tx, *grids_and_specs(SweepRequest(base=spec().model_dump(), axes={"seed": list(range(60))})))
+        sweep_id = sweeps.submit(
+            tx, *grids_and_specs(SweepRequest(base=spec().model_dump(), axes={"seed": list(range(60))}))
+        )
     workers = [a_worker(store, pid=pid) for pid in range(2)]
     errors: list[BaseException] = []
 

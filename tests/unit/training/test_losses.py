@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.spec import CrossEntropy, ImportanceWeight
-from core.training.losses import loss_of_batch, output_weights
+from core.training.losses import class_weights, loss_of_batch
 
 positive = st.floats(1e-3, 1e3)
 logit = st.floats(-20, 20)
@@ -42,7 +42,7 @@ def test_each_normalisation_is_its_formula(
 
     def loss(normalization: str) -> float:
         part = of(normalization)
-        by_output = output_weights(part, ImportanceWeight(base, other), base_index, (size0, size1))
+        by_output = class_weights(part, ImportanceWeight(base, other), base_index, (size0, size1))
         return loss_of_batch(part, logits, labels, by_output).item()
 
     assert loss("weight_sum") == pytest.approx(weighted / total)
@@ -65,5 +65,5 @@ def test_weight_sum_knows_only_the_ratio(
 
 def test_the_base_class_gets_the_base_weight_wherever_it_stands() -> None:
     pair = ImportanceWeight(256, 1)
-    assert output_weights(of("weight_sum"), pair, 0, (5, 5)).tolist() == [256, 1]
-    assert output_weights(of("weight_sum"), pair, 1, (5, 5)).tolist() == [1, 256]
+    assert class_weights(of("weight_sum"), pair, 0, (5, 5)).tolist() == [256, 1]
+    assert class_weights(of("weight_sum"), pair, 1, (5, 5)).tolist() == [1, 256]

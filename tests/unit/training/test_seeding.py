@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.training.models import build
-from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of, shuffle
+from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of, subset_order
 from tests.unit.training.builders import spec_of
 from tests.unit.training.reference import network
 
@@ -24,7 +24,7 @@ def test_seeds_are_frozen(purpose: int, seed: int, epoch: int, drawn: int) -> No
 
 def test_draws_are_frozen() -> None:
     assert permutation(0, 1, 8).tolist() == [7, 1, 4, 5, 2, 3, 0, 6]
-    assert shuffle(0, 1, 8).tolist() == [7, 4, 3, 2, 0, 5, 6, 1]
+    assert subset_order(0, 1, 8).tolist() == [7, 4, 3, 2, 0, 5, 6, 1]
     assert dropout_bits(0, 1, 1, 2, 16, 0.5).flatten().tolist() == [55, 78, 176, 139]
     assert dropout_bits(0, 1, 1, 2, 16, 0.2).flatten().tolist() == [223, 247, 243, 249]
     weights = build(spec_of(model={"name": "linear"}).model, (1, 32, 32), seed=0).output.weight
@@ -39,7 +39,7 @@ def test_a_permutation_meets_every_image_once(seed: int, epoch: int, n: int) -> 
 
 
 def test_epochs_seeds_and_purposes_share_no_order() -> None:
-    orders = [permutation(seed, epoch, 50) for seed in (0, 1) for epoch in (1, 2)] + [shuffle(0, 1, 50)]
+    orders = [permutation(seed, epoch, 50) for seed in (0, 1) for epoch in (1, 2)] + [subset_order(0, 1, 50)]
     assert len({tuple(order.tolist()) for order in orders}) == 5
 
 
