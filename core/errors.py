@@ -4,7 +4,7 @@ BallastError                 a sentence for a person: what is wrong, and what to
 ├── core.settings            SettingsError
 ├── core.opening             HomeUnusable
 ├── core.locks               NoLocks
-├── core.broker.doorbell    BrokerUnreachable
+├── core.broker.doorbell     BrokerUnreachable
 ├── core.reading             UnreadableSpec
 ├── core.sweep_faults        BadSweep
 ├── core.store.errors        StoreError …

@@ -25,10 +25,11 @@ def freeze(process: psutil.Process, settings: Settings) -> None:
 
 def _is_stopped(process: psutil.Process) -> bool:
     """With all its threads: one that waits for the disk may still be about to take a lock."""
-    states = [
-        task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{process.pid}/task").glob("*/stat")
-    ]
-    return set(states) == {"T"}
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/stat")
+    try:
+        return {task.read_text().rpartition(")")[2].split()[0] for task in tasks} == {"T"}
+    except (FileNotFoundError, ProcessLookupError):  # a thread has just ended
+        return False
 
 
 def _others_can_write(file: Path) -> bool:

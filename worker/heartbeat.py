@@ -28,9 +28,8 @@ class Heartbeat:
         self._worker_id = worker_id
         self._leave = leave
         self.held: Held | None = None
-        self._one_beat = (
-            threading.Lock()
-        )  # at a time; or a beat begun earlier would come after the goodbye and take it back
+        # At a time; or a beat begun earlier would come after the goodbye and take it back.
+        self._one_beat = threading.Lock()
 
     def start(self) -> None:
         every(self._settings.heartbeat_seconds, "heartbeat", self.beat)

@@ -82,8 +82,8 @@ def _copy_rows(tx: Connection, parent: Experiment, child: Experiment, spec: Spec
 
 def _copy(tx: Connection, table: Any, child: Experiment, which: Any, **changed: int) -> None:
     changed = {"experiment_id": child.id, **changed}
-    columns = [literal(changed[each.name]).label(each.name) if each.name in changed else each for each in table.c]
-    tx.execute(insert(table).from_select([each.name for each in table.c], select(*columns).where(which)))
+    columns = [literal(changed[each.key]).label(each.key) if each.key in changed else each for each in table.c]
+    tx.execute(insert(table).from_select([each.key for each in table.c], select(*columns).where(which)))
 
 
 def _point_to(tx: Connection, child: Experiment, pointer: Pointer) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from pydantic import ValidationError
 
 from core.spec import Spec
 
@@ -57,7 +56,7 @@ def _renew(key_of: Callable[[str], str]) -> None:
         last = rows[-1].id
         for row in rows:
             if row.pack_key not in renewed:
-                with suppress(ValidationError, KeyError):
+                with suppress(ValueError, TypeError, KeyError):
                     renewed[row.pack_key] = key_of(row.spec)
         changes = sorted((renewed[row.pack_key], row.id) for row in rows if row.pack_key in renewed)
         for pack_key, group in groupby(changes, key=itemgetter(0)):
@@ -66,5 +65,6 @@ def _renew(key_of: Callable[[str], str]) -> None:
 
 
 def _rows_after(tx: sa.Connection, last: int) -> Sequence[Any]:
-    rows = sa.select(_experiments).where(_experiments.c.id > last).order_by(_experiments.c.id).limit(_AT_A_TIME)
-    return tx.execute(rows).all()
+    """Locked in the order of their ids, as everybody locks them: a service may be at work meanwhile."""
+    rows = sa.select(_experiments).where(_experiments.c.id > last).order_by(_experiments.c.id)
+    return tx.execute(rows.limit(_AT_A_TIME).with_for_update(key_share=True)).all()

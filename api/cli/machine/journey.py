@@ -53,14 +53,14 @@ def play(folder: Path, workers: int | None, as_json: bool = False) -> None:
         settings = load_settings(home=Path(home), port=free_port(), database_url="", broker_url="", host="127.0.0.1")
         logs.configure(settings, logging.WARNING)
         log_file = Path(home) / "workers.log"
-        with log_file.open("wb") as log, service(settings, workers, log) as tend:
+        with log_file.open("wb") as log, service(settings, workers, log) as keeps_running:
             console.print(f"serving {settings.address}; posting {len(WEIGHTS)} experiments", highlight=False)
             client = Client(settings.address)
             experiments = [client.submit(demo_spec(weight)) for weight in WEIGHTS]
             for _ in show_progress(client, [experiment["id"] for experiment in experiments], console):
                 if stop.asked:
                     raise KeyboardInterrupt
-                if not tend():
+                if not keeps_running():
                     raise DemoFailed(f"the workers ended: {log_file.read_text('utf-8', 'replace')[-500:].strip()}")
             curves = [client.curve(experiment["id"]) for experiment in experiments]
             client.close()

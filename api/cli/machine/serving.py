@@ -47,11 +47,11 @@ def up(workers: Workers = None, port: Port = None) -> None:
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
     stop = Stop()
-    with service(settings, workers) as tend:
+    with service(settings, workers) as keeps_running:
         print_line(f"Ballast serves {settings.address} (data in {settings.home}); Ctrl-C stops it")
         print_line(f"{settings.address}/docs documents the API; a first figure, from another terminal:")
         print_line(f"    {_command(settings)} {_FIRST_FIGURE}")
-        while not stop.asked and tend():
+        while not stop.asked and keeps_running():
             time.sleep(0.1)
         if not stop.asked:
             raise typer.Exit(1)
@@ -67,8 +67,7 @@ def _command(settings: "Settings") -> str:
 @app.command(epilog="Example: BALLAST_DATABASE_URL=postgresql://me@db/ballast ballast api")
 def api(port: Port = None) -> None:
     """Serve the API alone; workers run elsewhere, by `ballast worker`."""
-    from api.service import Stop, bind
-    from api.service import api_server as serve_api
+    from api.service import Stop, api_server, bind
     from core import logs
     from core.opening import sole_service
     from core.settings import load_settings
@@ -76,7 +75,7 @@ def api(port: Port = None) -> None:
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
     stop = Stop()
-    with sole_service(settings), bind(settings) as listener, serve_api(settings, listener) as serves:
+    with sole_service(settings), bind(settings) as listener, api_server(settings, listener) as serves:
         print_line(f"Ballast serves {settings.address}; Ctrl-C stops it")
         while not stop.asked and serves():
             time.sleep(0.1)

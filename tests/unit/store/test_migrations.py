@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from core.results import Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import attempts, experiments, schema, sweeps, workers
+from core.store import attempts, experiments, moves, schema, sweeps, workers
 from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import SchemaState
 from core.store.session import Store
 from core.store.tables import metadata
 from core.sweeps import SweepRequest, grids_and_specs
+from tests.servers import wait_until
 from tests.unit.store.builders import a_worker, claimed, result, spec, submitted
 
 
@@ -107,6 +109,27 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
     assert [row | {"pack_key": ""} for row in old] == [row | {"pack_key": ""} for row in renewed]
     with empty.reading() as tx:
         assert counts(tx) == before
+
+
+def test_pack_keys_are_renewed_in_the_order_in_which_everybody_locks(empty: Store, empty_url: str) -> None:
+    """By ids, beside a service at work: two that lock in other orders may wait for each other."""
+    if empty.dialect == "sqlite":
+        pytest.skip("one writer at a time: no rows are locked")
+    schema.upgrade(empty_url)
+    # By their keys, the second would come first.
+    first, second = sorted((spec(), spec(batch_size=8)), key=lambda each: each.pack_key, reverse=True)
+    numbers = [submitted(empty, batch_size=each.batch_size) for each in (first, second)]
+    schema.downgrade(empty_url, "0003")
+    upgrade = threading.Thread(target=schema.upgrade, args=[empty_url])
+    with empty.writing() as tx:
+        moves.lock(tx, numbers[0])
+        upgrade.start()
+        wait_until(lambda: tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0)
+        moves.lock(tx, numbers[1])
+    upgrade.join()
+    with empty.reading() as tx:
+        keys = tx.execute(text("SELECT pack_key FROM experiments ORDER BY id")).scalars().all()
+    assert keys == [first.pack_key, second.pack_key]
 
 
 def test_more_pack_keys_than_a_batch_are_renewed(empty: Store, empty_url: str) -> None:

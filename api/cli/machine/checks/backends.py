@@ -34,14 +34,14 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         folder = settings.sqlite_file.parent
         there = folder.is_dir() or folder == settings.home  # which `ballast up` makes
         yield (
-            _schema_standing(url, SchemaState.EMPTY, None)
+            _schema_finding(url, SchemaState.EMPTY, None)
             if there
             else failed_check("database", f"there is no folder {folder}")
         )
         return
     try:
         with closing(Store(settings.database_url)) as store:
-            yield _schema_standing(url, schema.state_of(store), schema.revision_of(store))
+            yield _schema_finding(url, schema.state_of(store), schema.revision_of(store))
             yield compare_clock("database clock", _database_seconds(store))
     except (BallastError, SQLAlchemyError) as error:
         yield failed_check("database", f"{url}: {first_line(error)}")
@@ -52,8 +52,8 @@ def _without_password(url: str) -> str:
     return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
-def _schema_standing(url: str, standing: SchemaState, revision: str | None) -> Finding:
-    match standing:
+def _schema_finding(url: str, state: SchemaState, revision: str | None) -> Finding:
+    match state:
         case SchemaState.CURRENT:
             return Finding("database", "ok", f"{url}, revision {revision}")
         case SchemaState.EMPTY:
