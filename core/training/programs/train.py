@@ -32,7 +32,8 @@ def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     spec = _read_spec(options.spec)
     devices.require(options.device)
-    for sentence in spec.warnings():
+    slowness = devices.slowness(spec.precision, options.device)
+    for sentence in [*spec.warnings(), *([slowness] if slowness else [])]:
         print(f"warning: {sentence}", file=sys.stderr)
     try:
         rows = _train(spec, options)
