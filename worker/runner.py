@@ -24,7 +24,18 @@ from core.store.experiments import ExperimentError
 from core.store.files import Files, tidy
 from core.store.leases import Claim
 from core.store.session import UNFORESEEN, Store
-from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
+from core.training import (
+    BadCheckpoint,
+    BadData,
+    Data,
+    Member,
+    devices,
+    load,
+    precision,
+    provenance,
+    require_readable,
+    train,
+)
 from worker.held import Held
 from worker.writer import Writer
 
@@ -123,8 +134,8 @@ class Runner:
 
     def _begin(self, tx: Connection, claim: Claim, what: Provenance, pointer: Pointer | None) -> None:
         attempts.begin(tx, claim, what, pointer)
-        if slowness := devices.slowness(claim.spec.precision, self._device):
-            attempts.note(tx, claim, EventKind.WARNING, slowness)
+        for sentence in precision.warnings(claim.spec.precision, self._device):
+            attempts.note(tx, claim, EventKind.WARNING, sentence)
 
     def _record_rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
         spec = held.claim.spec

@@ -4,7 +4,6 @@ import os
 
 import torch
 
-from core import processor
 from core.training.errors import DeviceUnusable, TrainingError
 
 
@@ -30,12 +29,6 @@ def _where() -> str:
 def kind(device: str) -> str:
     """The model of a GPU, as torch tells it, or "cpu"."""
     return torch.cuda.get_device_name(device) if _is_gpu(device) else "cpu"
-
-
-def slowness(precision: str, device: str) -> str | None:
-    """What a user should know who trains in `precision` on `device`: that it takes longer than fp32. None elsewhere."""
-    slow = precision == "bf16" and not _is_gpu(device) and not processor.computes_bf16()
-    return processor.SLOW_BF16 if slow else None
 
 
 def release(device: str) -> None:

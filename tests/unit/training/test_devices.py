@@ -5,7 +5,6 @@ from unittest import mock
 import pytest
 import torch
 
-from core import processor
 from core.training import DeviceUnusable, devices
 
 
@@ -28,14 +27,6 @@ def test_the_kind_of_a_gpu_is_its_model_and_a_cpu_is_a_cpu() -> None:
         assert devices.kind("cuda:1") == "NVIDIA H100 80GB HBM3"
         name.assert_called_once_with("cuda:1")
         assert devices.kind("cpu") == "cpu"
-
-
-@pytest.mark.parametrize("computes_bf16", [True, False])
-def test_bf16_is_slow_on_a_processor_without_it_only(computes_bf16: bool) -> None:
-    with mock.patch.object(processor, "computes_bf16", return_value=computes_bf16):
-        assert devices.slowness("bf16", "cpu") == (None if computes_bf16 else processor.SLOW_BF16)
-        for precision, device in (("fp32", "cpu"), ("bf16", "cuda:0"), ("tf32", "cpu")):
-            assert devices.slowness(precision, device) is None
 
 
 def test_only_a_gpu_has_memory_to_give_back() -> None:
