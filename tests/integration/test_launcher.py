@@ -1,5 +1,6 @@
 """The launcher: as many processes as devices, restarted when they die, gone when it goes."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from core.environment import KEPT_MEMORY
 from core.settings import Settings
 from core.states import State, WorkerState
 from tests.freezing import freeze
@@ -87,6 +89,14 @@ def test_a_worker_that_dies_again_and_again_is_restarted_ever_more_slowly(in_fol
             wait_until(lambda: len(host.processes()) == 1 and host.processes()[0].is_running())
         assert host.log_text().count("a worker process died") == 2
         ran_once(host, host.submit())
+
+
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="no glibc here")
+def test_a_worker_keeps_its_memory(in_folder: Settings) -> None:
+    with running(Host(in_folder)) as host:
+        (worker,) = host.processes()
+        tunables = worker.environ()["GLIBC_TUNABLES"]  # an older glibc cuts it into pieces as it reads it
+        assert tunables == KEPT_MEMORY[: len(tunables)] != ""
 
 
 def test_a_device_that_is_not_there_ends_the_launcher_in_a_sentence(in_folder: Settings) -> None:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from sqlalchemy import text
 
 from api.cli.main import main
+from core import processor
 from core.broker.doorbell import Doorbell
 from core.store import schema
 from core.store.session import Store
@@ -26,6 +28,7 @@ from tests.servers import PATIENCE_S, Postgres, Redis, free_port
 from tests.unit.api.serving import serving
 from tests.unit.api.typed import COMMAND, environment
 from tests.unit.store.builders import a_worker
+from worker.capacity import capacity
 
 pytestmark = pytest.mark.usefixtures("a_process")  # looks at devices in another
 
@@ -80,9 +83,21 @@ def test_a_fresh_machine_lacks_only_a_service(tmp_path: Path) -> None:
     assert f"torch {metadata.version('torch')}" in found["versions"]["found"]
     assert "GiB free" in found["home"]["found"]
     assert "has no tables yet" in found["database"]["found"]
-    assert "cpu" in found["devices"]["found"]
+    assert re.match("(cpu: .*core|a worker process for each of cuda:0)", found["devices"]["found"])
     assert {name for name, status in statuses(found).items() if status != "ok"} == {"database", "service"}
     assert list(tmp_path.iterdir()) == []  # it changes nothing
+
+
+@pytest.mark.parametrize("computes_bf16", [True, False])
+def test_how_many_processes_the_cpu_bears_and_what_it_does_not_compute_in(
+    computes_bf16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "computes_bf16", lambda: computes_bf16)
+    devices = doctor(tmp_path, device="cpu")["devices"]
+    assert devices["status"] == "ok"  # nothing is wrong with this machine
+    words, _, remark = devices["found"].partition("; ")
+    assert words == f"cpu: {capacity()}"
+    assert remark == ("" if computes_bf16 else processor.SLOW_BF16)
 
 
 def test_a_service_its_workers_and_the_clocks(
