@@ -12,11 +12,12 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 # glibc's allocator gives large blocks back to the kernel at once, and training asks for the same ones at every step:
-# each page is zeroed and mapped anew. So nothing is given back, and memory comes in large pieces. It is read when a
-# program starts, and never later (deploy/README.md, "Settings").
+# each page is zeroed and mapped anew. So nothing is given back, and memory comes in large pieces. (More than 32 MiB for
+# a block, older versions refuse, and then take 128 KiB.) It is read when a program starts, and never later
+# (deploy/README.md, "Settings").
 KEPT_MEMORY = ":".join(
     f"glibc.malloc.{name}={mebibytes * 2**20}"
-    for name, mebibytes in {"mmap_threshold": 1024, "trim_threshold": 1024, "top_pad": 64}.items()
+    for name, mebibytes in {"mmap_threshold": 32, "trim_threshold": 1024, "top_pad": 64}.items()
 )
 
 _HERE = str(Path(__file__).parents[1])

@@ -55,7 +55,7 @@ MMAPS = """
 import ctypes
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
-at = libc.malloc(ctypes.c_size_t(200 * 2**20))
+at = libc.malloc(ctypes.c_size_t(20 * 2**20))
 heap = next(line.split()[0].split("-") for line in open("/proc/self/maps") if "[heap]" in line)
 print(int(heap[0], 16) <= at < int(heap[1], 16))
 """

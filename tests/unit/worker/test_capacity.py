@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -83,3 +85,11 @@ def test_this_host_has_some_of_both() -> None:
     found = capacity()
     assert 1 <= found.cores <= len(os.sched_getaffinity(0))
     assert 0 < found.available <= psutil.virtual_memory().total
+
+
+def test_cores_that_affinity_takes_away_are_not_counted() -> None:
+    program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import worker.capacity as it"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"{program}; print(it.capacity())"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "a worker process for the one core"
