@@ -14,9 +14,10 @@ from tests.chaos.crew import Crew, at_work
 from tests.chaos.trials import is_whole, undisturbed
 from tests.integration.hosts import settings_over
 
-MODELS: dict[str, dict[str, Any]] = {
-    "cnn with dropout": {"name": "cnn", "width": 4, "dropout": 0.5},
-    "resnet with batch norm": {"name": "resnet", "width": 2},
+EXPERIMENTS: dict[str, dict[str, Any]] = {
+    "cnn with dropout": {"model": {"name": "cnn", "width": 4, "dropout": 0.5}},
+    "resnet with batch norm": {"model": {"name": "resnet", "width": 2}},
+    "resnet in bf16": {"model": {"name": "resnet", "width": 2}, "precision": "bf16"},
 }
 
 
@@ -26,13 +27,13 @@ def test_five_epochs_extended_to_ten_are_ten(
     orphan: bool, template: Path, tmp_path: Path, summarize: Summarize
 ) -> None:
     with at_work(Crew(settings_over(template, tmp_path), 1)) as crew:
-        for name, model in MODELS.items():
-            trial(crew, model, orphan)
+        for name, differs in EXPERIMENTS.items():
+            trial(crew, differs, orphan)
             summarize(f"5 epochs extended to 10, {name}{', its parent deleted' if orphan else ''}", trials=1)
 
 
-def trial(crew: Crew, model: dict[str, Any], orphan: bool) -> None:
-    fields = {"dataset": {"name": "digits"}, "model": model, "importance_weight": "4:1"}
+def trial(crew: Crew, differs: dict[str, Any], orphan: bool) -> None:
+    fields = {"dataset": {"name": "digits"}, "importance_weight": "4:1", **differs}
     short, long = (Spec.model_validate(fields | {"epochs": epochs}) for epochs in (5, 10))
     parent, whole = crew.submit([short, long])
     for number in (parent, whole):

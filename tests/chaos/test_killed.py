@@ -22,8 +22,10 @@ FAST = {"heartbeat_seconds": 0.3, "lease_seconds": 1.5, "checkpoint_seconds": 0.
 MODELS: list[dict[str, object]] = [
     {"model": {"name": "cnn", "width": 6, "dropout": 0.5}, "epochs": 20},
     {"model": {"name": "resnet", "width": 2}, "epochs": 12},
+    {"model": {"name": "resnet", "width": 2}, "epochs": 12, "precision": "bf16"},
     {"model": {"name": "mlp"}, "epochs": 400, "eval_every": 3},
     {"model": {"name": "cnn", "width": 4}, "epochs": 40, "eval_every": 4},
+    {"model": {"name": "cnn", "width": 6, "dropout": 0.5}, "epochs": 20, "precision": "bf16"},
     {"model": {"name": "mlp"}, "optimizer": {"lr": 0.01, "momentum": 0.9}, "epochs": 300},
 ]
 
