@@ -108,8 +108,7 @@ def _train(experiment: Experiment, until: float) -> int:
         experiment.advance(command)
         if experiment.epoch_is_over:
             experiment.end_epoch()
-    assert experiment.spec.batch_size
-    return (experiment.iteration - before) * experiment.spec.batch_size
+    return (experiment.iteration - before) * (experiment.spec.batch_size or _IMAGES)
 
 
 def _evaluate(model: nn.Module, examples: Examples, until: float) -> int:
