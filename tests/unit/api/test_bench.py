@@ -1,0 +1,123 @@
+"""`ballast bench` as a user types it: real processes that measure, and where it is kept."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from api.cli.errors import BenchFailed
+from api.cli.machine.benchmark.measuring import started, trials
+from api.cli.main import main
+from core.opening import sole_service
+from core.settings import load_settings
+from core.store.session import Store
+from tests.servers import PATIENCE_S, free_port, wait_until
+from tests.unit.api.typed import COMMAND, environment
+
+pytestmark = pytest.mark.usefixtures("a_process")
+
+SMALL = ({"name": "cnn", "width": 2}, {"name": "mlp"})
+PROGRAM = "core.training.programs.bench"
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\nfrom api.cli.main import main; main()"
+
+
+def variables(tmp_path: Path, **settings: object) -> dict[str, str]:
+    values = {"home": tmp_path / "home", "device": "cpu", **settings}
+    known = environment(f"http://127.0.0.1:{free_port()}")
+    return known | {f"BALLAST_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def bench(*words: str, tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """In this process, with small networks: of those of the paper a step takes half a second."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr("api.cli.machine.benchmark.measuring._MODELS", SMALL)
+        patch.setattr(os, "environ", variables(tmp_path, **settings))
+        patch.setattr(sys, "argv", ["ballast", "bench", "--seconds", "0.05", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert "Traceback" not in err.getvalue()
+    return subprocess.CompletedProcess(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def kept(url: str) -> set[tuple[str, str]]:
+    raise NotImplementedError
+
+
+def children(of: int) -> list[psutil.Process]:
+    return [each for each in psutil.Process(of).children(recursive=True) if PROGRAM in " ".join(each.cmdline())]
+
+
+def test_a_table_and_three_sentences(tmp_path: Path) -> None:
+    done = bench(tmp_path=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *lines = done.stdout.splitlines()
+    assert header.split("\t")[:5] == ["device", "network", "precision", "1 train/s", "1 eval/s"]
+    table = [line.split("\t") for line in lines if "\t" in line]
+    assert [line[:3] for line in table if line[2] == "fp32"] == [["cpu", "cnn 2", "fp32"], ["cpu", "mlp 64", "fp32"]]
+    assert all(float(cell) > 0 for line in table for cell in line[3:])
+    assert lines[-2].startswith("On cpu ")
+
+
+def test_json_has_every_rate(tmp_path: Path) -> None:
+    done = bench("--json", tmp_path=tmp_path)
+    found = json.loads(done.stdout)
+    assert found.keys() == {"rates", "paper_seconds", "says"}
+    assert found["paper_seconds"] == {}  # these are not its networks
+    counts = {row["processes"] for row in found["rates"]}
+    assert {row["network"] for row in found["rates"] if row["processes"] == max(counts)} == {"cnn 2", "mlp 64"}
+    for row in found["rates"]:
+        assert row["error"] is None
+        assert row["train_rate_together"] == pytest.approx(row["train_rate"] * row["processes"])
+        assert row["epoch_seconds"] == pytest.approx(10_000 / row["train_rate"] + 10_000 / row["evaluate_rate"])
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    done = bench(tmp_path=tmp_path, device="cuda:9")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "ballast: the process that measured on cuda:9 ended: there is no device cuda:9: torch"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_torch_it_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-c", WITHOUT_TORCH, "bench"]
+    done = subprocess.run(command, env=variables(tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "ballast: this host cannot train: pip install -c constraints.txt -e '.[worker]'\n"
+
+
+def test_a_process_that_was_killed_is_a_sentence_and_takes_the_others_with_it(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    trial = trials(["cpu"])[-1]._replace(processes=2)
+    with started(settings, ["cpu", "cpu"], 0.05) as processes:
+        first, second = children(os.getpid())
+        first.kill()
+        with pytest.raises(BenchFailed, match="the process that measured on cpu ended: killed by SIGKILL"):
+            processes.measure(trial)
+        assert second.is_running()
+    assert not children(os.getpid())
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_whatever_ends_it_leaves_no_process(number: signal.Signals, status: int, tmp_path: Path) -> None:
+    """While they measure: each has taken a second of the CPU."""
+    command = [*COMMAND, "bench", "--seconds", "600" if number == signal.SIGINT else "1"]
+    running = subprocess.Popen(command, env=variables(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: len(children(running.pid)) > 0)
+    left = children(running.pid)
+    wait_until(lambda: left[0].cpu_times().user > 4)
+    running.send_signal(number)
+    out, said = running.communicate(timeout=PATIENCE_S)
+    assert (running.returncode, out, said) == (status, b"", b"")
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE_S)
+    assert not alive
