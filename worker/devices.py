@@ -2,7 +2,8 @@
 
 The process of a GPU sees that one alone, by its UUID: a number would mean another GPU as soon as one falls off the bus.
 
-python -P -m worker.devices prints them, and how many GPUs there are, as JSON: what `ballast doctor` asks.
+python -P -m worker.devices prints them, what each process is shown, and how many GPUs there are, as JSON: what
+`ballast doctor` and `ballast bench` ask.
 """
 
 import json
@@ -108,5 +109,6 @@ def _uuid(index: int) -> str:
 
 
 if __name__ == "__main__":
-    names = [device.name for device in plan(load_settings().device, None)]
-    print(json.dumps({"devices": names, "gpus": len(_gpus())}))
+    planned = plan(load_settings().device, None)
+    names, visible = [device.name for device in planned], [device.visible for device in planned]
+    print(json.dumps({"devices": names, "visible": visible, "gpus": len(_gpus())}))

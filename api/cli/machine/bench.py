@@ -23,8 +23,9 @@ Seconds = Annotated[
 
 @app.command(epilog="Example: ballast bench")
 def bench(seconds: Seconds = 5, as_json: AsJson = False) -> None:
-    """Measure this host for two minutes: what each device does, which precision wins, how many processes pay, how long
-    `paper` would take here. The rates are kept, for what `sweep --dry-run` says."""
+    """Measure this host for two minutes, best while nothing else is at work: what each device does, which precision
+    wins, how many processes pay, how long `paper` would take here. The rates are kept for what `sweep --dry-run` says.
+    """
     from api.cli.machine.benchmark import findings, keeping, measuring
     from api.service import require_torch
     from core import logs

@@ -6,19 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from api.cli.errors import BenchFailed
-from api.cli.machine.benchmark.measuring import started, trials
+from api.cli.machine.benchmark.measuring import Device, started, trials
 from api.cli.main import main
-from core.opening import sole_service
 from core.settings import load_settings
-from core.store.session import Store
 from tests.servers import PATIENCE_S, free_port, wait_until
 from tests.unit.api.typed import COMMAND, environment
 
@@ -84,7 +81,7 @@ def test_a_gpu_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     done = bench(tmp_path=tmp_path, device="cuda:9")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        "ballast: the process that measured on cuda:9 ended: there is no device cuda:9: torch"
+        "ballast: the process that measures on cuda:9 ended: there is no device cuda:9: torch"
     )
     assert done.stderr.count("\n") == 1
 
@@ -98,12 +95,12 @@ def test_without_torch_it_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_process_that_was_killed_is_a_sentence_and_takes_the_others_with_it(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
-    trial = trials(["cpu"])[-1]._replace(processes=2)
-    with started(settings, ["cpu", "cpu"], 0.05) as processes:
+    devices = [Device("cpu", None)] * 2
+    with started(settings, devices, 0.05) as processes:
         first, second = children(os.getpid())
         first.kill()
-        with pytest.raises(BenchFailed, match="the process that measured on cpu ended: killed by SIGKILL"):
-            processes.measure(trial)
+        with pytest.raises(BenchFailed, match="the process that measures on cpu ended: killed by SIGKILL"):
+            processes.measure(trials(devices)[-1])
         assert second.is_running()
     assert not children(os.getpid())
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.cli.machine.benchmark.findings import fullest, paper_seconds, row_of, sentences
-from api.cli.machine.benchmark.measuring import Measured, Trial, trials
+from api.cli.machine.benchmark.measuring import Device, Measured, Trial, trials
 from core.cost import Rate
 from core.spec import Spec
 
@@ -39,8 +39,8 @@ def test_a_row_has_the_rates_of_one_and_of_all_and_the_seconds_of_an_epoch() -> 
 
 
 def test_a_cpu_is_measured_by_one_process_by_half_and_by_all() -> None:
-    def counts(devices: list[str]) -> list[int]:
-        return list(dict.fromkeys(trial.processes for trial in trials(devices)))
+    def counts(names: list[str]) -> list[int]:
+        return list(dict.fromkeys(trial.processes for trial in trials([Device(name, None) for name in names])))
 
     assert counts(["cpu"]) == [1]
     assert counts(["cpu"] * 2) == [1, 2]
@@ -50,13 +50,13 @@ def test_a_cpu_is_measured_by_one_process_by_half_and_by_all() -> None:
 
 
 def test_each_network_is_measured_in_every_precision_that_it_may_have() -> None:
-    of_cpu = [(trial.spec.model.name, trial.spec.precision) for trial in trials(["cpu"])]
+    of_cpu = [(trial.spec.model.name, trial.spec.precision) for trial in trials([Device("cpu", None)])]
     assert of_cpu == [
         *(("cnn", "fp32"), ("cnn", "bf16")),
         *(("resnet", "fp32"), ("resnet", "bf16")) * 2,
         ("mlp", "fp32"),
     ]
-    of_gpu = [trial.spec.precision for trial in trials(["cuda:0"]) if trial.spec.model.name == "cnn"]
+    of_gpu = [trial.spec.precision for trial in trials([Device("cuda:0", "GPU-00")]) if trial.spec.model.name == "cnn"]
     assert of_gpu == ["fp32", "bf16", "tf32"]
 
 
@@ -122,8 +122,8 @@ def test_the_runs_of_the_paper_take_the_epochs_of_all_their_networks_over_the_pr
     ]
     assert paper_seconds(networks) == {"fp32": pytest.approx(alone / 2)}
     assert sentences(networks)[2] == (
-        f"The 60 runs of `paper`, of 1000 epochs each, would take {alone / 2 / 86400:.0f} days in fp32 here: the images "
-        "of all epochs at these rates, by 2 processes at once"
+        f"The 60 runs of `paper`, of 1000 epochs each, would take {alone / 2 / 86400:.0f} days in fp32 here: the "
+        "images of all epochs at these rates, by 2 processes at once"
     )
     slower = [each._replace(device_kind="GPU", rates=each.rates[:1]) for each in networks]
     assert paper_seconds([*networks, *slower]) == {"fp32": pytest.approx(alone / 3)}

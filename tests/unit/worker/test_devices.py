@@ -150,11 +150,11 @@ def test_a_process_that_sees_one_gpu_calls_it_the_first() -> None:
     assert Device("cpu").name_inside == "cpu"
 
 
-def test_the_doctor_is_told_in_json() -> None:
+def test_doctor_and_bench_are_told_in_json() -> None:
     program = [sys.executable, "-P", "-m", "worker.devices"]
     environment = os.environ | {"BALLAST_DEVICE": "cuda:1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"devices": ["cuda:1"], "gpus": 0}
+    assert json.loads(done.stdout) == {"devices": ["cuda:1"], "visible": [None], "gpus": 0}
 
 
 def test_planning_imports_no_torch() -> None:

@@ -28,6 +28,13 @@ _MODELS: tuple[dict[str, Any], ...] = (
 )
 
 
+class Device(NamedTuple):
+    """What one process trains on, as `worker.devices` tells it."""
+
+    name: str
+    visible: str | None  # all that its process is shown as CUDA_VISIBLE_DEVICES; None: what we are shown
+
+
 class Trial(NamedTuple):
     """A network in a precision, on so many processes at once."""
 
@@ -53,10 +60,10 @@ class Measured(NamedTuple):
         return Rate(sum(each.train for each in self.rates) / n, sum(each.evaluate for each in self.rates) / n)
 
 
-def trials(devices: Sequence[str]) -> list[Trial]:
+def trials(devices: Sequence[Device]) -> list[Trial]:
     """On a CPU one process alone, half of `devices` and all of them; GPUs all at once."""
     n = len(devices)
-    on_cpu = devices[0] == "cpu"
+    on_cpu = devices[0].name == "cpu"
     counts = sorted({1, max(1, n // 2), n}) if on_cpu else [n]
     return [Trial(spec, count) for count in counts for spec in _specs(on_cpu)]
 
@@ -72,29 +79,32 @@ def _specs(on_cpu: bool) -> Iterator[Spec]:
                 yield Spec.model_validate(spec)
 
 
-def planned_devices(settings: Settings) -> list[str]:
+def planned_devices(settings: Settings) -> list[Device]:
     """The device of each process that would train here. Raises BenchFailed."""
     command = [sys.executable, "-P", "-m", "worker.devices"]
     done = subprocess.run(command, env=settings.child_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchFailed(f"the devices of this host are not known: {_last_line(done.stderr, done.returncode)}")
-    devices: list[str] = json.loads(done.stdout)["devices"]
-    return devices
+    told = json.loads(done.stdout)
+    return [Device(*each) for each in zip(told["devices"], told["visible"], strict=True)]
 
 
 class _Process:
     """One that measures. In a session of its own, so that Ctrl-C does not reach it, and on a leash: it ends when its
     standard input does, whatever ends us."""
 
-    def __init__(self, settings: Settings, device: str, seconds: float) -> None:
-        self._device = device
+    def __init__(self, settings: Settings, device: Device, seconds: float) -> None:
+        self._device = device.name
+        name_inside, environment = device.name, settings.child_environment()
+        if device.visible is not None:  # then it is the only one
+            name_inside, environment["CUDA_VISIBLE_DEVICES"] = "cuda:0", device.visible
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._popen = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "core.training.programs.bench", "--device", device),
+                *(sys.executable, "-P", "-m", "core.training.programs.bench", "--device", name_inside),
                 *("--threads", str(settings.threads), "--seconds", str(seconds)),
             ],
-            env=settings.child_environment(),
+            env=environment,
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -116,7 +126,7 @@ class _Process:
         assert self._popen.stdout
         line = self._popen.stdout.readline()
         if not line.endswith(b"\n"):
-            raise BenchFailed(f"the process that measured on {self._device} ended: {self._last_words()}")
+            raise BenchFailed(f"the process that measures on {self._device} ended: {self._last_words()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -164,7 +174,7 @@ def _measured(trial: Trial, device_kind: str, answers: Sequence[dict[str, Any]])
 
 
 @contextmanager
-def started(settings: Settings, devices: Sequence[str], seconds: float) -> Iterator[Processes]:
+def started(settings: Settings, devices: Sequence[Device], seconds: float) -> Iterator[Processes]:
     """One process for each of `devices`; when the context ends, none is left. Raises BenchFailed where one does not
     start."""
     with ExitStack() as stack:
