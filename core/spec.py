@@ -181,6 +181,7 @@ class Linear(_Part):
 
 
 ModelName = Literal["cnn", "resnet", "mlp", "linear"]
+Precision = Literal["fp32", "bf16", "tf32"]
 AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name"), _by_default("cnn")]
 
 
@@ -235,7 +236,11 @@ class Spec(_Part):
         1, description="A curve row every so many epochs, and after the last."
     )
     seed: Seed = Field(0, description="Draws initial weights, permutations and dropout.")
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = Field(
+        "fp32",
+        description="In which the convolutions and dense layers of a cnn or resnet compute; tf32 is a GPU's. All that "
+        "is trained, summed and measured stays in fp32.",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -254,6 +259,8 @@ class Spec(_Part):
                 "is larger than the training set",
                 f"at most 2 × train_per_class = {2 * per_class}",
             )
+        if self.precision != "fp32" and self.model.name in ("mlp", "linear"):
+            raise _misfit(("precision",), ("model", "name"), f"makes no {self.model.name} any faster", "fp32")
         return self
 
     @property

@@ -13,7 +13,7 @@ And again from the weights that were kept: predict(model_with(spec, data.input_s
 from core.training.checkpoint import require_readable
 from core.training.datasets import Data, load
 from core.training.engine import Member, train
-from core.training.errors import BadCheckpoint, BadData, DeviceUnusable, TrainingError
+from core.training.errors import BadCheckpoint, BadData, BadDevice, DeviceUnusable, TrainingError
 from core.training.evaluation import Outputs, predict
 from core.training.provenance import provenance
 from core.training.weights import model_with
@@ -21,6 +21,7 @@ from core.training.weights import model_with
 __all__ = [
     "BadCheckpoint",
     "BadData",
+    "BadDevice",
     "Data",
     "DeviceUnusable",
     "Member",

@@ -12,6 +12,7 @@ import torch
 
 from core.results import Checkpoint, Command, EpochResult, Predictions
 from core.spec import Spec
+from core.training import precision
 from core.training.datasets import Data
 from core.training.evaluation import Outputs, predict
 from core.training.experiment import Experiment, TrainMetrics, mean
@@ -40,11 +41,13 @@ def train(
     to stop: never before the rows that it stands behind, and within an epoch too.
 
     Raises BadData where the batch is larger than the training set, BadCheckpoint where a checkpoint is damaged or of
-    another experiment. On a CPU the caller sets the number of intra-op threads, which is part of the numerics key."""
+    another experiment, BadDevice where `device` cannot compute in the spec's precision. On a CPU the caller sets the
+    number of intra-op threads, which is part of the numerics key."""
     if len(members) != 1:
         raise ValueError(f"one experiment a pack for now, not {len(members)}")
     (member,) = members
-    _make_deterministic(device)
+    precision.require(member.spec.precision, device)
+    precision.prepare(member.spec.precision, device)
     data = data.to(device)
     experiment = Experiment(member.spec, data, dtype, member.checkpoint)
     since = time.perf_counter()
@@ -140,11 +143,3 @@ def _with_predictions_and_weights(
 
 def _bits(outputs: Outputs, base_index: int) -> bytes:
     return np.packbits((outputs.indices == base_index).cpu().numpy()).tobytes()
-
-
-def _make_deterministic(device: str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False

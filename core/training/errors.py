@@ -4,6 +4,7 @@ BallastError
 └── TrainingError          the experiment cannot be trained
     ├── BadData            the data set is missing, damaged or does not fit the spec
     ├── BadCheckpoint      it is damaged, or of another experiment
+    ├── BadDevice          this device cannot compute as the spec says
     └── DeviceUnusable     there is no such device
 """
 
@@ -21,6 +22,10 @@ class BadData(TrainingError):
 
 class BadCheckpoint(TrainingError):
     """Bytes from which training cannot go on. The sentence says why."""
+
+
+class BadDevice(TrainingError):
+    """A device that works, and cannot compute as the spec says. The sentence says what to do."""
 
 
 class DeviceUnusable(TrainingError):

@@ -62,7 +62,8 @@ class Experiment:
 
     def __init__(self, spec: Spec, data: Data, dtype: torch.dtype, checkpoint: bytes | None = None) -> None:
         self.spec = spec
-        self.model = models.build(spec.model, data.input_shape, spec.seed).to(data.device, dtype)
+        model = models.build(spec.model, data.input_shape, spec.seed, spec.precision)
+        self.model = model.to(data.device, dtype)
         self._learner = learner_of(self.model)
         self.epoch = 0  # whole passes over the training set
         self.loss_tail: list[float] = []  # batch losses since the last loss point, float32

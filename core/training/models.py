@@ -13,27 +13,40 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor, nn
 
 from core import spec
+from core.training.precision import layers_in
 from core.training.seeding import initialise
 
 OUTPUTS = 2
 
 
-def build(model: spec.AnyModel, input_shape: tuple[int, ...], seed: int) -> nn.Module:
+def build(
+    model: spec.AnyModel, input_shape: tuple[int, ...], seed: int, precision: spec.Precision = "fp32"
+) -> nn.Module:
     """The network that `model` describes, for examples of `input_shape`, with the initial weights of `seed`: float32,
-    on the CPU, convolutions in channels_last."""
+    on the CPU, in the memory format that trains fastest (core/training/README.md, "Memory format"). Its logits are
+    float32 in every precision."""
     with torch.device("meta"):  # so that constructing draws nothing from the process's generator
-        network = _construct(model, input_shape)
+        network = _construct(model, input_shape, precision)
     network.to_empty(device="cpu")
     initialise(network, seed)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.data = layer.weight.data.t().contiguous().t()
+    return network
 
 
-def _construct(model: spec.AnyModel, input_shape: tuple[int, ...]) -> nn.Module:
+def memory_format(model: spec.AnyModel) -> str:
+    """Where the numbers of a network lie in memory: it decides in which order they are summed, and so bits."""
+    return "channels_last, dense transposed" if isinstance(model, spec.Cnn | spec.ResNet) else "dense transposed"
+
+
+def _construct(model: spec.AnyModel, input_shape: tuple[int, ...], precision: spec.Precision) -> nn.Module:
     match model:
         case spec.Cnn():
-            return Cnn(input_shape[0], model.width)
+            return Cnn(input_shape[0], model.width, precision)
         case spec.ResNet():
-            return ResNet(input_shape[0], model.width, model.batch_norm)
+            return ResNet(input_shape[0], model.width, model.batch_norm, precision)
         case spec.Mlp():
             return Mlp(prod(input_shape), model.hidden)
         case spec.Linear():
@@ -53,8 +66,9 @@ def dropout(model: spec.AnyModel) -> Dropout | None:
 
 
 class Cnn(nn.Module):
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, precision: spec.Precision) -> None:
         super().__init__()
+        self.precision = precision
         self.conv1 = nn.Conv2d(channels, width, 3)
         self.conv2 = nn.Conv2d(width, width, 3)
         self.conv3 = nn.Conv2d(width, 2 * width, 3)
@@ -67,22 +81,26 @@ class Cnn(nn.Module):
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """`keep` [batch, units of dropout] multiplies the two dense layers: 0 where a unit is dropped, 1 / (1 - p)
         where it is kept. None in evaluation and without dropout."""
-        x = images.contiguous(memory_format=torch.channels_last)
-        x = F.relu(self.conv2(F.relu(self.conv1(x))))
-        x = F.max_pool2d(x, 2)
-        x = F.relu(self.conv5(F.relu(self.conv4(F.relu(self.conv3(x))))))
-        x = F.max_pool2d(x, 2).flatten(1)
+        with layers_in(self.precision, images.device):
+            features = self._features(images.contiguous(memory_format=torch.channels_last), keep)
+        return self.output(features.to(self.output.weight.dtype))  # type: ignore[no-any-return]
+
+    def _features(self, x: Tensor, keep: Tensor | None) -> Tensor:
+        # ReLU after the pool has the same bits as before it, forward and backward, on a quarter of the numbers.
+        x = F.max_pool2d(self.conv2(self.conv1(x).relu_()), 2).relu_()
+        x = F.max_pool2d(self.conv5(self.conv4(self.conv3(x).relu_()).relu_()), 2).relu_().flatten(1)
         x = F.relu(self.dense1(x))
         if keep is None:
-            return self.output(F.relu(self.dense2(x)))  # type: ignore[no-any-return]
+            return F.relu(self.dense2(x))
         units = self.dense1.out_features
         x = F.relu(self.dense2(x * keep[:, :units]))
-        return self.output(x * keep[:, units:])  # type: ignore[no-any-return]
+        return x * keep[:, units:]
 
 
 class ResNet(nn.Module):
-    def __init__(self, channels: int, width: int, batch_norm: bool) -> None:
+    def __init__(self, channels: int, width: int, batch_norm: bool, precision: spec.Precision) -> None:
         super().__init__()
+        self.precision = precision
         self.conv = nn.Conv2d(channels, width, 5, padding=1)
         self.norm = _norm(width, batch_norm)
         self.blocks = nn.Sequential(
@@ -97,10 +115,11 @@ class ResNet(nn.Module):
         self.output = nn.Linear(8 * width, OUTPUTS)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = images.contiguous(memory_format=torch.channels_last)
-        x = self.blocks(F.relu(self.norm(self.conv(x))))
-        x = F.relu(self.dense(x.mean((2, 3))))
-        return self.output(x)  # type: ignore[no-any-return]
+        with layers_in(self.precision, images.device):
+            x = images.contiguous(memory_format=torch.channels_last)
+            x = self.blocks(F.relu(self.norm(self.conv(x))))
+            features = F.relu(self.dense(x.mean((2, 3))))
+        return self.output(features.to(self.output.weight.dtype))  # type: ignore[no-any-return]
 
 
 class _Block(nn.Module):

@@ -13,6 +13,7 @@ import torch
 
 from core.results import CodeVersion, DataFacts, DeviceFacts, NumericsKey, Provenance
 from core.spec import Spec
+from core.training import models
 from core.training.datasets import Data
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
@@ -39,7 +40,7 @@ def _numerics_key(spec: Spec, device: str) -> NumericsKey:
     return NumericsKey(
         engine="plain",
         precision=spec.precision,
-        memory_format="channels_last" if spec.model.name in ("cnn", "resnet") else "contiguous",
+        memory_format=models.memory_format(spec.model),
         torch=torch.__version__,
         device=known.name,
         capability=known.capability,

@@ -18,10 +18,11 @@ def encode_weights(model: nn.Module, spec: Spec, epoch: int) -> bytes:
 
 
 def model_with(spec: Spec, input_shape: tuple[int, ...], weights: bytes) -> nn.Module:
-    """The network of `spec` for examples of `input_shape`, with `weights`, on the CPU.
+    """The network of `spec` for examples of `input_shape`, with `weights`, on the CPU; it computes in the precision of
+    `spec`.
 
     Raises BadData where they are damaged or of another network."""
-    model = models.build(spec.model, input_shape, spec.seed)
+    model = models.build(spec.model, input_shape, spec.seed, spec.precision)
     try:
         model.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError) as error:

@@ -20,7 +20,7 @@ from torch import nn
 
 from core.results import Command
 from core.spec import Spec
-from core.training import Data, TrainingError, devices
+from core.training import Data, TrainingError, devices, precision
 from core.training.datasets import Examples
 from core.training.evaluation import BATCH, predict
 from core.training.experiment import Experiment
@@ -72,6 +72,8 @@ def _rates(spec: Spec, data: Data, seconds: float) -> dict[str, str | float]:
     """Images a second. Building counts as training's warming up, so that processes that were asked at once train at
     once, and evaluate at once."""
     begun = time.perf_counter()
+    precision.require(spec.precision, str(data.device))
+    precision.prepare(spec.precision, str(data.device))
     experiment = Experiment(spec, data, torch.float32)
     evaluates_at, over = begun + seconds * _TRAINING, begun + seconds
     return {

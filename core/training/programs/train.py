@@ -19,7 +19,7 @@ from core.results import EpochResult
 from core.spec import Spec
 from core.states import State
 from core.streams import print_error
-from core.training import BadData, Member, devices, load, train
+from core.training import BadData, BadDevice, Member, devices, load, train
 from core.training.programs.ending import DONE, EXPERIMENT_FAILED, exit_code
 
 
@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"warning: {sentence}", file=sys.stderr)
     try:
         rows = _train(spec, options)
-    except BadData as error:
+    except (BadData, BadDevice) as error:
         print_error(str(error))
         return EXPERIMENT_FAILED
     if options.json:

@@ -59,6 +59,15 @@ def _datasets() -> st.SearchStrategy[Json]:
 
 
 def valid_specs() -> st.SearchStrategy[Json]:
+    return _valid_but_for_precision().map(_with_a_precision_of_its_model)
+
+
+def _with_a_precision_of_its_model(spec: Json) -> Json:
+    dense = spec.get("model", {}).get("name") in ("mlp", "linear")
+    return spec | {"precision": "fp32"} if dense and "precision" in spec else spec
+
+
+def _valid_but_for_precision() -> st.SearchStrategy[Json]:
     return st.fixed_dictionaries(
         {"dataset": _datasets(), "importance_weight": st.builds("{}:{}".format, _sides, _sides)},
         optional={
@@ -82,7 +91,7 @@ def valid_specs() -> st.SearchStrategy[Json]:
             "epochs": _counts,
             "eval_every": _counts,
             "seed": _seeds,
-            "precision": st.just("fp32"),
+            "precision": st.sampled_from(["fp32", "bf16", "tf32"]),
         },
     )
 

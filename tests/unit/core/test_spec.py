@@ -267,7 +267,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
     ("optimizer.weight_decay", [0, 1000], [-1e-12, 1000.5], "a number from 0 to 1000"),
     ("optimizer.momentum", [0, 0.9999], [-0.1, 1], "a number at least 0 and below 1"),
     ("name", ["", "é" * 200], ["x" * 201, None, 5], "text of at most 200 characters"),
-    ("precision", ["fp32"], ["bf16", "", None], "fp32"),
+    ("precision", ["fp32", "bf16", "tf32"], ["fp16", "", None], "fp32, bf16, tf32"),
     (
         "loss.normalization",
         ["weight_sum", "batch_size", "dataset_mean"],
@@ -503,6 +503,21 @@ def test_predictions_are_kept_at_powers_of_two_and_of_the_last_fifty_evaluated(
 ) -> None:
     whole = spec(epochs=epochs, eval_every=every)
     assert [epoch for epoch in range(1, epochs + 1) if whole.predicted(epoch)] == kept
+
+
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+@pytest.mark.parametrize("model", ["mlp", "linear"])
+def test_a_network_without_convolutions_has_one_precision(precision: str, model: str) -> None:
+    (fault,) = faults(spec().model_dump() | {"model": {"name": model}, "precision": precision})
+    assert (fault.pointer, fault.value, fault.allowed) == ("/precision", precision, "fp32")
+    assert fault.detail == f"makes no {model} any faster"
+
+
+def test_precision_is_part_of_what_decides_a_curve_and_of_a_pack() -> None:
+    one, other = spec(), spec(precision="bf16")
+    assert (one.digest, one.pack_key) == (spec(precision="fp32").digest, spec(precision="fp32").pack_key)
+    assert one.digest != other.digest
+    assert one.pack_key != other.pack_key
 
 
 def test_the_names_of_data_sets_and_models_are_those_of_the_spec() -> None:

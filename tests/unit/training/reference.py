@@ -1,7 +1,8 @@
 """The reference trainer: the plainest loop that could be right, written from core/training/README.md alone.
 
-It shares with the project only its random numbers (core.training.seeding) and the uint8 images. `sabotage` breaks it on
-purpose, to show that the comparison would notice.
+It shares with the project only its random numbers (core.training.seeding) and the uint8 images. In fp32 it computes in
+float64, to be compared closely; bf16 is compared bit by bit, so there it has the memory format of ours. `sabotage`
+breaks it on purpose, to show that the comparison would notice.
 """
 
 from dataclasses import dataclass
@@ -29,10 +30,12 @@ class Outcome:
 
 def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
     torch.manual_seed(seed_of(Purpose.INITIAL_WEIGHTS, spec.seed, 0))
-    model = network(spec, data.input_shape[0]).double()
+    model = network(spec, data.input_shape[0])
+    model = model.to(memory_format=torch.channels_last) if spec.precision == "bf16" else model.double()
+    dtype = next(model.parameters()).dtype
     optimizer = sgd(spec, model, sabotage)
-    weights = weights_of(spec, data, sabotage)
-    images, labels = normalise(data.train.stored), data.train_labels
+    weights = weights_of(spec, data, sabotage).to(dtype)
+    images, labels = normalise(data.train.stored).to(dtype), data.train_labels
     n = len(labels)
     batch = spec.batch_size or n
     losses, correct = [], []
@@ -57,10 +60,11 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
 
     def evaluate(test: Tensor) -> Tensor:
         with torch.no_grad():
+            images = normalise(test).to(dtype)
             if sabotage != "dropout in evaluation":
-                return model(normalise(test))
+                return model(images)
             mask = mask_of(spec, spec.epochs, 1, len(test), step=0)
-            return model(normalise(test), mask)
+            return model(images, mask)
 
     return Outcome(losses, parameters, evaluate(data.in_domain.stored), evaluate(data.out_of_domain.stored), correct)
 
@@ -114,9 +118,9 @@ def mask_of(spec: Spec, epoch: int, steps: int, batch: int, step: int) -> Tensor
 def network(spec: Spec, channels: int) -> nn.Module:
     match spec.model.name:
         case "cnn":
-            return PlainCnn(channels, spec.model.width)
+            return PlainCnn(channels, spec.model.width, narrow(spec))
         case "resnet":
-            return PlainResNet(channels, spec.model.width, spec.model.batch_norm)
+            return PlainResNet(channels, spec.model.width, spec.model.batch_norm, narrow(spec))
         case "mlp":
             hidden = spec.model.hidden
             return nn.Sequential(nn.Flatten(), nn.Linear(channels * 1024, hidden), nn.ReLU(), nn.Linear(hidden, 2))
@@ -124,9 +128,14 @@ def network(spec: Spec, channels: int) -> nn.Module:
             return nn.Sequential(nn.Flatten(), nn.Linear(channels * 1024, 2))
 
 
+def narrow(spec: Spec) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=spec.precision == "bf16")
+
+
 class PlainCnn(nn.Module):
-    def __init__(self, channels: int, w: int) -> None:
+    def __init__(self, channels: int, w: int, narrow: torch.autocast) -> None:
         super().__init__()
+        self.narrow = narrow
         self.convolutions = nn.Sequential(
             *(nn.Conv2d(channels, w, 3), nn.ReLU(), nn.Conv2d(w, w, 3), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(w, 2 * w, 3), nn.ReLU(), nn.Conv2d(2 * w, 2 * w, 3), nn.ReLU()),
@@ -137,18 +146,22 @@ class PlainCnn(nn.Module):
         self.last = nn.Linear(2 * w, 2)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = self.first(self.convolutions(x))
-        if mask is not None:
-            x = x * mask[:, : x.shape[1]]
-        x = self.second(x)
+        mask = None if mask is None else mask.to(self.last.weight.dtype)
+        with self.narrow:
+            x = self.first(self.convolutions(x))
+            if mask is not None:
+                x = x * mask[:, : x.shape[1]]
+            x = self.second(x)
+        x = x.to(self.last.weight.dtype)
         if mask is not None:
             x = x * mask[:, -x.shape[1] :]
         return self.last(x)
 
 
 class PlainResNet(nn.Module):
-    def __init__(self, channels: int, w: int, batch_norm: bool) -> None:
+    def __init__(self, channels: int, w: int, batch_norm: bool, narrow: torch.autocast) -> None:
         super().__init__()
+        self.narrow = narrow
         norm = nn.BatchNorm2d if batch_norm else nn.Identity
         layers = [nn.Conv2d(channels, w, 5, padding=1), norm(w), nn.ReLU()]
         before = w
@@ -156,11 +169,14 @@ class PlainResNet(nn.Module):
             for stride in (first_stride, 1):
                 layers.append(PlainBlock(before, filters, stride, norm))
                 before = filters
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * w, 8 * w), nn.ReLU(), nn.Linear(8 * w, 2)]
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * w, 8 * w), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
+        self.last = nn.Linear(8 * w, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        with self.narrow:
+            x = self.layers(x)
+        return self.last(x.to(self.last.weight.dtype))
 
 
 class PlainBlock(nn.Module):

@@ -56,8 +56,9 @@ def test_the_rate_of_a_small_network_is_higher(answers: Any) -> None:
 
 
 def test_what_cannot_be_trained_is_answered_by_a_sentence_and_the_next_is_measured(answers: Any) -> None:
-    _, refused, measured = answers(TOO_LARGE, CNN)
-    assert refused["error"].startswith("batch_size 100000 is larger than the training set")
+    _, too_large, of_a_gpu, measured = answers(TOO_LARGE, spec_of(model={"name": "cnn"}, precision="tf32"), CNN)
+    assert too_large["error"].startswith("batch_size 100000 is larger than the training set")
+    assert of_a_gpu["error"].startswith("precision tf32 is a GPU's")
     assert measured["train_rate"] > 0
 
 

@@ -18,6 +18,10 @@ from tests.unit.training.builders import an_epoch, command_after, invented, rows
 SPECS = {
     "cnn with dropout": spec_of(model={"name": "cnn", "width": 4, "dropout": 0.5}, epochs=3),
     "resnet with batch norm": spec_of(model={"name": "resnet", "width": 2}, epochs=2),
+    "cnn in bf16": spec_of(model={"name": "cnn", "width": 4, "dropout": 0.5}, epochs=2, precision="bf16"),
+    "resnet in bf16 with momentum": spec_of(
+        model={"name": "resnet", "width": 2}, optimizer={"lr": 0.01, "momentum": 0.9}, epochs=2, precision="bf16"
+    ),
     "mlp with momentum": spec_of(
         model={"name": "mlp", "hidden": 4}, optimizer={"lr": 0.01, "momentum": 0.9}, epochs=24, eval_every=3
     ),

@@ -48,6 +48,32 @@ def test_it_takes_images_to_two_logits(name: str, channels: int) -> None:
     assert model(torch.zeros(5, channels, 32, 32)).shape == (5, 2)
 
 
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_in_bf16_all_layers_but_the_last_compute_in_it_and_all_weights_stay_fp32(name: str) -> None:
+    model = build(spec_of(model={"name": name, "width": 2}).model, (3, 32, 32), 0, "bf16")
+    computed: dict[str, torch.dtype] = {}
+    for layer_name, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(lambda _, __, out, at=layer_name: computed.update({at: out.dtype}))
+    logits = model(torch.rand(4, 3, 32, 32))
+    assert computed.pop("output") == logits.dtype == torch.float32
+    assert set(computed.values()) == {torch.bfloat16}
+    gradients = torch.autograd.grad(logits.sum(), list(model.parameters()))
+    assert {each.dtype for each in (*gradients, *model.state_dict().values())} <= {torch.float32, torch.int64}
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("name", ["cnn", "mlp", "linear"])
+def test_dense_weights_lie_transposed_in_memory_wherever_they_go(name: str) -> None:
+    model = built(**({"name": name, "width": 2} if name == "cnn" else {"name": name}))
+    loaded = built(**({"name": name, "width": 2} if name == "cnn" else {"name": name}))
+    loaded.load_state_dict({key: each.contiguous() for key, each in model.state_dict().items()})
+    for network in (model, loaded, model.to(torch.float64)):
+        dense = [layer.weight for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+        assert dense
+        assert all(weight.t().is_contiguous() for weight in dense)
+
+
 def test_names_of_parameters_are_frozen() -> None:
     layers = ["conv1", "conv2", "conv3", "conv4", "conv5", "dense1", "dense2", "output"]
     of_cnn = [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]

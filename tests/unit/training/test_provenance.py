@@ -73,7 +73,10 @@ def with_another_end(tensor: torch.Tensor) -> torch.Tensor:
     return changed
 
 
-@pytest.mark.parametrize("changed", [{"model": {"name": "cnn"}}, {"importance_weight": "2:1"}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"model": {"name": "cnn"}}, {"model": {"name": "cnn"}, "precision": "bf16"}, {"importance_weight": "2:1"}],
+)
 def test_the_numerics_key_changes_with_what_changes_bits_and_not_with_the_experiment(
     changed: dict[str, object],
 ) -> None:

@@ -18,13 +18,13 @@ def short(**fields: object) -> Spec:
     return spec_of(**{"epochs": EPOCHS, "importance_weight": "16:1"} | fields)
 
 
-def trained(spec: Spec, data: Data) -> Outcome:
-    experiment = Experiment(spec, data, torch.float64)
+def trained(spec: Spec, data: Data, dtype: torch.dtype = torch.float64) -> Outcome:
+    experiment = Experiment(spec, data, dtype)
     met = [an_epoch(experiment) for _ in range(spec.epochs)]
     experiment.model.eval()
     with torch.no_grad():
-        in_domain = experiment.model(data.in_domain.inputs(slice(None), torch.float64))
-        out_of_domain = experiment.model(data.out_of_domain.inputs(slice(None), torch.float64))
+        in_domain = experiment.model(data.in_domain.inputs(slice(None), dtype))
+        out_of_domain = experiment.model(data.out_of_domain.inputs(slice(None), dtype))
     return Outcome(
         losses=torch.cat([epoch.losses for epoch in met]).tolist(),
         parameters=torch.cat([parameter.detach().flatten() for parameter in experiment.model.parameters()]),
@@ -76,6 +76,29 @@ def test_the_trainer_equals_the_reference(case: str) -> None:
     outcome = trained(CASES[case], data)
     assert len(outcome.losses) == 50
     assert differences(outcome, reference(CASES[case], data)) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": {"name": "cnn", "width": 4}},
+        {"model": {"name": "cnn", "width": 4, "dropout": 0.3}, "optimizer": {"lr": 0.05}},
+        {"model": {"name": "resnet", "width": 4}, "optimizer": {"lr": 0.01, "momentum": 0.9}},
+        {"model": {"name": "resnet", "width": 4, "batch_norm": False}, "optimizer": {"weight_decay": 0.01}},
+    ],
+    ids=str,
+)
+def test_in_bf16_the_trainer_has_the_bits_of_the_reference(fields: dict[str, object]) -> None:
+    spec, data = short(precision="bf16", **fields), invented()
+    ours, expected = trained(spec, data, torch.float32), reference(spec, data)
+    assert ours.losses == expected.losses
+    assert ours.correct == expected.correct
+    assert torch.equal(ours.parameters, expected.parameters)
+    assert torch.equal(ours.in_domain, expected.in_domain)
+    assert torch.equal(ours.out_of_domain, expected.out_of_domain)
+    wide = trained(spec.model_copy(update={"precision": "fp32"}), data, torch.float32)
+    assert ours.losses != wide.losses
+    assert ours.losses[:10] == pytest.approx(wide.losses[:10], rel=0.03)
 
 
 def test_the_mlp_learns_in_that_time() -> None:

@@ -39,6 +39,13 @@ def test_a_device_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().err.startswith("ballast: there is no device cuda:99: torch ")
 
 
+def test_what_this_device_cannot_compute_fails_the_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, SPEC | {"model": {"name": "cnn", "width": 2}, "precision": "tf32"}, "--device", "cpu") == 4
+    assert capsys.readouterr().err.startswith("ballast: precision tf32 is a GPU's, ")
+
+
 def test_the_curve_goes_to_stdout_and_is_that_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, SPEC, "--json") == 0
     curve = json.loads(capsys.readouterr().out)

@@ -17,6 +17,7 @@ NETWORKS = [
     {"name": "resnet", "width": 4, "batch_norm": True},
     {"name": "resnet", "width": 4, "batch_norm": False},
 ]
+NARROW = [(model, "bf16") for model in NETWORKS if model["name"] in ("cnn", "resnet")]
 
 
 def unpacked(bits: bytes, n: int) -> list[int]:
@@ -33,10 +34,12 @@ def again(spec: Spec, data: Data, weights: bytes) -> tuple[list[int], list[int]]
 
 
 @pytest.mark.parametrize("base_index", [0, 1])
-@pytest.mark.parametrize("model", NETWORKS, ids=str)
-def test_weights_and_predictions_give_the_fractions_of_the_row(model: dict[str, Any], base_index: int) -> None:
+@pytest.mark.parametrize(("model", "precision"), [*((model, "fp32") for model in NETWORKS), *NARROW], ids=str)
+def test_weights_and_predictions_give_the_fractions_of_the_row(
+    model: dict[str, Any], precision: str, base_index: int
+) -> None:
     data = invented(base_index=base_index)
-    spec = spec_of(dataset={"name": "cifar10"}, model=model, epochs=2)
+    spec = spec_of(dataset={"name": "cifar10"}, model=model, epochs=2, precision=precision)
     last: EpochResult = rows_of(spec, data)[-1]
     assert last.predictions is not None
     assert last.weights is not None

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from api.cli.errors import BenchFailed
 from core.cost import Rate, network_of
 from core.settings import Settings
-from core.spec import Spec
+from core.spec import Precision, Spec
 
 # The paper's networks, and the demo's.
 _MODELS: tuple[dict[str, Any], ...] = (
@@ -71,7 +71,7 @@ def trials(devices: Sequence[Device]) -> list[Trial]:
 def _specs(on_cpu: bool) -> Iterator[Spec]:
     """In every precision that a spec of the network may have, on this kind of device."""
     for model in _MODELS:
-        for precision in get_args(Spec.model_fields["precision"].annotation):
+        for precision in get_args(Precision):
             if on_cpu and precision == "tf32":
                 continue
             spec = {"dataset": {"name": "cifar10"}, "model": model, "importance_weight": "1:1", "precision": precision}

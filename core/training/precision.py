@@ -1,0 +1,38 @@
+"""In which numbers a network computes: fp32, or the faster ones that its convolutions and dense layers may take.
+
+What must not be rounded stays in fp32 whatever is chosen here: the weights that are trained, batch norm's statistics,
+the last layer, the loss, the descent (core/training/README.md, "Precision").
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from core.spec import Precision
+from core.training.errors import BadDevice
+
+_FP32: AbstractContextManager[None] = nullcontext()
+
+
+def require(precision: Precision, device: str) -> None:
+    """Raises BadDevice where a device of this kind cannot compute so."""
+    if precision == "tf32" and torch.device(device).type != "cuda":
+        raise BadDevice(
+            "precision tf32 is a GPU's, and this worker trains on a CPU: submit it with fp32 or bf16, or let a worker "
+            "with a GPU take it"
+        )
+
+
+def prepare(precision: Precision, device: str) -> None:
+    """Let this process's GPU compute so, with equal bits each time. A CPU needs nothing."""
+    if torch.device(device).type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+def layers_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Within it, convolutions and dense layers compute in `precision`: their inputs and weights are rounded to it;
+    their sums are in fp32, and so are the gradients that the weights get."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else _FP32
