@@ -11,8 +11,9 @@ from typing import NamedTuple
 import stamina
 import structlog
 import torch
+from sqlalchemy import Connection
 
-from core.results import Checkpoint, Command, EpochResult
+from core.results import Checkpoint, Command, EpochResult, Provenance
 from core.settings import Settings
 from core.states import ErrorKind, State
 from core.store import attempts, checkpoints
@@ -23,7 +24,18 @@ from core.store.experiments import ExperimentError
 from core.store.files import Files, tidy
 from core.store.leases import Claim
 from core.store.session import UNFORESEEN, Store
-from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
+from core.training import (
+    BadCheckpoint,
+    BadData,
+    Data,
+    Member,
+    devices,
+    load,
+    precision,
+    provenance,
+    require_readable,
+    train,
+)
 from worker.held import Held
 from worker.writer import Writer
 
@@ -117,8 +129,13 @@ class Runner:
         if held.must_stop():
             return _End(None, None, 0.0)
         self._tidy(claim)
-        writer.write_and_wait(lambda tx: attempts.begin(tx, claim, what, pointer))
+        writer.write_and_wait(lambda tx: self._begin(tx, claim, what, pointer))
         return self._record_rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
+
+    def _begin(self, tx: Connection, claim: Claim, what: Provenance, pointer: Pointer | None) -> None:
+        attempts.begin(tx, claim, what, pointer)
+        for sentence in precision.warnings(claim.spec.precision, self._device):
+            attempts.note(tx, claim, EventKind.WARNING, sentence)
 
     def _record_rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
         spec = held.claim.spec
