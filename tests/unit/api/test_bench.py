@@ -2,20 +2,28 @@
 
 import io
 import json
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 
 from api.cli.errors import BenchFailed
 from api.cli.machine.benchmark.measuring import Device, started, trials
 from api.cli.main import main
+from core.opening import sole_service
 from core.settings import load_settings
+from core.store import benchmarks, schema
+from core.store.benchmarks import Result
+from core.store.session import Store
 from tests.servers import PATIENCE_S, free_port, wait_until
 from tests.unit.api.typed import COMMAND, environment
 
@@ -24,6 +32,17 @@ pytestmark = pytest.mark.usefixtures("a_process")
 SMALL = ({"name": "cnn", "width": 2}, {"name": "mlp"})
 PROGRAM = "core.training.programs.bench"
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\nfrom api.cli.main import main; main()"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """For those who come after: the command configures its process's."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    structlog.configure(**before)
+    root.handlers = handlers
+    root.setLevel(level)
 
 
 def variables(tmp_path: Path, **settings: object) -> dict[str, str]:
@@ -45,8 +64,9 @@ def bench(*words: str, tmp_path: Path, **settings: object) -> subprocess.Complet
     return subprocess.CompletedProcess(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
-def kept(url: str) -> set[tuple[str, str]]:
-    raise NotImplementedError
+def kept(url: str) -> list[Result]:
+    with closing(Store(url)) as store, store.reading() as tx:
+        return benchmarks.results_of(tx, socket.gethostname(), "cpu")
 
 
 def children(of: int) -> list[psutil.Process]:
@@ -118,3 +138,53 @@ def test_whatever_ends_it_leaves_no_process(number: signal.Signals, status: int,
     assert (running.returncode, out, said) == (status, b"", b"")
     _, alive = psutil.wait_procs(left, timeout=PATIENCE_S)
     assert not alive
+
+
+def test_what_all_processes_do_is_kept_in_place_of_what_was(tmp_path: Path, database_url: str) -> None:
+    """In a database of each kind."""
+    assert bench(tmp_path=tmp_path, database_url=database_url).stderr == ""
+    first = kept(database_url)
+    assert {(each.network, each.precision) for each in first} >= {("cnn 2", "fp32"), ("mlp 64", "fp32")}
+    done = json.loads(bench("--json", tmp_path=tmp_path, database_url=database_url).stdout)
+    most = max(row["processes"] for row in done["rates"])
+    measured = [row for row in done["rates"] if row["processes"] == most]
+    again = {(each.network, each.precision): each for each in kept(database_url)}
+    assert again.keys() == {(row["network"], row["precision"]) for row in measured}
+    for row in measured:
+        row_kept = again[row["network"], row["precision"]]
+        assert (row_kept.processes, *row_kept.rate) == (most, row["train_rate"], row["evaluate_rate"])
+
+
+def test_an_embedded_database_is_made_or_migrated_as_up_does(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'home' / 'ballast.db'}"
+    assert bench(tmp_path=tmp_path).stderr == ""
+    assert len(kept(url)) >= 2
+    schema.downgrade(url, "0004")
+    assert bench(tmp_path=tmp_path).stderr == ""
+    assert len(kept(url)) >= 2
+
+
+def test_a_home_that_another_serves_is_left_to_it(tmp_path: Path) -> None:
+    """Until it has made the tables: then it is written to beside it."""
+    settings = load_settings(home=tmp_path / "home")
+    with sole_service(settings):
+        done = bench(tmp_path=tmp_path)
+        assert done.returncode == 0
+        assert done.stderr.startswith("the rates are not kept for `ballast sweep --dry-run`: ")
+        assert f"{settings.home} is served already" in done.stderr
+        assert not settings.sqlite_file.exists()
+        schema.upgrade(settings.database_url)
+        assert bench(tmp_path=tmp_path).stderr == ""
+    assert kept(settings.database_url)
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_a_postgresql_that_cannot_keep_it_is_said(tmp_path: Path, empty_url: str) -> None:
+    done = bench(tmp_path=tmp_path, database_url=empty_url)
+    assert (done.returncode, "On cpu" in done.stdout) == (0, True)
+    assert "`ballast db upgrade`" in done.stderr
+    nobody = f"postgresql://nobody@127.0.0.1:{free_port()}/ballast"
+    done = bench(tmp_path=tmp_path, database_url=nobody)
+    assert (done.returncode, "On cpu" in done.stdout) == (0, True)
+    assert done.stderr.startswith("the rates are not kept for `ballast sweep --dry-run`: ")
+    assert done.stderr.count("\n") == 1

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from api.cli.machine.benchmark.measuring import Measured
+from core.cost import network_of
 from core.errors import BallastError
 from core.opening import checked_store, open_store, sole_service
 from core.settings import Settings
 from core.store import benchmarks, schema
+from core.store.benchmarks import Result
 from core.store.errors import SchemaBehind, SchemaMissing
 
 
@@ -19,11 +21,17 @@ def keep(settings: Settings, measured: Sequence[Measured]) -> str | None:
     try:
         _make_ready(settings)
         with closing(open_store(settings)) as store, store.writing() as tx:
-            for each in measured:
-                benchmarks.keep(tx, socket.gethostname(), each)
+            for kind in dict.fromkeys(each.device_kind for each in measured):
+                of_kind = [_result(each) for each in measured if each.device_kind == kind]
+                benchmarks.keep(tx, socket.gethostname(), kind, of_kind)
     except BallastError as error:
         return f"the rates are not kept for `ballast sweep --dry-run`: {error}"
     return None
+
+
+def _result(measured: Measured) -> Result:
+    trial = measured.trial
+    return Result(network_of(trial.spec.model), trial.spec.precision, trial.processes, measured.rate)
 
 
 def _make_ready(settings: Settings) -> None:
