@@ -1,8 +1,9 @@
-"""Which devices this host trains on: one process per GPU, else one a core, at most four.
+"""Which devices this host trains on: one process per GPU, else as many on the CPU as it bears (worker.capacity).
 
 The process of a GPU sees that one alone, by its UUID: a number would mean another GPU as soon as one falls off the bus.
 
-python -P -m worker.devices prints them, and how many GPUs there are, as JSON: what `ballast doctor` asks.
+python -P -m worker.devices prints them, what each process is shown, how many GPUs there are, and what was found of the
+CPU where it is trained on, as JSON: what `ballast doctor` and `ballast bench` ask.
 """
 
 import json
@@ -16,8 +17,7 @@ import pynvml
 
 from core.errors import BallastError
 from core.settings import GPU, load_settings
-
-MAX_CPU_PROCESSES = 4
+from worker.capacity import capacity
 
 _DEVICES = re.compile(rf"auto|all|cpu|{GPU}(,{GPU})*")
 _ENTRY = re.compile(r"\d+$|GPU-|MIG-")  # of CUDA_VISIBLE_DEVICES; at anything else CUDA stops reading
@@ -77,7 +77,7 @@ def _check(devices: str, processes: int | None) -> None:
 
 
 def _on_cpu(processes: int | None) -> list[Device]:
-    return [Device("cpu")] * (processes or min(len(os.sched_getaffinity(0)), MAX_CPU_PROCESSES))
+    return [Device("cpu")] * (processes or capacity().processes)
 
 
 def _gpus() -> list[Device]:
@@ -108,5 +108,7 @@ def _uuid(index: int) -> str:
 
 
 if __name__ == "__main__":
-    names = [device.name for device in plan(load_settings().device, None)]
-    print(json.dumps({"devices": names, "gpus": len(_gpus())}))
+    planned = plan(load_settings().device, None)
+    names, visible = [device.name for device in planned], [device.visible for device in planned]
+    on_cpu = str(capacity()) if "cpu" in names else ""
+    print(json.dumps({"devices": names, "visible": visible, "gpus": len(_gpus()), "on_cpu": on_cpu}))

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import stamina
 import structlog
 import torch
+from sqlalchemy import Connection
 
-from core.results import Checkpoint, Command, EpochResult
+from core.results import Checkpoint, Command, EpochResult, Provenance
 from core.settings import Settings
 from core.states import ErrorKind, State
 from core.store import attempts, checkpoints
@@ -23,7 +24,18 @@ from core.store.experiments import ExperimentError
 from core.store.files import Files, tidy
 from core.store.leases import Claim
 from core.store.session import UNFORESEEN, Store
-from core.training import BadCheckpoint, BadData, Data, Member, devices, load, provenance, require_readable, train
+from core.training import (
+    BadCheckpoint,
+    BadData,
+    Data,
+    Member,
+    devices,
+    load,
+    precision,
+    provenance,
+    require_readable,
+    train,
+)
 from worker.held import Held
 from worker.writer import Writer
 
@@ -96,7 +108,7 @@ class Runner:
         """What the experiment ends with, whose training raised `error`. Raises DeviceBroken: it is not to blame."""
         if isinstance(error, torch.AcceleratorError):
             raise DeviceBroken(f"{self._name}: {_first_line(error)}") from error
-        if _is_out_of_memory(error):
+        if devices.is_out_of_memory(error):
             spec = claim.spec
             sizes = f"batch_size {spec.batch_size or 'null'}, {spec.model.model_dump_json()}"
             return ExperimentError(
@@ -117,8 +129,13 @@ class Runner:
         if held.must_stop():
             return _End(None, None, 0.0)
         self._tidy(claim)
-        writer.write_and_wait(lambda tx: attempts.begin(tx, claim, what, pointer))
+        writer.write_and_wait(lambda tx: self._begin(tx, claim, what, pointer))
         return self._record_rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
+
+    def _begin(self, tx: Connection, claim: Claim, what: Provenance, pointer: Pointer | None) -> None:
+        attempts.begin(tx, claim, what, pointer)
+        for sentence in precision.warnings(claim.spec.precision, self._device):
+            attempts.note(tx, claim, EventKind.WARNING, sentence)
 
     def _record_rows(self, held: Held, writer: Writer, data: Data, content: bytes | None, since: int) -> _End:
         spec = held.claim.spec
@@ -221,11 +238,6 @@ def _refuse_other_data(claim: Claim, sha256: str) -> None:
             f"(SHA-256 {sha256[:12]} instead of {before[:12]}): give all hosts the same images, and retry it; "
             "or submit it again, to be trained on these"
         )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has an error of its own for a GPU only."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _first_line(error: BaseException) -> str:

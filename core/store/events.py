@@ -20,7 +20,7 @@ class EventKind(StrEnum):
 
     SUBMITTED = "submitted"  # it is there, and queued
     EXTENDS = "extends"  # it goes on from where another ended
-    WARNING = "warning"  # its spec is allowed, and seldom meant
+    WARNING = "warning"  # its spec is allowed, and seldom meant, or slow where it is trained
     PRIORITY = "priority"  # it got another place in the queue
     CLAIMED = "claimed"  # a worker holds it and trains it: an attempt begins
     RESUMED = "resumed"  # the attempt goes on from a checkpoint

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from core import processor
 from core.spec import Precision
 from core.training.errors import BadDevice
 
@@ -21,6 +22,12 @@ def require(precision: Precision, device: str) -> None:
             "precision tf32 is a GPU's, and this worker trains on a CPU: submit it with fp32 or bf16, or let a worker "
             "with a GPU take it"
         )
+
+
+def warnings(precision: Precision, device: str) -> list[str]:
+    """Sentences on what a device of this kind computes so, but slower than in fp32."""
+    on_cpu = torch.device(device).type == "cpu"
+    return [processor.SLOW_BF16] if precision == "bf16" and on_cpu and not processor.computes_bf16() else []
 
 
 def prepare(precision: Precision, device: str) -> None:

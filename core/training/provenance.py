@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from core import processor
 from core.results import CodeVersion, DataFacts, DeviceFacts, NumericsKey, Provenance
 from core.spec import Spec
 from core.training import models
@@ -94,7 +95,7 @@ def _device(device: str) -> DeviceFacts:
         )
     return DeviceFacts(
         type="cpu",
-        name=_cpu(),
+        name=processor.name(),
         capability=torch.backends.cpu.get_cpu_capability(),
         driver=None,
         cuda=None,
@@ -110,16 +111,6 @@ def _driver() -> str | None:
         return str(pynvml.nvmlSystemGetDriverVersion())
     except Exception:  # not installed, or no driver that it can ask: the curve is no worse for it
         return None
-
-
-def _cpu() -> str:
-    """The model, which only the kernel tells on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())
 
 
 def _sha256_of(data: Data) -> str:

@@ -22,14 +22,14 @@ _FIRST_FIGURE = "sweep figure-2 --set dataset.name=digits --set model.name=mlp -
 app = typer.Typer()
 
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Processes; by default one a GPU, else one a core, at most 4.")
+    int | None, typer.Option(min=1, help="Processes; by default one a GPU, else one a core, as memory allows.")
 ]
 Devices = Annotated[
     str | None,
     typer.Option(help="all (every GPU), cpu, cuda:N or cuda:N,cuda:M: a process a GPU. Instead of BALLAST_DEVICE."),
 ]
 Processes = Annotated[
-    int | None, typer.Option(min=1, help="On the CPU, by default one a core, at most 4; or on a single GPU.")
+    int | None, typer.Option(min=1, help="On the CPU, by default one a core, as memory allows; or on a single GPU.")
 ]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Instead of BALLAST_PORT.")]
 

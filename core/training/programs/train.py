@@ -19,7 +19,7 @@ from core.results import EpochResult
 from core.spec import Spec
 from core.states import State
 from core.streams import print_error
-from core.training import BadData, BadDevice, Member, devices, load, train
+from core.training import BadData, BadDevice, Member, devices, load, precision, train
 from core.training.programs.ending import DONE, EXPERIMENT_FAILED, exit_code
 
 
@@ -32,7 +32,7 @@ def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     spec = _read_spec(options.spec)
     devices.require(options.device)
-    for sentence in spec.warnings():
+    for sentence in [*spec.warnings(), *precision.warnings(spec.precision, options.device)]:
         print(f"warning: {sentence}", file=sys.stderr)
     try:
         rows = _train(spec, options)

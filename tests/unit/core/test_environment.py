@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from core.broker.doorbell import celery_app, folder_options
-from core.environment import environment_for_child, remove_foreign_variables
+from core.environment import KEPT_MEMORY, environment_for_child, remove_foreign_variables
 from core.settings import load_settings
 
 FOREIGN = (
@@ -17,6 +17,7 @@ FOREIGN = (
     *("PICKLE_PROTOCOL", "AUTOSCALE_KEEPALIVE", "_MP_FORK_LOGLEVEL_", "DJANGO_SETTINGS_MODULE", "PSYCOPG_IMPL"),
     *("FASTAPI_ENV", "UVICORN_HOST", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "MPLBACKEND", "OMP_DYNAMIC"),
     *("ONEDNN_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE", "PYTHONWARNINGS", "PYTHONINSPECT", "TERMINAL_WIDTH"),
+    *("LOKY_MAX_CPU_COUNT", "JOBLIB_MULTIPROCESSING"),
 )
 THE_USERS = (
     *("PATH", "HOME", "LANG", "TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "PGPASSWORD", "PGSSLMODE", "PGPASSFILE"),
@@ -28,6 +29,9 @@ THE_USERS = (
         "PYTHONIOENCODING",
         "MPLCONFIGDIR",
         "C_INCLUDE_PATH",
+        "GLIBC_TUNABLES",
+        "MALLOC_ARENA_MAX",
+        "LD_PRELOAD",
     ),
     *("BALLAST_HOME", "_BALLAST_COMPLETE"),
 )
@@ -45,6 +49,61 @@ def test_a_child_finds_our_packages_before_those_of_pythonpath() -> None:
     child = environment_for_child({"PYTHONPATH": f"/theirs{os.pathsep}/others"})
     assert child["PYTHONPATH"].split(os.pathsep) == [root, "/theirs", "/others"]
     assert environment_for_child(child) == child
+
+
+MMAPS = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+at = libc.malloc(ctypes.c_size_t(200 * 2**20))
+heap = next(line.split()[0].split("-") for line in open("/proc/self/maps") if "[heap]" in line)
+print(int(heap[0], 16) <= at < int(heap[1], 16))
+"""
+
+
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="no glibc here")
+def test_a_child_keeps_large_blocks_in_its_heap_and_so_does_a_child_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which glibc decides as it starts."""
+    for name in ("GLIBC_TUNABLES", "LD_PRELOAD", *(name for name in os.environ if name.startswith("MALLOC_"))):
+        monkeypatch.delenv(name, raising=False)
+    child = load_settings().child_environment()
+    assert child["GLIBC_TUNABLES"] == KEPT_MEMORY
+    assert environment_for_child(child) == child
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {MMAPS!r}], check=True)"
+    for program in (MMAPS, nested):
+        for environment, kept in ((child, "True"), (child | {"GLIBC_TUNABLES": ""}, "False")):
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            assert done.stdout.strip() == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GLIBC_TUNABLES", "glibc.malloc.arena_max=1"),
+        ("GLIBC_TUNABLES", ""),  # how it is switched off
+        ("MALLOC_ARENA_MAX", "2"),
+        ("MALLOC_TRIM_THRESHOLD_", "100000"),
+        ("MALLOC_CONF", "narenas:1"),
+        ("LD_PRELOAD", "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"),
+        ("LD_PRELOAD", "/usr/lib/libtcmalloc_minimal.so.4"),
+    ],
+)
+def test_what_a_user_says_of_allocators_stays(name: str, value: str) -> None:
+    assert environment_for_child({name: value}) == {name: value}
+
+
+def test_what_is_preloaded_and_no_allocator_is_none() -> None:
+    preloaded = {"LD_PRELOAD": "/usr/lib/libfaketime.so.1"}
+    assert environment_for_child(preloaded) == environment_for_child({}) | preloaded
+
+
+@pytest.mark.parametrize("libc", [None, ""])
+def test_where_there_is_no_glibc_nothing_is_said_to_it(libc: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "confstr", lambda _name: libc)
+    assert environment_for_child({}) == {}
+    monkeypatch.setattr(os, "confstr_names", {})  # as musl and macOS have it
+    assert environment_for_child({}) == {}
 
 
 def test_a_childs_settings_are_not_those_of_a_variable_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:

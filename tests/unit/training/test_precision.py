@@ -2,10 +2,12 @@
 bit test_reference."""
 
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 import torch
 
+from core import processor
 from core.training import BadDevice, Member, precision, train
 from tests.unit.training.builders import invented, spec_of
 
@@ -35,3 +37,11 @@ def test_a_gpu_computes_in_tf32_only_where_the_spec_says_so(chosen: str) -> None
     assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is (chosen == "tf32")
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("computes_bf16", [True, False])
+def test_bf16_is_warned_of_on_a_processor_without_it_alone(computes_bf16: bool) -> None:
+    with mock.patch.object(processor, "computes_bf16", return_value=computes_bf16):
+        assert precision.warnings("bf16", "cpu") == ([] if computes_bf16 else [processor.SLOW_BF16])
+        for chosen, device in (("fp32", "cpu"), ("bf16", "cuda:0"), ("tf32", "cuda:0")):
+            assert precision.warnings(chosen, device) == []

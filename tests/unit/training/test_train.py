@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from core import processor
 from core.training.programs.train import main
 from tests.unit.training.builders import digits, locks_dir, rows_of, spec_of
 
@@ -53,6 +55,16 @@ def test_the_curve_goes_to_stdout_and_is_that_of_train(tmp_path: Path, capsys: p
     assert (curve["id"], curve["state"], curve["attempt"], curve["complete"]) == (None, "succeeded", 1, True)
     assert (curve["epoch"], curve["epochs_done"], curve["epochs_total"]) == ([1, 2, 3], 3, 3)
     assert curve["base_fraction_out_of_domain"] == [row.base_out_of_domain / 1437 for row in rows]
+
+
+@pytest.mark.parametrize("computes_bf16", [True, False])
+def test_bf16_on_a_processor_without_it_is_warned_of_once(
+    computes_bf16: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = SPEC | {"model": {"name": "cnn", "width": 2}, "precision": "bf16", "epochs": 1}
+    with mock.patch.object(processor, "computes_bf16", return_value=computes_bf16):
+        assert run(tmp_path, narrow, "--device", "cpu") == 0
+    assert capsys.readouterr().err == ("" if computes_bf16 else f"warning: {processor.SLOW_BF16}\n")
 
 
 def test_a_faulty_spec_is_said_field_by_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,10 @@ import pynvml
 import pytest
 
 from worker import devices
+from worker.capacity import Capacity, capacity
 from worker.devices import Device, DevicesMistyped, NoGpu
 
-CORES = min(len(os.sched_getaffinity(0)), 4)
+CORES = capacity().processes
 
 
 @pytest.fixture(autouse=True)
@@ -150,11 +151,23 @@ def test_a_process_that_sees_one_gpu_calls_it_the_first() -> None:
     assert Device("cpu").name_inside == "cpu"
 
 
-def test_the_doctor_is_told_in_json() -> None:
+def test_doctor_and_bench_are_told_in_json() -> None:
     program = [sys.executable, "-P", "-m", "worker.devices"]
     environment = os.environ | {"BALLAST_DEVICE": "cuda:1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"devices": ["cuda:1"], "gpus": 0}
+    assert json.loads(done.stdout) == {"devices": ["cuda:1"], "visible": [None], "gpus": 0, "on_cpu": ""}
+    done = subprocess.run(program, env=environment | {"BALLAST_DEVICE": "cpu"}, capture_output=True, check=True)
+    told = json.loads(done.stdout)
+    assert (told["devices"], told["visible"]) == (["cpu"] * CORES, [None] * CORES)
+    assert (told["gpus"], told["on_cpu"]) == (0, str(capacity()))
+
+
+@pytest.mark.usefixtures("no_driver")
+@pytest.mark.parametrize(("cores", "gibibytes", "processes"), [(12, 64, 12), (12, 3, 4), (2, 0, 1)])
+def test_the_cpu_has_a_process_a_core_as_memory_allows(cores: int, gibibytes: int, processes: int) -> None:
+    with mock.patch.object(devices, "capacity", return_value=Capacity(cores, gibibytes * 2**30)):
+        assert devices.plan("auto", None) == [Device("cpu")] * processes
+        assert devices.plan("cpu", 5) == [Device("cpu")] * 5
 
 
 def test_planning_imports_no_torch() -> None:

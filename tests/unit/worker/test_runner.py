@@ -13,6 +13,7 @@ import pytest
 import torch
 from sqlalchemy import Connection, text
 
+from core import processor
 from core.results import DataFacts, EpochResult
 from core.settings import Settings
 from core.spec import Spec
@@ -68,12 +69,12 @@ class LeaveAfter(Leave):
 class Bench:
     """A worker without its process."""
 
-    def __init__(self, store: Store, home: Path) -> None:
+    def __init__(self, store: Store, home: Path, spec: Spec = SPEC) -> None:
         self.store = store
         self.settings = Settings(home=home, device="cpu", checkpoint_seconds=1e-6)  # one after every step
         self.files = Files(self.settings.checkpoint_url)
         with store.writing() as tx:
-            self.number = experiments.submit(tx, SPEC).id
+            self.number = experiments.submit(tx, spec).id
 
     def run(self, leave: Leave | None = None, lease_ms: int = MINUTE) -> Held:
         held = Held(claimed(self.store, lease_ms=lease_ms), leave or Leave())
@@ -170,6 +171,18 @@ def test_a_damaged_one_gives_way_to_the_one_before(bench: Bench, damage: str) ->
     (kind, _), *more = bench.told()
     assert (kind, more) == ("checkpoint_damaged", [went_on_after(before), ("succeeded", None)])
     assert bench.is_whole()
+
+
+@pytest.mark.parametrize("computes_bf16", [True, False])
+def test_bf16_on_a_processor_without_it_is_an_event_of_the_attempt(
+    computes_bf16: bool, store: Store, tmp_path: Path
+) -> None:
+    narrow = {"model": {"name": "cnn", "width": 2}, "precision": "bf16", "epochs": 1, "importance_weight": "4:1"}
+    bench = Bench(store, tmp_path, Spec.model_validate({"dataset": {"name": "digits"}} | narrow))
+    with mock.patch.object(processor, "computes_bf16", return_value=computes_bf16):
+        bench.run()
+    warnings = [] if computes_bf16 else [("warning", processor.SLOW_BF16)]
+    assert bench.told() == [*warnings, ("succeeded", None)]
 
 
 def test_rows_of_other_images_are_not_gone_on_with(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.cli.machine.checks.finding import INSTALL_WORKER, Finding, failed_check, installed_version
+from core import processor
 from core.locks import NoLocks, require_locks
 from core.settings import Settings
 
@@ -91,10 +92,11 @@ def check_devices(settings: Settings) -> Iterator[Finding]:
     if done.returncode != 0:
         yield failed_check("devices", (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
         return
-    yield _usable_devices(**json.loads(done.stdout), torch=torch)
+    told = json.loads(done.stdout)
+    yield _usable_devices(told["devices"], told["gpus"], told["on_cpu"], torch)
 
 
-def _usable_devices(devices: list[str], gpus: int, torch: str) -> Finding:
+def _usable_devices(devices: list[str], gpus: int, on_cpu: str, torch: str) -> Finding:
     wanted = {int(device.removeprefix("cuda:")) for device in devices if device != "cpu"}
     if any(index >= gpus for index in wanted):
         found = f"{devices[0]} is wanted, and this host has {gpus} GPUs"
@@ -102,4 +104,7 @@ def _usable_devices(devices: list[str], gpus: int, torch: str) -> Finding:
     if wanted and torch.endswith("+cpu"):
         found = f"this host has {gpus} GPUs, and torch {torch} uses none"
         return Finding("devices", "warning", found, "install a torch with CUDA, or set BALLAST_DEVICE=cpu")
+    if on_cpu:
+        remark = "" if processor.computes_bf16() else f"; {processor.SLOW_BF16}"
+        return Finding("devices", "ok", f"cpu: {on_cpu}{remark}")
     return Finding("devices", "ok", f"a worker process for each of {', '.join(devices)}")
