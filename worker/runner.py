@@ -27,6 +27,7 @@ from core.store.session import UNFORESEEN, Store
 from core.training import (
     BadCheckpoint,
     BadData,
+    BadDevice,
     Data,
     Member,
     devices,
@@ -99,6 +100,8 @@ class Runner:
             return writer.succeed(end.row, end.checkpoint, end.epoch_seconds)
         except BadData as error:
             return writer.fail(None, ExperimentError(ErrorKind.BAD_DATA, str(error)))
+        except BadDevice as error:
+            return writer.fail(None, ExperimentError(ErrorKind.BAD_DEVICE, str(error)))
         except (StoreError, *UNFORESEEN):
             raise  # not the experiment's fault: another attempt may fare better
         except Exception as error:

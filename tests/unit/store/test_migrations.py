@@ -149,6 +149,26 @@ def test_more_pack_keys_than_a_batch_are_renewed(empty: Store, empty_url: str) -
     assert keys == [each.pack_key for each in specs]
 
 
+def test_a_new_kind_of_error_comes_and_goes_beside_a_connection_that_is_open(empty: Store, empty_url: str) -> None:
+    schema.upgrade(empty_url)
+    fill(empty)
+    failed = "UPDATE experiments SET error_kind = 'bad_device' WHERE id = 1"
+    with empty.writing() as tx:
+        tx.execute(text(failed))
+        before = counts(tx)
+    schema.downgrade(empty_url, "0005")
+    with empty.reading() as tx:
+        assert tx.execute(text("SELECT error_kind FROM experiments WHERE id = 1")).scalar_one() == "internal"
+    with pytest.raises(Exception, match="ck_experiments_error_kind"), empty.writing() as tx:
+        tx.execute(text(failed))
+    schema.upgrade(empty_url)
+    with empty.writing() as tx:
+        tx.execute(text(failed))
+        assert counts(tx) == before
+        if empty.dialect == "sqlite":
+            assert tx.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
+
+
 def test_an_upgrade_of_what_is_current_keeps_every_row(store: Store, database_url: str) -> None:
     fill(store)
     with store.reading() as tx:
