@@ -3,7 +3,7 @@
 python -P -m core.training.programs.bench --device DEVICE --threads N --seconds S
 
 Says in a line of JSON what kind of device it has, once it can begin. Then it reads a spec a line and answers each with
-a line: its rates, in images a second, or an error. So whoever asks several processes at once keeps them in step. The
+a line: its rates, in images a second, and which share of its time it really had a core, or an error. So whoever asks several processes at once keeps them in step. The
 images are invented: no data set is needed.
 """
 
@@ -71,17 +71,15 @@ def _print_answer(answer: dict[str, str | float]) -> None:
 def _rates(spec: Spec, data: Data, seconds: float) -> dict[str, str | float]:
     """Images a second. Building counts as training's warming up, so that processes that were asked at once train at
     once, and evaluate at once."""
-    begun = time.perf_counter()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
     precision.require(spec.precision, str(data.device))
     precision.prepare(spec.precision, str(data.device))
     experiment = Experiment(spec, data, torch.float32)
     evaluates_at, over = begun + seconds * _TRAINING, begun + seconds
-    return {
-        "train_rate": _median_rate(partial(_train, experiment), begun, evaluates_at, data.device),
-        "evaluate_rate": _median_rate(
-            partial(_evaluate, experiment.model, data.in_domain), evaluates_at, over, data.device
-        ),
-    }
+    train_rate = _median_rate(partial(_train, experiment), begun, evaluates_at, data.device)
+    evaluate_rate = _median_rate(partial(_evaluate, experiment.model, data.in_domain), evaluates_at, over, data.device)
+    cpu, wall = time.process_time() - cpu_begun, time.perf_counter() - begun
+    return {"train_rate": train_rate, "evaluate_rate": evaluate_rate, "core_share": min(1.0, cpu / wall)}
 
 
 def _median_rate(work: Callable[[float], int], begin: float, end: float, device: torch.device) -> float:

@@ -60,6 +60,15 @@ def test_each_network_is_measured_in_every_precision_that_it_may_have() -> None:
     assert of_gpu == ["fp32", "bf16", "tf32"]
 
 
+def test_a_machine_that_is_busy_with_something_else_is_noticed() -> None:
+    alone = [measured(CNN, 100, 500)._replace(core_share=share) for share in (0.97, 0.91, 0.5)]
+    assert not any("Something else" in each for each in sentences(alone))
+    said = sentences([*alone, alone[-1]._replace(core_share=0.7), alone[-1]._replace(core_share=0.6)])
+    assert said[0].startswith("Something else was at work: a process had 70% of a core, so these rates are too low.")
+    of_a_gpu = [measured(CNN, 100, 500, kind="H100")._replace(core_share=0.3)]
+    assert not any("Something else" in each for each in sentences(of_a_gpu))
+
+
 def test_the_fastest_precision_of_each_network_is_named() -> None:
     said = sentences(
         [

@@ -45,7 +45,8 @@ def test_every_spec_is_answered_by_its_rates(answers: Any) -> None:
     assert ready == {"device_kind": "cpu"}
     assert len(rates) == 3
     for each in rates:
-        assert each.keys() == {"train_rate", "evaluate_rate"}
+        assert each.keys() == {"train_rate", "evaluate_rate", "core_share"}
+        assert 0 < each["core_share"] <= 1
         assert each["evaluate_rate"] > each["train_rate"] > 0
 
 

@@ -13,6 +13,7 @@ from core.spec import Spec
 from core.sweeps import SweepRequest, grids_and_specs
 
 _NEARLY = 0.95  # of the most work: more processes for the rest do not pay
+_ALONE = 0.9  # of its time a process has a core where nothing else is at work
 
 
 class Row(NamedTuple):
@@ -42,7 +43,8 @@ def row_of(measured: Measured) -> Row:
 def sentences(measured: Sequence[Measured]) -> list[str]:
     """What went wrong; then which precision wins, how many processes pay, how long `paper` takes."""
     whole = [each for each in measured if each.error is None]
-    return [*_failures(measured), *_winners(whole), *_processes_that_pay(whole), *_paper(whole)]
+    wrong = [*_failures(measured), *_disturbance(whole)]
+    return [*wrong, *_winners(whole), *_processes_that_pay(whole), *_paper(whole)]
 
 
 def fullest(measured: Sequence[Measured]) -> list[Measured]:
@@ -84,6 +86,16 @@ def _failures(measured: Sequence[Measured]) -> Iterator[str]:
     for each in measured:
         if each.error is not None:
             yield f"{each.device_kind}: {each.trial} failed: {each.error}"
+
+
+def _disturbance(measured: Sequence[Measured]) -> Iterator[str]:
+    """Of a CPU: a process that trains on a GPU waits for it."""
+    shares = [each.core_share for each in measured if each.device_kind == "cpu"]
+    if shares and median(shares) < _ALONE:
+        yield (
+            f"Something else was at work: a process had {median(shares):.0%} of a core, so these rates are too low. "
+            "Measure again while this machine is idle"
+        )
 
 
 def _winners(measured: Sequence[Measured]) -> Iterator[str]:

@@ -52,6 +52,7 @@ class Measured(NamedTuple):
     device_kind: str
     rates: tuple[Rate, ...]  # one a process; none where it failed
     error: str | None = None
+    core_share: float = 1.0  # of the time that one process took, how much it had a core; the least of all
 
     @property
     def rate(self) -> Rate:
@@ -170,7 +171,8 @@ def _measured(trial: Trial, device_kind: str, answers: Sequence[dict[str, Any]])
     errors = [answer["error"] for answer in answers if "error" in answer]
     if errors:
         return Measured(trial, device_kind, (), errors[0])
-    return Measured(trial, device_kind, tuple(Rate(each["train_rate"], each["evaluate_rate"]) for each in answers))
+    rates = tuple(Rate(each["train_rate"], each["evaluate_rate"]) for each in answers)
+    return Measured(trial, device_kind, rates, core_share=min(each["core_share"] for each in answers))
 
 
 @contextmanager
