@@ -3,8 +3,8 @@
 python -P -m core.training.programs.bench --device DEVICE --threads N --seconds S
 
 Says in a line of JSON what kind of device it has, once it can begin. Then it reads a spec a line and answers each with
-a line: its rates, in images a second, and which share of its time it really had a core, or an error. So whoever asks several processes at once keeps them in step. The
-images are invented: no data set is needed.
+a line: its rates, in images a second, and in which share of its time it really had a core; or an error. So whoever asks
+several processes at once keeps them in step. The images are invented: no data set is needed.
 """
 
 import argparse
