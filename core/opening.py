@@ -105,7 +105,11 @@ def checked_store(settings: Settings) -> Store:
     if settings.embedded_database or settings.embedded_broker:
         _require_locks(settings)
     store = Store(settings.database_url)
-    schema.require(store)
+    try:
+        schema.require(store)
+    except BallastError:
+        store.close()
+        raise
     return store
 
 

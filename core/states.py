@@ -34,6 +34,7 @@ class ErrorKind(StrEnum):
 
     DIVERGED = "diverged"  # the loss or a logit is no longer finite
     BAD_DATA = "bad_data"  # the data set is missing, damaged or does not fit the spec
+    BAD_DEVICE = "bad_device"  # its worker's device cannot compute as the spec says
     OUT_OF_MEMORY = "out_of_memory"  # the device has too little memory
     LOST = "lost"  # its worker died or fell silent, too often
     INTERNAL = "internal"  # our fault: a traceback is attached

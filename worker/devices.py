@@ -2,8 +2,8 @@
 
 The process of a GPU sees that one alone, by its UUID: a number would mean another GPU as soon as one falls off the bus.
 
-python -P -m worker.devices prints them, how many GPUs there are, and what was found of the CPU where it is
-trained on, as JSON: what `ballast doctor` asks.
+python -P -m worker.devices prints them, what each process is shown, how many GPUs there are, and what was found of the
+CPU where it is trained on, as JSON: what `ballast doctor` and `ballast bench` ask.
 """
 
 import json
@@ -108,6 +108,7 @@ def _uuid(index: int) -> str:
 
 
 if __name__ == "__main__":
-    names = [device.name for device in plan(load_settings().device, None)]
+    planned = plan(load_settings().device, None)
+    names, visible = [device.name for device in planned], [device.visible for device in planned]
     on_cpu = str(capacity()) if "cpu" in names else ""
-    print(json.dumps({"devices": names, "gpus": len(_gpus()), "on_cpu": on_cpu}))
+    print(json.dumps({"devices": names, "visible": visible, "gpus": len(_gpus()), "on_cpu": on_cpu}))

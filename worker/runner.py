@@ -27,6 +27,7 @@ from core.store.session import UNFORESEEN, Store
 from core.training import (
     BadCheckpoint,
     BadData,
+    BadDevice,
     Data,
     Member,
     devices,
@@ -99,6 +100,8 @@ class Runner:
             return writer.succeed(end.row, end.checkpoint, end.epoch_seconds)
         except BadData as error:
             return writer.fail(None, ExperimentError(ErrorKind.BAD_DATA, str(error)))
+        except BadDevice as error:
+            return writer.fail(None, ExperimentError(ErrorKind.BAD_DEVICE, str(error)))
         except (StoreError, *UNFORESEEN):
             raise  # not the experiment's fault: another attempt may fare better
         except Exception as error:
@@ -108,7 +111,7 @@ class Runner:
         """What the experiment ends with, whose training raised `error`. Raises DeviceBroken: it is not to blame."""
         if isinstance(error, torch.AcceleratorError):
             raise DeviceBroken(f"{self._name}: {_first_line(error)}") from error
-        if _is_out_of_memory(error):
+        if devices.is_out_of_memory(error):
             spec = claim.spec
             sizes = f"batch_size {spec.batch_size or 'null'}, {spec.model.model_dump_json()}"
             return ExperimentError(
@@ -238,11 +241,6 @@ def _refuse_other_data(claim: Claim, sha256: str) -> None:
             f"(SHA-256 {sha256[:12]} instead of {before[:12]}): give all hosts the same images, and retry it; "
             "or submit it again, to be trained on these"
         )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has an error of its own for a GPU only."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _first_line(error: BaseException) -> str:

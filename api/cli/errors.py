@@ -4,7 +4,8 @@ BallastError
 ├── CannotWrite       a file that was asked for
 ├── NotDeleted        nothing has ended
 ├── NotSucceeded      what was waited for failed or was cancelled
-└── DemoFailed        the demo could not be played to its end
+├── DemoFailed        the demo could not be played to its end
+└── BenchFailed       a process that measures has ended
 """
 
 from core.errors import BallastError
@@ -24,3 +25,7 @@ class NotSucceeded(BallastError):
 
 class DemoFailed(BallastError):
     """The demo could not be played to its end."""
+
+
+class BenchFailed(BallastError):
+    """A process that measures has ended."""

@@ -24,6 +24,7 @@ COMMANDS = {
     "api": "api.cli.machine.serving",
     "worker": "api.cli.machine.serving",
     "doctor": "api.cli.machine.doctor",
+    "bench": "api.cli.machine.bench",
     "run": "api.cli.machine.run",
     "db": "api.cli.machine.db",
     "data": "api.cli.machine.data",

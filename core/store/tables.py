@@ -230,6 +230,20 @@ idempotency_keys = Table(
     Index("ix_idempotency_keys_created_ms", "created_ms"),
 )
 
+# What `ballast bench` measured last, of each kind of device of a host.
+benchmarks = Table(
+    "benchmarks",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("device_kind", Text, primary_key=True),
+    Column("network", Text, primary_key=True),  # as core.cost.network_of says it
+    Column("precision", Text, primary_key=True),
+    Column("processes", Integer, nullable=False),  # at work at once on that host
+    Column("train_rate", Double, nullable=False),  # images a second of one of them
+    Column("evaluate_rate", Double, nullable=False),
+    Column("measured_ms", BigInteger, nullable=False),
+)
+
 events = Table(
     "events",
     metadata,

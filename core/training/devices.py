@@ -1,4 +1,5 @@
-"""Devices: whether one can be used, before anything depends on it; what kind it is; its memory given back."""
+"""Devices: whether one can be used, before anything depends on it; what kind it is; its memory, used up and
+given back."""
 
 import os
 
@@ -29,6 +30,17 @@ def _where() -> str:
 def kind(device: str) -> str:
     """The model of a GPU, as torch tells it, or "cpu"."""
     return torch.cuda.get_device_name(device) if _is_gpu(device) else "cpu"
+
+
+def wait(device: str) -> None:
+    """Until `device` has done all that this process has asked of it."""
+    if _is_gpu(device):
+        torch.cuda.synchronize(device)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """torch has an error of its own for a GPU only."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def release(device: str) -> None:

@@ -125,7 +125,14 @@ ALL = (
         "cancel --sweep 2",
         "delete --sweep 1",
     ),
-    *("db check", "db upgrade", "data check digits", "data fetch digits", "demo --workers 1 --out d"),
+    *(
+        "db check",
+        "db upgrade",
+        "data check digits",
+        "data fetch digits",
+        "bench --seconds 0.05",
+        "demo --workers 1 --out d",
+    ),
 )
 SERVING = ("up", "api", "worker")
 

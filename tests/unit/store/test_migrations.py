@@ -43,6 +43,7 @@ def fill(store: Store) -> None:
         attempts.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
         tx.execute(text("INSERT INTO idempotency_keys VALUES ('/experiments', 'k', 'f', '{}', 1)"))
+        tx.execute(text("INSERT INTO benchmarks VALUES ('host', 'cpu', 'cnn 64', 'fp32', 2, 1.5, 2.5, 1)"))
         pointer = f"1, {claim.experiment_id}, 1, 1, 0, 10, 'path', 'sha256', 'numerics', 1"
         tx.execute(text(f"INSERT INTO checkpoints VALUES ({pointer})"))
 
@@ -94,7 +95,7 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
         tx.execute(text("UPDATE experiments SET revision = 7, priority = 3 WHERE id = 2"))
         odd = {"spec": '{"of": "tomorrow"}', "id": of_tomorrow}
         tx.execute(text("UPDATE experiments SET pack_key = 'odd', spec = :spec WHERE id = :id"), odd)
-        before = counts(tx)
+        before = counts(tx) | {"benchmarks": 0}  # of which 0003 knows nothing
     renewed = rows()
     assert [row["pack_key"] for row in renewed[:-1]] == [spec(**fields).pack_key for fields in ({}, *others)]
 
@@ -146,6 +147,26 @@ def test_more_pack_keys_than_a_batch_are_renewed(empty: Store, empty_url: str) -
     with empty.reading() as tx:
         keys = tx.execute(text("SELECT pack_key FROM experiments ORDER BY id")).scalars().all()
     assert keys == [each.pack_key for each in specs]
+
+
+def test_a_new_kind_of_error_comes_and_goes_beside_a_connection_that_is_open(empty: Store, empty_url: str) -> None:
+    schema.upgrade(empty_url)
+    fill(empty)
+    failed = "UPDATE experiments SET error_kind = 'bad_device' WHERE id = 1"
+    with empty.writing() as tx:
+        tx.execute(text(failed))
+        before = counts(tx)
+    schema.downgrade(empty_url, "0005")
+    with empty.reading() as tx:
+        assert tx.execute(text("SELECT error_kind FROM experiments WHERE id = 1")).scalar_one() == "internal"
+    with pytest.raises(Exception, match="ck_experiments_error_kind"), empty.writing() as tx:
+        tx.execute(text(failed))
+    schema.upgrade(empty_url)
+    with empty.writing() as tx:
+        tx.execute(text(failed))
+        assert counts(tx) == before
+        if empty.dialect == "sqlite":
+            assert tx.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
 
 
 def test_an_upgrade_of_what_is_current_keeps_every_row(store: Store, database_url: str) -> None:

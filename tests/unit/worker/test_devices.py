@@ -151,15 +151,15 @@ def test_a_process_that_sees_one_gpu_calls_it_the_first() -> None:
     assert Device("cpu").name_inside == "cpu"
 
 
-def test_the_doctor_is_told_in_json() -> None:
+def test_doctor_and_bench_are_told_in_json() -> None:
     program = [sys.executable, "-P", "-m", "worker.devices"]
     environment = os.environ | {"BALLAST_DEVICE": "cuda:1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"devices": ["cuda:1"], "gpus": 0, "on_cpu": ""}
+    assert json.loads(done.stdout) == {"devices": ["cuda:1"], "visible": [None], "gpus": 0, "on_cpu": ""}
     done = subprocess.run(program, env=environment | {"BALLAST_DEVICE": "cpu"}, capture_output=True, check=True)
-    found = json.loads(done.stdout)
-    assert (found["devices"], found["gpus"]) == (["cpu"] * CORES, 0)
-    assert found["on_cpu"].partition(" (")[0] == str(capacity()).partition(" (")[0]
+    told = json.loads(done.stdout)
+    assert (told["devices"], told["visible"], told["gpus"]) == (["cpu"] * CORES, [None] * CORES, 0)
+    assert told["on_cpu"].partition(" (")[0] == str(capacity()).partition(" (")[0]
 
 
 @pytest.mark.usefixtures("no_driver")

@@ -185,6 +185,16 @@ def test_bf16_on_a_processor_without_it_is_an_event_of_the_attempt(
     assert bench.told() == [*warnings, ("succeeded", None)]
 
 
+def test_what_this_device_cannot_compute_fails_with_what_to_do(store: Store, tmp_path: Path) -> None:
+    of_a_gpu = {"model": {"name": "cnn", "width": 2}, "precision": "tf32", "importance_weight": "4:1"}
+    bench = Bench(store, tmp_path, Spec.model_validate({"dataset": {"name": "digits"}} | of_a_gpu))
+    bench.run()
+    error = bench.now().error
+    assert error is not None
+    assert (bench.now().state, error.kind, error.traceback) == (State.FAILED, "bad_device", None)
+    assert error.message.startswith("precision tf32 is a GPU's, ")
+
+
 def test_rows_of_other_images_are_not_gone_on_with(bench: Bench) -> None:
     """As on a host with another MNIST, or another JPEG decoder."""
     claim = claimed(bench.store, lease_ms=-1)

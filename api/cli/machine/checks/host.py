@@ -92,7 +92,8 @@ def check_devices(settings: Settings) -> Iterator[Finding]:
     if done.returncode != 0:
         yield failed_check("devices", (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
         return
-    yield _usable_devices(**json.loads(done.stdout), torch=torch)
+    told = json.loads(done.stdout)
+    yield _usable_devices(told["devices"], told["gpus"], told["on_cpu"], torch)
 
 
 def _usable_devices(devices: list[str], gpus: int, on_cpu: str, torch: str) -> Finding:

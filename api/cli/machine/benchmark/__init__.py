@@ -1,0 +1,1 @@
+"""What `ballast bench` measures, what that means, and where it is kept."""

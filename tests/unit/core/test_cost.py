@@ -1,0 +1,65 @@
+"""What an experiment costs: images counted as they are published, and the time that they take."""
+
+from typing import Any
+
+import pytest
+
+from core.cost import Images, Rate, epoch_seconds, images_of, network_of
+from core.spec import Spec
+from tests.unit.training.builders import digits
+
+
+def spec(dataset: dict[str, Any], **fields: Any) -> Spec:
+    return Spec.model_validate({"dataset": dataset, "importance_weight": "1:1", **fields})
+
+
+FOLDER = {"name": "image_folder", "folder": "f", "base_class": "a", "other_class": "b"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "images"),
+    [
+        ({"name": "cifar10"}, Images(10_000, 10_000)),
+        ({"name": "mnist"}, Images(12_656, 10_000)),  # of 5923 + 6742, in batches of 16
+        ({"name": "mnist", "base_class": "3", "other_class": "5"}, Images(11_552, 10_000)),  # of 6131 + 5421
+        ({"name": "fashion_mnist"}, Images(12_000, 10_000)),
+        ({"name": "digits"}, Images(256, 91 + 1437)),  # of 133 + 136
+        ({"name": "cifar10", "train_per_class": 100, "eval_limit": 3000}, Images(192, 2000 + 3000)),
+        (FOLDER, None),
+        (FOLDER | {"train_per_class": 8}, None),
+        (FOLDER | {"train_per_class": 8, "eval_limit": 50}, Images(16, 100)),
+    ],
+)
+def test_images_are_counted_without_reading_any(dataset: dict[str, Any], images: Images | None) -> None:
+    assert images_of(spec(dataset)) == images
+
+
+def test_the_full_batch_is_every_image() -> None:
+    assert images_of(spec({"name": "mnist"}, batch_size=None)) == Images(5923 + 6742, 10_000)
+
+
+def test_digits_are_counted_as_they_are_loaded() -> None:
+    data = digits()
+    tests = len(data.in_domain) + len(data.out_of_domain)
+    assert images_of(spec({"name": "digits"}, batch_size=1)) == Images(len(data.train), tests)
+
+
+def test_a_network_is_named_by_what_decides_its_speed() -> None:
+    models = [
+        {"name": "cnn", "dropout": 0.5},
+        {"name": "resnet"},
+        {"name": "resnet", "width": 16, "batch_norm": False},
+        {"name": "mlp", "hidden": 8},
+        {"name": "linear"},
+    ]
+    names = [network_of(spec({"name": "mnist"}, model=model).model) for model in models]
+    assert names == ["cnn 64", "resnet 64 batch_norm", "resnet 16", "mlp 8", "linear"]
+
+
+def test_an_epoch_takes_its_images_over_the_rates_and_evaluates_in_the_mean() -> None:
+    rate = Rate(train=100, evaluate=1000)
+    cifar10 = {"name": "cifar10"}
+    assert epoch_seconds(spec(cifar10), rate) == 100 + 10
+    assert epoch_seconds(spec(cifar10, epochs=10, eval_every=5), rate) == 100 + 2
+    assert epoch_seconds(spec(cifar10, epochs=11, eval_every=5), rate) == pytest.approx(100 + 10 * 3 / 11)
+    assert epoch_seconds(spec(FOLDER), rate) is None
