@@ -149,9 +149,21 @@ class SweepPage(_Answer):
     next_cursor: str | None = Field(description="Where the next, older page starts; null: this was the last.")
 
 
+class CostOut(_Answer):
+    """About, and as far as it is known: by epochs of the same kind that were measured, else by `ballast bench`."""
+
+    seconds: float | None = Field(description="From the first one's turn to the end of the last, on the workers alive.")
+    device_seconds: float | None = Field(description="Of all of them together.")
+    workers: int = Field(description="Alive now.")
+    measured: int = Field(description="Experiments of a kind whose epochs were measured,")
+    benchmarked: int = Field(description="reckoned from what `ballast bench` measured,")
+    unknown: int = Field(description="or not known.")
+
+
 class DryRun(_Answer):
     count: int
     specs: list[Spec]
+    cost: CostOut
 
 
 class PresetSummary(_Answer):

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from api.schemas import (
+    CostOut,
     Counts,
+    DryRun,
     ErrorOut,
     EventOut,
     ExperimentOut,
@@ -30,6 +32,7 @@ from api.schemas import (
     TestSets,
     WorkerOut,
 )
+from core.cost import Cost
 from core.curve import measured_share
 from core.grids import Grid
 from core.spec import Spec
@@ -85,6 +88,10 @@ def experiment_page(tx: Connection, experiments: Sequence[Experiment], limit: in
     """Of one more than `limit` that were looked for: the page, and where the next one starts."""
     items = experiments_out(tx, experiments[:limit])
     return ExperimentPage(items=items, next_cursor=str(items[-1].id) if len(experiments) > limit else None)
+
+
+def dry_run_out(specs: Sequence[Spec], cost: Cost) -> DryRun:
+    return DryRun(count=len(specs), specs=list(specs), cost=CostOut(**cost._asdict()))
 
 
 def sweep_out(sweep: Sweep) -> SweepOut:

@@ -1,7 +1,8 @@
-"""What an experiment costs: how many images an epoch of it trains and evaluates, and how long that takes at a known
-rate. Pure; where rates are kept is the concern of `core.store.benchmarks`.
+"""What experiments cost: how many images an epoch of one trains and evaluates, how long that takes at a known rate, and
+how long many take on the workers that there are. Pure; what was measured is the concern of `core.store.costs`.
 """
 
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from core.spec import AnyDataset, AnyModel, Cnn, ImageFolder, Linear, Mlp, ResNet, Spec
@@ -81,3 +82,68 @@ def epoch_seconds(spec: Spec, rate: Rate) -> float | None:
         return None
     evaluations = -(-spec.epochs // spec.eval_every)
     return images.train / rate.train + images.evaluated / rate.evaluate * evaluations / spec.epochs
+
+
+class Place(NamedTuple):
+    """Where a worker trains."""
+
+    host: str
+    device_kind: str
+
+
+ANYWHERE = Place("", "")  # where there is no worker: wherever something is known
+
+
+class Known(NamedTuple):
+    """How long an epoch takes somewhere, and how that is known."""
+
+    seconds: float
+    measured: bool  # of an experiment of the same kind; else reckoned from a rate of `ballast bench`
+
+
+class Cost(NamedTuple):
+    """Of experiments, as far as their epochs are known."""
+
+    seconds: (
+        float | None
+    )  # from the first one's turn to the end of the last; None: no worker is alive, or none is known
+    device_seconds: float | None  # of all of them together; None: none is known
+    workers: int
+    measured: int  # experiments whose epochs were measured,
+    benchmarked: int  # or are reckoned from a rate,
+    unknown: int  # or are not known
+
+
+def kind_of(spec: Spec) -> Hashable:
+    """Equal where epochs take equally long. (`Spec.pack_key` says nearly the same, and takes longer to make.)"""
+    return spec.dataset, spec.model, spec.loss, spec.batch_size, spec.precision, spec.eval_every, spec.epochs
+
+
+def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Spec, Place], Known | None]) -> Cost:
+    """Each of `workers` takes the next of `specs` when it is free, of those that it is known for. Without workers,
+    all are reckoned `ANYWHERE`."""
+    places = list(workers) or [ANYWHERE]
+    free_at = [0.0] * len(places)
+    device_seconds, kinds = 0.0, {True: 0, False: 0}
+    epochs_of: dict[Hashable, list[Known | None]] = {}  # by kind, at each of the places
+    for spec in specs:
+        kind = kind_of(spec)
+        if kind not in epochs_of:
+            at = {place: known(spec, place) for place in set(places)}
+            epochs_of[kind] = [at[place] for place in places]
+        found = [(free_at[i], i, epoch) for i, epoch in enumerate(epochs_of[kind]) if epoch]
+        if not found:
+            continue
+        since, worker, epoch = min(found)
+        free_at[worker] = since + spec.epochs * epoch.seconds
+        device_seconds += spec.epochs * epoch.seconds
+        kinds[epoch.measured] += 1
+    total = kinds[True] + kinds[False]
+    return Cost(
+        seconds=max(free_at) if total and workers else None,
+        device_seconds=device_seconds if total else None,
+        workers=len(workers),
+        measured=kinds[True],
+        benchmarked=kinds[False],
+        unknown=len(specs) - total,
+    )

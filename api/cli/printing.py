@@ -108,6 +108,16 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < _SHORT else str(timedelta(seconds=round(seconds)))
 
 
+def roughly(seconds: float) -> str:
+    """To two digits or so, for what is not exact: "40 s", "12 min", "7 h", "5 days"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    hours = seconds / 3600
+    return f"{round(hours)} h" if hours < 72 else f"{round(hours / 24)} days"
+
+
 def fraction(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 

@@ -15,10 +15,10 @@ from api.once import LOCATION_HEADERS, OnceDep, response_with_location
 from api.parameters import Cursor, Id, Limit, Priority, refuse_unknown_query
 from api.problems import problem_responses
 from api.schemas import DryRun, ExperimentPage, PriorityChange, SweepOut, SweepPage, SweepWithMembers
-from api.views import experiment_page, sweep_out, sweep_page, sweep_with_members
+from api.views import dry_run_out, experiment_page, sweep_out, sweep_page, sweep_with_members
 from core.spec import Spec
 from core.states import ENDED
-from core.store import experiments, sweeps
+from core.store import costs, experiments, sweeps
 from core.store.errors import SweepChanged
 from core.store.session import Store
 from core.sweeps import GrowthRequest, SweepRequest, grids_and_specs, larger_grids_and_specs
@@ -76,7 +76,7 @@ def submit_sweep(
     if dry_run:
         with store.writing() as tx:  # which looks for the same as the real one would
             existing = sweeps.newest_with_digests(tx, specs) if dedupe else None
-        return _dry_run(specs if existing is None else [])
+            return _dry_run(tx, specs if existing is None else [])
 
     def make(tx: Connection) -> Response:
         existing = sweeps.newest_with_digests(tx, specs) if dedupe else None
@@ -168,11 +168,11 @@ def _dry_growth(store: Store, sweep_id: int, request: GrowthRequest) -> Response
         sweep = sweeps.get(tx, sweep_id)
     _, specs = larger_grids_and_specs(sweep.grids, request.axes)
     with store.reading() as tx:
-        return _dry_run(sweeps.missing(tx, sweep_id, specs))
+        return _dry_run(tx, sweeps.missing(tx, sweep_id, specs))
 
 
-def _dry_run(specs: Sequence[Spec]) -> Response:
-    return JSONResponse(DryRun(count=len(specs), specs=list(specs)).model_dump())
+def _dry_run(tx: Connection, specs: Sequence[Spec]) -> Response:
+    return JSONResponse(dry_run_out(specs, costs.expected_cost(tx, specs)).model_dump())
 
 
 def _with_members(tx: Connection, sweep_id: int, limit: int = 50, after: int = 0) -> SweepWithMembers:

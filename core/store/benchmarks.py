@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
-from core.cost import Rate
+from core.cost import Place, Rate
 from core.store.clock import now_ms
 from core.store.tables import benchmarks
 
@@ -36,6 +36,14 @@ def keep(tx: Connection, host: str, device_kind: str, results: Iterable[Result])
     ]
     if rows:
         tx.execute(insert(benchmarks).values(rows))
+
+
+def rates(tx: Connection) -> dict[tuple[Place, str, str], Rate]:
+    """All that are kept, by place, network and precision."""
+    return {
+        (Place(row.host, row.device_kind), row.network, row.precision): Rate(row.train_rate, row.evaluate_rate)
+        for row in tx.execute(select(benchmarks))
+    }
 
 
 def results_of(tx: Connection, host: str, device_kind: str) -> list[Result]:

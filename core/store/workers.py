@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, insert, select, update
 
+from core.cost import Place
 from core.states import WorkerState
 from core.store.clock import now_ms
 from core.store.tables import workers
@@ -97,6 +98,13 @@ def serving_device_kinds(tx: Connection) -> set[str]:
     """On what those train that can take an experiment."""
     serving = _seen_lately(WorkerState.IDLE, WorkerState.BUSY)
     return set(tx.execute(select(workers.c.device_kind).where(serving).distinct()).scalars())
+
+
+def serving_places(tx: Connection) -> list[Place]:
+    """Where each of those trains, in the order in which they began."""
+    serving = _seen_lately(WorkerState.IDLE, WorkerState.BUSY)
+    rows = tx.execute(select(workers.c.host, workers.c.device_kind).where(serving).order_by(workers.c.id))
+    return [Place(row.host, row.device_kind) for row in rows]
 
 
 def count_alive(tx: Connection) -> int:

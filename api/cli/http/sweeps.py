@@ -18,6 +18,7 @@ from api.cli.printing import (
     print_note,
     print_table,
     refuse_binary_on_terminal,
+    roughly,
     write_file,
 )
 from api.client import Made
@@ -153,3 +154,24 @@ def _print_dry_run(answer: Json, as_json: bool) -> None:
         ((spec["importance_weight"], spec["seed"], difference) for spec, difference in rows),
     )
     print(f"{experiment_count(answer['count'])}: {shared_in_words(specs)}")
+    if cost := answer.get("cost"):  # a preset's listing has none, nor has an older service
+        print(_cost_in_words(cost, answer["count"]))
+
+
+def _cost_in_words(cost: Json, count: int) -> str:
+    if cost["device_seconds"] is None:
+        return (
+            "how long they take is not known: no epoch of their kind has been measured"
+            "; `ballast bench` measures the paper's networks, on each host that trains"
+        )
+    work = f"{roughly(cost['device_seconds'])} of one device"
+    if cost["workers"] == 0:
+        said = f"{work}, and no worker is alive"
+    elif cost["workers"] == 1:
+        said = f"{roughly(cost['seconds'])} on one worker"
+    else:
+        said = f"{roughly(cost['seconds'])} on {cost['workers']} workers, {work}"
+    sources = {"epochs of the same kind": cost["measured"], "`ballast bench`": cost["benchmarked"]}
+    by = " and ".join(source for source, n in sources.items() if n)
+    known = f"at least {said} (of {cost['unknown']} of {count} it is not known)" if cost["unknown"] else f"about {said}"
+    return f"{known}, once their turn has come: by {by}"

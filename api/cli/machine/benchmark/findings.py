@@ -8,6 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from api.cli.machine.benchmark.measuring import Measured
+from api.cli.printing import roughly
 from core.cost import epoch_seconds, network_of
 from core.spec import Spec
 from core.sweeps import SweepRequest, grids_and_specs
@@ -140,17 +141,10 @@ def _paper(measured: Sequence[Measured]) -> Iterator[str]:
     seconds = paper_seconds(fullest(measured))
     if not seconds:
         return
-    takes = ", ".join(f"{_roughly(each)} in {precision}" for precision, each in seconds.items())
+    takes = ", ".join(f"{roughly(each)} in {precision}" for precision, each in seconds.items())
     n = max(each.trial.processes for each in measured)
     over = "one process" if n == 1 else f"{n} processes at once"
     yield (
         f"The 60 runs of `paper`, of 1000 epochs each, would take {takes} here: the images of all epochs at these "
         f"rates, by {over}"
-    )
-
-
-def _roughly(seconds: float) -> str:
-    hours = seconds / 3600
-    return (
-        f"{hours / 24:.0f} days" if hours >= 72 else f"{hours:.0f} hours" if hours >= 3 else f"{seconds / 60:.0f} min"
     )
