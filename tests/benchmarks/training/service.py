@@ -1,4 +1,4 @@
-"""What the service costs: seconds an epoch of one spec, without it, embedded, and over PostgreSQL and Redis, in turn."""
+"""What the service costs: seconds an epoch of one spec, without it, embedded, over PostgreSQL and Redis, in turn."""
 
 import json
 import tempfile

@@ -14,8 +14,16 @@ BEGIN, END = "<!-- speed: python -m tests.benchmarks.training.table -->", "<!-- 
 Json = dict[str, Any]
 
 
-def table(kept: Json) -> str:
+def kept() -> Json | None:
+    """What was measured last; None: nothing yet."""
+    measured: Json | None = json.loads(KEPT.read_text()) if KEPT.exists() else None
+    return measured
+
+
+def table(kept: Json | None) -> str:
     """Markdown."""
+    if kept is None:
+        return "Not measured yet: `make bench-train`."
     lines = [
         f"Images trained a second, one process, evaluation of as many test images included: medians of "
         f"{kept['rounds']} rounds that took turns, {kept['processor']}, {kept['cores']} cores, torch {kept['torch']}, "
@@ -35,7 +43,7 @@ def table(kept: Json) -> str:
     return "\n".join(lines)
 
 
-def with_table(page: str, kept: Json) -> str:
+def with_table(page: str, kept: Json | None) -> str:
     """The page with the table between its markers. Raises ValueError where it has none."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -46,7 +54,7 @@ def with_table(page: str, kept: Json) -> str:
 
 def main() -> None:
     readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text(), json.loads(KEPT.read_text())))
+    readme.write_text(with_table(readme.read_text(), kept()))
 
 
 if __name__ == "__main__":
