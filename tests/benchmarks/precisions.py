@@ -163,8 +163,9 @@ def _write(curves: dict[Run, Curve]) -> None:
             for nth in range(len(QUANTITIES))
         ]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "precisions.md").write_text(table(comparisons))
-    (RESULTS / "precisions.json").write_text(json.dumps(_as_json(comparisons), indent=1) + "\n")
+    file = RESULTS / "precisions"
+    file.with_suffix(".md").write_text(table(comparisons))
+    file.with_suffix(".json").write_text(json.dumps(_as_json(comparisons), indent=1) + "\n")
     print(table(comparisons))
 
 
