@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from tests.benchmarks import commands, curves, imports, latency, lists, outages, start, training
+from tests.benchmarks import commands, curves, imports, latency, lists, outages, start
 from tests.benchmarks.harness import report
+from tests.benchmarks.training import study
 
 SUBJECTS = {
     "imports": imports.measure,
@@ -12,7 +13,7 @@ SUBJECTS = {
     "latency": latency.measure,
     "start": start.measure,
     "outages": outages.measure,
-    "training": training.measure,
+    "training": study.measure,
     "curves": curves.measure,
     "lists": lists.measure,
 }

@@ -14,6 +14,7 @@ class Measurement:
     values: Sequence[float]
     unit: str  # "s", "ms", "×", …
     at_most: float | None = None  # the promise, of the median; None: only shown
+    at_least: float | None = None  # a promise of the other kind
     middle: float | None = None  # where it is not the median of the values, such as a ratio of medians
 
     @property
@@ -22,11 +23,18 @@ class Measurement:
 
     @property
     def holds(self) -> bool:
-        return self.at_most is None or self.result <= self.at_most
+        low = self.at_least is None or self.result >= self.at_least
+        return low and (self.at_most is None or self.result <= self.at_most)
+
+    @property
+    def promise(self) -> str:
+        """In words; "" where it is only shown."""
+        bounds = (("at least", self.at_least), ("at most", self.at_most))
+        return ", ".join(f"{words} {bound:g} {self.unit}" for words, bound in bounds if bound is not None)
 
     def columns(self) -> tuple[str, ...]:
-        promise = "–" if self.at_most is None else f"at most {self.at_most:g} {self.unit}"
-        verdict = "–" if self.at_most is None else ("holds" if self.holds else "BROKEN")
+        promise = self.promise or "–"
+        verdict = "–" if not self.promise else ("holds" if self.holds else "BROKEN")
         spread = f"{min(self.values):.3g} – {max(self.values):.3g}"
         return (self.what, f"{self.result:.3g} {self.unit}", spread, str(len(self.values)), promise, verdict)
 
@@ -54,10 +62,16 @@ def interleaved(pairs: int, one: Callable[[], One], other: Callable[[], One]) ->
     return [a for a, _ in both], [b for _, b in both]
 
 
-def ratio(what: str, ones: Sequence[float], others: Sequence[float], at_most: float | None = None) -> Measurement:
+def ratio(
+    what: str,
+    ones: Sequence[float],
+    others: Sequence[float],
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> Measurement:
     """The ratio of the medians, with the spread of the pairs' ratios."""
     pairs = [one / other for one, other in zip(ones, others, strict=True)]
-    return Measurement(what, pairs, "×", at_most, middle=median(ones) / median(others))
+    return Measurement(what, pairs, "×", at_most, at_least, middle=median(ones) / median(others))
 
 
 def _print(columns: Sequence[str]) -> None:

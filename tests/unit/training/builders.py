@@ -41,8 +41,9 @@ def small_mnist() -> Data:
     return load(spec_of(dataset={"name": "mnist"}).dataset, DATA, locks_dir())
 
 
-def invented(n: int = 170, channels: int = 3, base_index: int = 1) -> Data:
-    """Noise, brighter for output 1, so that a network can learn it: n training images, 64 + 96 to test on."""
+def invented(n: int = 170, channels: int = 3, base_index: int = 1, tests: tuple[int, int] = (64, 96)) -> Data:
+    """Noise, brighter for output 1, so that a network can learn it: n training images, and `tests`, in-domain and
+    out-of-domain."""
     generator = torch.Generator().manual_seed(7)
 
     def images(labels: torch.Tensor) -> Examples:
@@ -50,8 +51,8 @@ def invented(n: int = 170, channels: int = 3, base_index: int = 1) -> Data:
         return Examples((noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), normalised)
 
     labels = (torch.arange(n) >= n // 3).long()
-    in_domain = torch.arange(64) % 2
-    out_of_domain = torch.randint(0, 256, (96, channels, 32, 32), generator=generator, dtype=torch.uint8)
+    in_domain = torch.arange(tests[0]) % 2
+    out_of_domain = torch.randint(0, 256, (tests[1], channels, 32, 32), generator=generator, dtype=torch.uint8)
     return Data(
         train=images(labels),
         train_labels=labels,

@@ -1,0 +1,99 @@
+"""Rivals take turns, A B C A B C …, each in its own process, so that nothing runs beside what is measured. No torch."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from statistics import median
+from typing import NamedTuple
+
+from core.settings import load_settings
+from tests.benchmarks.training.subjects import Subject
+
+
+class Answer(NamedTuple):
+    """One epoch."""
+
+    seconds: float  # of the wall clock
+    cpu_seconds: float  # with those of its children
+    peak_mib: float  # the most that the process has held so far
+
+
+class Lane(NamedTuple):
+    """A rival as it is started. `threads` 0: as many as torch takes by itself."""
+
+    rival: str
+    precision: str = "fp32"
+    threads: int = 1
+    workers: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.rival} {self.precision}"
+
+    @property
+    def arguments(self) -> list[str]:
+        options = {"precision": self.precision, "threads": self.threads, "workers": self.workers}
+        return [self.rival, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
+
+
+SCRIPTS = tuple(Lane("script", threads=threads, workers=workers) for workers in (0, 2) for threads in (0, 1))
+
+
+class Runner:
+    """A process that runs an epoch when it is told to."""
+
+    def __init__(self, lane: Lane, subject: Subject, *options: str) -> None:
+        # Ours runs in the environment that a worker's processes get; the others in the user's.
+        environment = load_settings().child_environment() if lane.rival == "ours" else None
+        command = [sys.executable, "-m", "tests.benchmarks.training.rivals", *lane.arguments, *options, subject.name]
+        self._popen = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._line()
+
+    def epoch(self) -> Answer:
+        assert self._popen.stdin is not None
+        print(file=self._popen.stdin, flush=True)
+        return Answer(**json.loads(self._line()))
+
+    def end(self) -> None:
+        self._popen.communicate()
+
+    def _line(self) -> str:
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a rival has ended: {' '.join(map(str, self._popen.args))}")
+        return line
+
+
+@contextmanager
+def started(lanes: Sequence[Lane], subject: Subject, *options: str) -> Iterator[dict[Lane, Runner]]:
+    with ExitStack() as stack:
+        runners = {}
+        for lane in lanes:
+            runners[lane] = Runner(lane, subject, *options)
+            stack.callback(runners[lane].end)
+        yield runners
+
+
+def race(lanes: Sequence[Lane], subject: Subject, rounds: int) -> dict[Lane, list[Answer]]:
+    with started(lanes, subject) as runners:
+        answers: dict[Lane, list[Answer]] = {lane: [] for lane in lanes}
+        for _ in range(rounds):
+            for lane, runner in runners.items():
+                answers[lane].append(runner.epoch())
+        return answers
+
+
+def seconds(answers: Mapping[Lane, Sequence[Answer]], lane: Lane) -> list[float]:
+    return [answer.seconds for answer in answers[lane]]
+
+
+def best_script(subject: Subject) -> tuple[Lane, dict[Lane, list[Answer]]]:
+    """The way of the script that is fastest here, and what a trial of two rounds of all gave: with torch's own number
+    of threads and with one, with the DataLoader's workers and without."""
+    trial = race(SCRIPTS, subject, rounds=2)
+    return min(SCRIPTS, key=lambda lane: median(seconds(trial, lane))), trial
