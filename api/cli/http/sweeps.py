@@ -155,10 +155,11 @@ def _print_dry_run(answer: Json, as_json: bool) -> None:
     )
     print(f"{experiment_count(answer['count'])}: {shared_in_words(specs)}")
     if cost := answer.get("cost"):  # a preset's listing has none, nor has an older service
-        print(_cost_in_words(cost, answer["count"]))
+        print(cost_in_words(cost, answer["count"]))
 
 
-def _cost_in_words(cost: Json, count: int) -> str:
+def cost_in_words(cost: Json, count: int) -> str:
+    """Of `count` experiments, in a sentence."""
     if cost["device_seconds"] is None:
         return (
             "how long they take is not known: no epoch of their kind has been measured"
@@ -166,12 +167,13 @@ def _cost_in_words(cost: Json, count: int) -> str:
         )
     work = f"{roughly(cost['device_seconds'])} of one device"
     if cost["workers"] == 0:
-        said = f"{work}, and no worker is alive"
+        takes, when = work, "; no worker is alive now"
     elif cost["workers"] == 1:
-        said = f"{roughly(cost['seconds'])} on one worker"
+        takes, when = f"{roughly(cost['seconds'])} on one worker", ", once their turn has come"
     else:
-        said = f"{roughly(cost['seconds'])} on {cost['workers']} workers, {work}"
+        takes, when = f"{roughly(cost['seconds'])} on {cost['workers']} workers, {work}", ", once their turn has come"
+    about = (
+        f"at least {takes} (of {cost['unknown']} of {count} it is not known)" if cost["unknown"] else f"about {takes}"
+    )
     sources = {"epochs of the same kind": cost["measured"], "`ballast bench`": cost["benchmarked"]}
-    by = " and ".join(source for source, n in sources.items() if n)
-    known = f"at least {said} (of {cost['unknown']} of {count} it is not known)" if cost["unknown"] else f"about {said}"
-    return f"{known}, once their turn has come: by {by}"
+    return f"{about}{when}; by {' and '.join(source for source, n in sources.items() if n)}"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from api.cli.http.sweeps import cost_in_words
 from api.cli.http.tables import short_local_time
 from api.client import Client
 from core.results import Predictions
@@ -53,6 +54,12 @@ def finish_head_of_queue(store: Store, state: State = State.SUCCEEDED, kind: Err
         attempts.record(tx, claim, result(1, predictions=Predictions(b"1", b"0")), epoch_seconds=1.0)
         attempts.record(tx, claim, result(2))
         attempts.finish(tx, claim, result(3), state, error)
+
+
+NOT_KNOWN = (
+    "how long they take is not known: no epoch of their kind has been measured; `ballast bench` measures the paper's "
+    "networks, on each host that trains"
+)
 
 
 class TestSweep:
@@ -102,10 +109,12 @@ class TestSweep:
             "1:1\t0\tweight_decay 0.001",
             "1:1\t1\tweight_decay 0.001",
             "4 experiments: digits, mlp, epochs 3",
+            NOT_KNOWN,
         ]
-        assert ballast("sweep", file, "--set", "batch_size=8", "--dry-run").splitlines()[-1] == (
-            "1 experiment: digits, mlp, batch_size 8, epochs 3"
-        )
+        assert ballast("sweep", file, "--set", "batch_size=8", "--dry-run").splitlines()[-2:] == [
+            "1 experiment: digits, mlp, batch_size 8, epochs 3",
+            NOT_KNOWN,
+        ]
         assert ballast.json("list", "--sweeps") == []
 
     def test_growth_is_tried(self, ballast: Ballast) -> None:
@@ -115,6 +124,7 @@ class TestSweep:
             "16:1\t2\t",
             "1:16\t2\t",
             "2 experiments: digits, mlp, epochs 3",
+            NOT_KNOWN,
         ]
         assert ballast(*grow).startswith("sweep 1 has 6 experiments now, 2 of them new: ")
         assert ballast(*grow, "--dry-run") == "nothing that is not there already\n"
@@ -631,3 +641,28 @@ def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: 
     assert "time left\t0:01:20" in shown
     assert "trained with\tBallast 0.1.0 (0123456789ab, changed), torch 2.13.0, on cpu, threads 1, data 5a\n" in shown
     assert "\t16:1\t1\t" in ballast("show", "--sweep", sweep)
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        ((40, 40, 1, 3, 0, 0), "about 40 s on one worker, once their turn has come; by epochs of the same kind"),
+        (
+            (8 * 3600, 16 * 3600, 2, 0, 3, 0),
+            "about 8 h on 2 workers, 16 h of one device, once their turn has come; by `ballast bench`",
+        ),
+        (
+            (9e5, 9e5, 1, 1, 1, 1),
+            "at least 10 days on one worker (of 1 of 3 it is not known), once their turn has come; by epochs of the "
+            "same kind and `ballast bench`",
+        ),
+        (
+            (None, 600, 0, 0, 3, 0),
+            "about 10 min of one device; no worker is alive now; by `ballast bench`",
+        ),
+        ((None, None, 2, 0, 0, 3), NOT_KNOWN),
+    ],
+)
+def test_a_cost_is_told_in_words(cost: tuple[Any, ...], words: str) -> None:
+    names = ("seconds", "device_seconds", "workers", "measured", "benchmarked", "unknown")
+    assert cost_in_words(dict(zip(names, cost, strict=True)), 3) == words

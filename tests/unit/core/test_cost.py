@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.cost import Images, Rate, epoch_seconds, images_of, network_of
+from core.cost import ANYWHERE, Cost, Images, Known, Place, Rate, cost_of, epoch_seconds, images_of, network_of
 from core.spec import Spec
 from tests.unit.training.builders import digits
 
@@ -63,3 +65,41 @@ def test_an_epoch_takes_its_images_over_the_rates_and_evaluates_in_the_mean() ->
     assert epoch_seconds(spec(cifar10, epochs=10, eval_every=5), rate) == 100 + 2
     assert epoch_seconds(spec(cifar10, epochs=11, eval_every=5), rate) == pytest.approx(100 + 10 * 3 / 11)
     assert epoch_seconds(spec(FOLDER), rate) is None
+
+
+GPU, CPU = Place("a", "H100"), Place("b", "cpu")
+
+
+def on_gpu_and_cpu(seconds: dict[Place, float]) -> Any:
+    return lambda spec, place: Known(seconds[place] * spec.dataset.seed, True) if place in seconds else None
+
+
+def short(*epochs: int) -> list[Spec]:
+    """Whose epochs take one second of a unit each."""
+    return [spec({"name": "digits", "seed": 1}, epochs=n) for n in epochs]
+
+
+def test_each_worker_takes_the_next_when_it_is_free() -> None:
+    """The GPU, four times as fast, takes three of the four: 10, 10 and 5 epochs, while the CPU trains 8."""
+    cost = cost_of(short(10, 8, 10, 5), [GPU, CPU], on_gpu_and_cpu({GPU: 1, CPU: 4}))
+    assert cost == Cost(32, 10 + 32 + 10 + 5, 2, measured=4, benchmarked=0, unknown=0)
+
+
+def test_whoever_is_not_known_to_be_able_takes_nothing() -> None:
+    assert cost_of(short(10, 8), [GPU, CPU], on_gpu_and_cpu({GPU: 1})) == Cost(18, 18, 2, 2, 0, 0)
+    assert cost_of(short(10, 8), [CPU], on_gpu_and_cpu({GPU: 1})) == Cost(None, None, 1, 0, 0, 2)
+    assert cost_of([], [CPU], on_gpu_and_cpu({CPU: 1})) == Cost(None, None, 1, 0, 0, 0)
+
+
+def test_without_workers_the_work_is_known_and_its_end_is_not() -> None:
+    known = Known(2.0, measured=False)
+    cost = cost_of(short(10, 8), [], lambda _, place: known if place == ANYWHERE else None)
+    assert cost == Cost(None, 36, 0, measured=0, benchmarked=2, unknown=0)
+
+
+@given(epochs=st.lists(st.integers(1, 50), min_size=1, max_size=30), workers=st.integers(1, 6))
+def test_equal_workers_share_the_work(epochs: list[int], workers: int) -> None:
+    cost = cost_of(short(*epochs), [CPU] * workers, on_gpu_and_cpu({CPU: 1}))
+    assert cost.device_seconds == sum(epochs)
+    assert cost.seconds is not None
+    assert max(max(epochs), sum(epochs) / workers) <= cost.seconds <= sum(epochs) / workers + max(epochs)
