@@ -1,5 +1,6 @@
 """`python -m tests.benchmarks.training [SUBJECT …]`: Ballast against the loops that people write, and what the service
-costs. All of it on two idle cores in some twelve minutes, and kept as JSON; a part is only printed."""
+costs. All of it on two idle cores in some twelve minutes, and kept, as JSON and in README's table; a part is only
+printed."""
 
 import argparse
 import json
@@ -7,6 +8,7 @@ import sys
 from typing import Any
 
 from tests.benchmarks.harness import report
+from tests.benchmarks.training import table
 from tests.benchmarks.training.study import measure_all
 from tests.benchmarks.training.subjects import ALL, BY_NAME
 from tests.benchmarks.training.table import KEPT, ROOT
@@ -26,7 +28,8 @@ def main() -> None:
     if len(chosen) == len(ALL):
         KEPT.parent.mkdir(exist_ok=True)
         KEPT.write_text(json.dumps(kept, indent=1) + "\n")
-        print(f"\nkept in {KEPT.relative_to(ROOT)}; python -m tests.benchmarks.training.table puts it into README.md")
+        table.main()
+        print(f"\nkept in {KEPT.relative_to(ROOT)}, and in the table of README.md")
     sys.exit(0 if holds else 1)
 
 
