@@ -154,7 +154,8 @@ class CostOut(_Answer):
 
     seconds: float | None = Field(description="From the first one's turn to the end of the last, on the workers alive.")
     device_seconds: float | None = Field(description="Of all of them together.")
-    workers: int = Field(description="Alive now.")
+    workers: int = Field(description="Alive now,")
+    known_workers: int = Field(description="and of these, whose speed is known: the others are left out.")
     measured: int = Field(description="Experiments of a kind whose epochs were measured,")
     benchmarked: int = Field(description="reckoned from what `ballast bench` measured,")
     unknown: int = Field(description="or not known.")

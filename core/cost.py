@@ -22,6 +22,15 @@ class Rate(NamedTuple):
     evaluate: float
 
 
+BENCH_BATCH = 16  # with which `ballast bench` measures
+
+
+def is_benchmarked(spec: Spec) -> bool:
+    """Whether a rate of `ballast bench`, on colour images in batches of 16, holds for it."""
+    dense_on_grey = isinstance(spec.model, Mlp | Linear) and spec.dataset.name not in ("cifar10", "image_folder")
+    return spec.batch_size == BENCH_BATCH and not dense_on_grey
+
+
 class Images(NamedTuple):
     train: int  # of an epoch, without the last incomplete batch
     evaluated: int  # of both test sets, by one evaluation
@@ -34,7 +43,8 @@ class _Sizes(NamedTuple):
 
 
 def network_of(model: AnyModel) -> str:
-    """What decides its speed, such as `resnet 64 batch_norm`: dropout and channels change a few per cent."""
+    """What decides its speed, such as `resnet 64 batch_norm`; dropout, and the channels of the images of a network with
+    convolutions, change a few per cent."""
     match model:
         case Cnn():
             return f"cnn {model.width}"
@@ -108,7 +118,8 @@ class Cost(NamedTuple):
         float | None
     )  # from the first one's turn to the end of the last; None: no worker is alive, or none is known
     device_seconds: float | None  # of all of them together; None: none is known
-    workers: int
+    workers: int  # that are alive,
+    known_workers: int  # and for which an epoch of one of the experiments is known: the others are left out
     measured: int  # experiments whose epochs were measured,
     benchmarked: int  # or are reckoned from a rate,
     unknown: int  # or are not known
@@ -124,6 +135,7 @@ def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Sp
     all are reckoned `ANYWHERE`."""
     places = list(workers) or [ANYWHERE]
     free_at = [0.0] * len(places)
+    known_places: set[int] = set()
     device_seconds, kinds = 0.0, {True: 0, False: 0}
     epochs_of: dict[Hashable, list[Known | None]] = {}  # by kind, at each of the places
     for spec in specs:
@@ -131,6 +143,7 @@ def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Sp
         if kind not in epochs_of:
             at = {place: known(spec, place) for place in set(places)}
             epochs_of[kind] = [at[place] for place in places]
+            known_places |= {i for i, epoch in enumerate(epochs_of[kind]) if epoch}
         found = [(free_at[i], i, epoch) for i, epoch in enumerate(epochs_of[kind]) if epoch]
         if not found:
             continue
@@ -143,6 +156,7 @@ def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Sp
         seconds=max(free_at) if total and workers else None,
         device_seconds=device_seconds if total else None,
         workers=len(workers),
+        known_workers=len(known_places) if workers else 0,
         measured=kinds[True],
         benchmarked=kinds[False],
         unknown=len(specs) - total,

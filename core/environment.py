@@ -54,7 +54,10 @@ def environment_for_child(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _has_glibc() -> bool:
-    return "CS_GNU_LIBC_VERSION" in os.confstr_names and bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (ValueError, OSError):  # of another library, which does not know the name, or knows it alone
+        return False
 
 
 def _chooses_allocator(environment: Mapping[str, str]) -> bool:

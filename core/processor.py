@@ -16,7 +16,7 @@ SLOW_BF16 = "this processor does not compute in bf16, which is several times slo
 
 class Facts(NamedTuple):
     name: str | None
-    computes_bf16: bool
+    computes_bf16: bool | None
 
 
 def name() -> str:
@@ -25,8 +25,8 @@ def name() -> str:
     return platform.processor() or platform.machine() if model is None else model
 
 
-def computes_bf16() -> bool:
-    """Whether it multiplies bf16 itself (AVX512-BF16, AMX, or ARM's BF16). False where that is not known."""
+def computes_bf16() -> bool | None:
+    """Whether it multiplies bf16 itself (AVX512-BF16, AMX, or ARM's BF16). None where that is not known."""
     return _facts().computes_bf16
 
 
@@ -37,7 +37,7 @@ def facts_of(cpuinfo: str) -> Facts:
         key, _, value = line.partition(":")
         values.setdefault(key.strip(), value.strip())
     flags = f"{values.get('flags', '')} {values.get('Features', '')}".split()
-    return Facts(values.get("model name"), not _BF16.isdisjoint(flags))
+    return Facts(values.get("model name"), not _BF16.isdisjoint(flags) if flags else None)
 
 
 @functools.cache
@@ -45,4 +45,4 @@ def _facts() -> Facts:
     try:
         return facts_of(Path("/proc/cpuinfo").read_text(errors="replace"))
     except OSError:
-        return Facts(None, False)
+        return Facts(None, None)

@@ -238,8 +238,8 @@ class Spec(_Part):
     seed: Seed = Field(0, description="Draws initial weights, permutations and dropout.")
     precision: Precision = Field(
         "fp32",
-        description="In which the convolutions and dense layers of a cnn or resnet compute; tf32 is a GPU's. All that "
-        "is trained, summed and measured stays in fp32.",
+        description="In which the convolutions and dense layers of a cnn or resnet compute and hand on; tf32 is a "
+        "GPU's. Weights, the last layer and the loss stay in fp32.",
     )
 
     @model_validator(mode="after")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import psutil
+from joblib.externals.loky import cpu_count
 
 # A worker process that trained a cnn of 64 channels with batches of 16 on the whole of MNIST's 0 and 1, evaluated and
 # saved, was resident with 0.54 GiB at its peak. The rest is for larger networks and batches.
@@ -45,7 +45,7 @@ def capacity() -> Capacity:
     except OSError:  # another system than Linux
         cgroups = ""
     available = min(psutil.virtual_memory().available, room_in(cgroups, _ROOT))
-    return Capacity(joblib.cpu_count(), int(available))  # by affinity, and the container's quota
+    return Capacity(cpu_count(), int(available))  # by affinity, and the container's quota
 
 
 def room_in(cgroups: str, root: Path) -> float:

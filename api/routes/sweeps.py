@@ -76,6 +76,7 @@ def submit_sweep(
     if dry_run:
         with store.writing() as tx:  # which looks for the same as the real one would
             existing = sweeps.newest_with_digests(tx, specs) if dedupe else None
+        with store.reading() as tx:
             return _dry_run(tx, specs if existing is None else [])
 
     def make(tx: Connection) -> Response:

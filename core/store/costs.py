@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
-from core.cost import ANYWHERE, Cost, Known, Place, Rate, cost_of, epoch_seconds, kind_of, network_of
+from core.cost import ANYWHERE, Cost, Known, Place, Rate, cost_of, epoch_seconds, is_benchmarked, kind_of, network_of
 from core.spec import Spec
+from core.states import State
 from core.store import benchmarks, workers
-from core.store.tables import experiments
+from core.store.tables import experiments, literally
 
-_NEWEST = 20_000  # experiments that are looked through: pack keys have no index
-_ENOUGH = 1000  # of the same kinds
+_NEWEST = 10_000  # experiments that are looked through: pack keys have no index
 
 _Kind = tuple[str, int, str]  # pack key, eval_every, kind of device
 
@@ -30,7 +30,7 @@ def expected_cost(tx: Connection, specs: Sequence[Spec]) -> Cost:
         seconds = _somewhere(measured, (spec.pack_key, spec.eval_every, place.device_kind))
         if seconds is not None:
             return Known(seconds, measured=True)
-        rate = _rate(rates, spec, place)
+        rate = _rate(rates, spec, place) if is_benchmarked(spec) else None
         reckoned = None if rate is None else epoch_seconds(spec, rate)
         return None if reckoned is None else Known(reckoned, measured=False)
 
@@ -45,8 +45,8 @@ def _measured_epochs(tx: Connection, pack_keys: set[str]) -> dict[_Kind, float]:
         select(e.pack_key, e.checkpoint_device_kind, e.epoch_seconds, e.spec)
         .where(e.id > newest - _NEWEST, e.epoch_seconds.is_not(None), e.checkpoint_device_kind.is_not(None))
         .where(e.pack_key.in_(pack_keys))
-        .order_by(e.id.desc())
-        .limit(_ENOUGH)
+        # One that runs as an extension may still have the kind of device of what it extends.
+        .where(or_(e.state != literally(State.RUNNING), e.extends.is_(None)))
     )
     seconds: dict[_Kind, list[float]] = defaultdict(list)
     for row in found:

@@ -19,15 +19,15 @@ def require(precision: Precision, device: str) -> None:
     """Raises BadDevice where a device of this kind cannot compute so."""
     if precision == "tf32" and torch.device(device).type != "cuda":
         raise BadDevice(
-            "precision tf32 is a GPU's, and this worker trains on a CPU: submit it with fp32 or bf16, or let a worker "
-            "with a GPU take it"
+            "precision tf32 is a GPU's, and this worker trains on a CPU: submit it with fp32 or bf16, or let "
+            "only workers with GPUs serve"
         )
 
 
 def warnings(precision: Precision, device: str) -> list[str]:
     """Sentences on what a device of this kind computes so, but slower than in fp32."""
     on_cpu = torch.device(device).type == "cpu"
-    return [processor.SLOW_BF16] if precision == "bf16" and on_cpu and not processor.computes_bf16() else []
+    return [processor.SLOW_BF16] if precision == "bf16" and on_cpu and processor.computes_bf16() is False else []
 
 
 def prepare(precision: Precision, device: str) -> None:
@@ -40,6 +40,6 @@ def prepare(precision: Precision, device: str) -> None:
 
 
 def layers_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Within it, convolutions and dense layers compute in `precision`: their inputs and weights are rounded to it;
-    their sums are in fp32, and so are the gradients that the weights get."""
+    """Within it, convolutions and dense layers compute in `precision`, forward and backward: their inputs and weights
+    are rounded to it, and what they give; their sums are in fp32."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else _FP32

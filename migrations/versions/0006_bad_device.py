@@ -37,6 +37,7 @@ def _replace(before: str, after: str) -> None:
         " AND instr(sql, ?) > 0",
         (before, after, before),
     )
-    assert changed.rowcount == 1
+    if changed.rowcount != 1:
+        raise RuntimeError("the CHECK of error_kind is not what the migrations before have made")
     connection.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")
     connection.exec_driver_sql("PRAGMA writable_schema = RESET")

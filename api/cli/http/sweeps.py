@@ -162,18 +162,20 @@ def cost_in_words(cost: Json, count: int) -> str:
     """Of `count` experiments, in a sentence."""
     if cost["device_seconds"] is None:
         return (
-            "how long they take is not known: no epoch of their kind has been measured"
-            "; `ballast bench` measures the paper's networks, on each host that trains"
+            "how long they take is not known: no epoch of their kind has been measured on a device of a worker that is "
+            "alive; `ballast bench` measures the paper's networks"
         )
     work = f"{roughly(cost['device_seconds'])} of one device"
-    if cost["workers"] == 0:
+    known, notes = cost["known_workers"], []
+    if cost["unknown"]:
+        notes.append(f"of {cost['unknown']} of {count} it is not known")
+    if cost["seconds"] is None:
         takes, when = work, "; no worker is alive now"
-    elif cost["workers"] == 1:
-        takes, when = f"{roughly(cost['seconds'])} on one worker", ", once their turn has come"
     else:
-        takes, when = f"{roughly(cost['seconds'])} on {cost['workers']} workers, {work}", ", once their turn has come"
-    about = (
-        f"at least {takes} (of {cost['unknown']} of {count} it is not known)" if cost["unknown"] else f"about {takes}"
-    )
+        workers = "one worker" if known == 1 else f"{known} workers, {work}"
+        takes, when = f"{roughly(cost['seconds'])} on {workers}", ", once their turn has come"
+        if known < cost["workers"]:
+            notes.append(f"how fast {cost['workers'] - known} more workers are is not known")
+    about = f"{'at least' if cost['unknown'] else 'about'} {takes}" + (f" ({'; '.join(notes)})" if notes else "")
     sources = {"epochs of the same kind": cost["measured"], "`ballast bench`": cost["benchmarked"]}
     return f"{about}{when}; by {' and '.join(source for source, n in sources.items() if n)}"

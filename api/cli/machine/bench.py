@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_NOT_KEPT = "these rates are not kept for `ballast sweep --dry-run`: they would be too low"
+
 Seconds = Annotated[
     float, typer.Option(min=0.01, max=600, help="Of each measurement: with fewer it is sooner done, and less exact.")
 ]
@@ -42,7 +44,8 @@ def bench(seconds: Seconds = 5, as_json: AsJson = False) -> None:
             begin(number, str(trial))
             measured += processes.measure(trial)
     rows, said = [findings.row_of(each) for each in measured], findings.sentences(measured)
-    not_kept = keeping.keep(settings, findings.fullest(measured))
+    disturbed = next(findings.disturbance(measured), None)
+    not_kept = _NOT_KEPT if disturbed else keeping.keep(settings, findings.fullest(measured))
     if as_json:
         paper = findings.paper_seconds(findings.fullest(measured))
         print_json({"rates": [row._asdict() for row in rows], "paper_seconds": paper, "says": said})

@@ -13,11 +13,11 @@ from tests.benchmarks.training.subjects import Subject
 
 
 class Answer(NamedTuple):
-    """One epoch."""
+    """One epoch; of several processes at once, what one epoch of all has come to."""
 
     seconds: float  # of the wall clock
     cpu_seconds: float  # with those of its children
-    peak_mib: float  # the most that the process has held so far
+    peak_mib: float  # the most that a process has held so far
 
 
 class Lane(NamedTuple):
@@ -27,10 +27,11 @@ class Lane(NamedTuple):
     precision: str = "fp32"
     threads: int = 1
     workers: int = 0
+    processes: int = 1  # that run an epoch each, at once
 
     @property
     def name(self) -> str:
-        return f"{self.rival} {self.precision}"
+        return f"{self.rival} {self.precision}" + (f" × {self.processes}" if self.processes > 1 else "")
 
     @property
     def arguments(self) -> list[str]:
@@ -42,31 +43,42 @@ SCRIPTS = tuple(Lane("script", threads=threads, workers=workers) for workers in 
 
 
 class Runner:
-    """A process that runs an epoch when it is told to."""
+    """A process that runs an epoch when it is told to, or several that do so at once."""
 
     def __init__(self, lane: Lane, subject: Subject, *options: str) -> None:
         # Ours runs in the environment that a worker's processes get; the others in the user's.
         environment = load_settings().child_environment() if lane.rival == "ours" else None
         command = [sys.executable, "-m", "tests.benchmarks.training.rivals", *lane.arguments, *options, subject.name]
-        self._popen = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._line()
+        self._popens = [
+            subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(lane.processes)
+        ]
+        self._lines()
 
     def epoch(self) -> Answer:
-        assert self._popen.stdin is not None
-        print(file=self._popen.stdin, flush=True)
-        return Answer(**json.loads(self._line()))
+        for popen in self._popens:
+            assert popen.stdin is not None
+            print(file=popen.stdin, flush=True)
+        answers = [Answer(**json.loads(line)) for line in self._lines()]
+        return Answer(
+            seconds=max(each.seconds for each in answers) / len(answers),
+            cpu_seconds=sum(each.cpu_seconds for each in answers) / len(answers),
+            peak_mib=max(each.peak_mib for each in answers),
+        )
 
     def end(self) -> None:
-        self._popen.communicate()
+        for popen in self._popens:
+            popen.communicate()
 
-    def _line(self) -> str:
-        assert self._popen.stdout is not None
-        line = self._popen.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a rival has ended: {' '.join(map(str, self._popen.args))}")
-        return line
+    def _lines(self) -> list[str]:
+        """One of each."""
+        lines = []
+        for popen in self._popens:
+            assert popen.stdout is not None
+            lines.append(popen.stdout.readline())
+            if not lines[-1]:
+                raise RuntimeError(f"a rival has ended: {' '.join(map(str, popen.args))}")
+        return lines
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def measure_all(subjects: Sequence[Subject], rounds: int, kept: Json) -> Iterato
     for subject in subjects:
         script, trial = best_script(subject)
         lanes = [Lane(rival, precision) for precision in subject.precisions for rival in ("ours", "tight")]
+        lanes += [_a_process_a_core(precision) for precision in subject.precisions]
         answers = race([*lanes, script], subject, rounds)
         kept["subjects"][subject.name] = _kept(subject, answers, trial, rates["gflop_per_epoch"][subject.name])
         yield from _raced(subject, answers)
@@ -45,6 +46,11 @@ def measure_all(subjects: Sequence[Subject], rounds: int, kept: Json) -> Iterato
     if len(subjects) == len(ALL):
         yield from _mnist(kept)
         yield from service.measure(rounds, kept)
+
+
+def _a_process_a_core(precision: str) -> Lane:
+    """As a host is used: what the script, which takes all cores for one experiment, is to be compared with."""
+    return Lane("ours", precision, processes=os.cpu_count() or 1)
 
 
 def _raced(subject: Subject, answers: Mapping[Lane, Sequence[Answer]]) -> Iterator[Measurement]:
@@ -56,11 +62,16 @@ def _raced(subject: Subject, answers: Mapping[Lane, Sequence[Answer]]) -> Iterat
         if precision == "bf16" and not computes_bf16():
             promise = None
         for lane in answers:
-            if lane.rival == "ours" or lane.precision not in ("fp32", precision):
+            if lane.rival != "tight" or lane.precision not in ("fp32", precision):
                 continue
-            least = getattr(promise, lane.rival, None) if lane.precision == "fp32" else None
+            least = promise.tight if promise and lane.precision == "fp32" else None
             what = f"{subject.name}, ours {precision} against {lane.name}"
             yield ratio(what, seconds(answers, lane), ours, at_least=least)
+        all_cores = _a_process_a_core(precision)
+        for script in [lane for lane in answers if lane.rival == "script" and all_cores in answers]:
+            what = f"{subject.name}, {all_cores.name} against {script.name} on all cores"
+            least = promise.script if promise else None
+            yield ratio(what, seconds(answers, script), seconds(answers, all_cores), at_least=least)
 
 
 def _shares(subject: Subject, answers: Mapping[Lane, Sequence[Answer]], rates: Json) -> Iterator[Measurement]:

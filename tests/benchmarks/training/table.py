@@ -25,22 +25,35 @@ def table(kept: Json | None) -> str:
     if kept is None:
         return "Not measured yet: `make bench-train`."
     lines = [
-        f"Images trained a second, one process, evaluation of as many test images included: medians of "
-        f"{kept['rounds']} rounds that took turns, {kept['processor']}, {kept['cores']} cores, torch {kept['torch']}, "
-        f"{kept['date']}.",
+        f"Images trained a second, evaluation of as many test images included, and in brackets how many times as fast "
+        f"Ballast is: medians of {kept['rounds']} rounds that took turns, {kept['processor']}, {kept['cores']} cores, "
+        f"torch {kept['torch']}, {kept['date']}. Ballast uses all cores by an experiment on each.",
         "",
-        "| network | precision | Ballast | tight loop, same precision | a script with a `DataLoader`, fp32 |",
-        "|---|---|---|---|---|",
+        "| network | precision | Ballast, one core | tight loop | script, one thread | Ballast, all cores | script |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, subject in kept["subjects"].items():
-        took = {(lane["rival"], lane["precision"]): lane["median_seconds"] for lane in subject["lanes"]}
-        images = subject["images"]["train"]
-        script = took["script", "fp32"]
-        for precision in [precision for rival, precision in took if rival == "ours"]:
-            ours, tight = took["ours", precision], took["tight", precision]
-            rivals = " | ".join(f"{images / each:.0f} ({each / ours:.2f}×)" for each in (tight, script))
-            lines.append(f"| {name} | {precision} | {images / ours:.0f} | {rivals} |")
+        images, ways = subject["images"]["train"], subject["ways_of_the_script"]
+        alone = {(lane["rival"], lane["precision"]): lane for lane in subject["lanes"] if lane["processes"] == 1}
+        together = {lane["precision"]: lane for lane in subject["lanes"] if lane["processes"] > 1}
+        for precision, all_cores in together.items():
+            ours, tight = alone["ours", precision]["median_seconds"], alone["tight", precision]["median_seconds"]
+            rivals = [(each, ours) for each in (tight, _fastest(ways, 1))]
+            on_all = all_cores["median_seconds"]
+            cells = [f"{images / ours:.0f}", *(_against(images, *each) for each in rivals)]
+            cells += [f"{images / on_all:.0f}", _against(images, _fastest(ways, 0), on_all)]
+            lines.append(f"| {name} | {precision} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _against(images: int, rival: float, ours: float) -> str:
+    """By seconds an epoch."""
+    return f"{images / rival:.0f} ({rival / ours:.2f}×)"
+
+
+def _fastest(ways: list[Json], threads: int) -> float:
+    """Seconds of the script, with the DataLoader's workers or without. Of threads 0 are as many as torch takes."""
+    return min(float(way["median_seconds"]) for way in ways if way["threads"] == threads)
 
 
 def with_table(page: str, kept: Json | None) -> str:

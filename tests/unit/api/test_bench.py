@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import psutil
@@ -51,11 +51,12 @@ def variables(tmp_path: Path, **settings: object) -> dict[str, str]:
     return known | {f"BALLAST_{name.upper()}": str(value) for name, value in values.items()}
 
 
-def bench(*words: str, tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+def bench(*words: str, tmp_path: Path, alone: float = 0, **settings: object) -> subprocess.CompletedProcess[str]:
     """In this process, with small networks: of those of the paper a step takes half a second."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr("api.cli.machine.benchmark.measuring._MODELS", SMALL)
+        patch.setattr("api.cli.machine.benchmark.findings._ALONE", alone)  # 0: this machine may be busy
         patch.setattr(os, "environ", variables(tmp_path, **settings))
         patch.setattr(sys, "argv", ["ballast", "bench", "--seconds", "0.05", *words])
         with pytest.raises(SystemExit) as ended:
@@ -70,7 +71,12 @@ def kept(url: str) -> list[Result]:
 
 
 def children(of: int) -> list[psutil.Process]:
-    return [each for each in psutil.Process(of).children(recursive=True) if PROGRAM in " ".join(each.cmdline())]
+    found = []
+    for each in psutil.Process(of).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if PROGRAM in " ".join(each.cmdline()):
+                found.append(each)
+    return found
 
 
 def test_a_table_and_three_sentences(tmp_path: Path) -> None:
@@ -127,12 +133,13 @@ def test_a_process_that_was_killed_is_a_sentence_and_takes_the_others_with_it(tm
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_whatever_ends_it_leaves_no_process(number: signal.Signals, status: int, tmp_path: Path) -> None:
-    """While they measure: each has taken a second of the CPU."""
+    """While they measure: one has taken some seconds of the CPU, and all are there."""
     command = [*COMMAND, "bench", "--seconds", "600" if number == signal.SIGINT else "1"]
     running = subprocess.Popen(command, env=variables(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until(lambda: len(children(running.pid)) > 0)
+    first = children(running.pid)[0]
+    wait_until(lambda: first.cpu_times().user > 4)
     left = children(running.pid)
-    wait_until(lambda: left[0].cpu_times().user > 4)
     running.send_signal(number)
     out, said = running.communicate(timeout=PATIENCE_S)
     assert (running.returncode, out, said) == (status, b"", b"")
@@ -176,6 +183,14 @@ def test_a_home_that_another_serves_is_left_to_it(tmp_path: Path) -> None:
         schema.upgrade(settings.database_url)
         assert bench(tmp_path=tmp_path).stderr == ""
     assert kept(settings.database_url)
+
+
+def test_rates_that_something_else_has_lowered_are_not_kept(tmp_path: Path) -> None:
+    done = bench(tmp_path=tmp_path, alone=2)  # which no process can have
+    assert done.returncode == 0
+    assert "Something else was at work: " in done.stdout
+    assert done.stderr == "these rates are not kept for `ballast sweep --dry-run`: they would be too low\n"
+    assert not (tmp_path / "home" / "ballast.db").exists()
 
 
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)

@@ -88,16 +88,16 @@ def test_a_fresh_machine_lacks_only_a_service(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # it changes nothing
 
 
-@pytest.mark.parametrize("computes_bf16", [True, False])
+@pytest.mark.parametrize("computes_bf16", [True, False, None])
 def test_how_many_processes_the_cpu_bears_and_what_it_does_not_compute_in(
-    computes_bf16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    computes_bf16: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processor, "computes_bf16", lambda: computes_bf16)
     devices = doctor(tmp_path, device="cpu")["devices"]
     assert devices["status"] == "ok"  # nothing is wrong with this machine
     words, _, remark = devices["found"].partition("; ")
     assert words.partition(" (")[0] == f"cpu: {capacity()}".partition(" (")[0]
-    assert remark == ("" if computes_bf16 else processor.SLOW_BF16)
+    assert remark == (processor.SLOW_BF16 if computes_bf16 is False else "")
 
 
 def test_a_service_its_workers_and_the_clocks(

@@ -57,8 +57,8 @@ def finish_head_of_queue(store: Store, state: State = State.SUCCEEDED, kind: Err
 
 
 NOT_KNOWN = (
-    "how long they take is not known: no epoch of their kind has been measured; `ballast bench` measures the paper's "
-    "networks, on each host that trains"
+    "how long they take is not known: no epoch of their kind has been measured on a device of a worker that is alive; "
+    "`ballast bench` measures the paper's networks"
 )
 
 
@@ -646,23 +646,23 @@ def test_show_tells_why_it_waits_and_how_long_it_takes(ballast: Ballast, store: 
 @pytest.mark.parametrize(
     ("cost", "words"),
     [
-        ((40, 40, 1, 3, 0, 0), "about 40 s on one worker, once their turn has come; by epochs of the same kind"),
+        ((40, 40, 1, 1, 3, 0, 0), "about 40 s on one worker, once their turn has come; by epochs of the same kind"),
         (
-            (8 * 3600, 16 * 3600, 2, 0, 3, 0),
+            (8 * 3600, 16 * 3600, 2, 2, 0, 3, 0),
             "about 8 h on 2 workers, 16 h of one device, once their turn has come; by `ballast bench`",
         ),
         (
-            (9e5, 9e5, 1, 1, 1, 1),
-            "at least 10 days on one worker (of 1 of 3 it is not known), once their turn has come; by epochs of the "
-            "same kind and `ballast bench`",
+            (9e5, 9e5, 12, 1, 1, 1, 1),
+            "at least 10 days on one worker (of 1 of 3 it is not known; how fast 11 more workers are is not known), "
+            "once their turn has come; by epochs of the same kind and `ballast bench`",
         ),
         (
-            (None, 600, 0, 0, 3, 0),
+            (None, 600, 0, 0, 0, 3, 0),
             "about 10 min of one device; no worker is alive now; by `ballast bench`",
         ),
-        ((None, None, 2, 0, 0, 3), NOT_KNOWN),
+        ((None, None, 2, 0, 0, 0, 3), NOT_KNOWN),
     ],
 )
 def test_a_cost_is_told_in_words(cost: tuple[Any, ...], words: str) -> None:
-    names = ("seconds", "device_seconds", "workers", "measured", "benchmarked", "unknown")
+    names = ("seconds", "device_seconds", "workers", "known_workers", "measured", "benchmarked", "unknown")
     assert cost_in_words(dict(zip(names, cost, strict=True)), 3) == words

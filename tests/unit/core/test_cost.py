@@ -82,19 +82,19 @@ def short(*epochs: int) -> list[Spec]:
 def test_each_worker_takes_the_next_when_it_is_free() -> None:
     """The GPU, four times as fast, takes three of the four: 10, 10 and 5 epochs, while the CPU trains 8."""
     cost = cost_of(short(10, 8, 10, 5), [GPU, CPU], on_gpu_and_cpu({GPU: 1, CPU: 4}))
-    assert cost == Cost(32, 10 + 32 + 10 + 5, 2, measured=4, benchmarked=0, unknown=0)
+    assert cost == Cost(32, 10 + 32 + 10 + 5, 2, 2, measured=4, benchmarked=0, unknown=0)
 
 
 def test_whoever_is_not_known_to_be_able_takes_nothing() -> None:
-    assert cost_of(short(10, 8), [GPU, CPU], on_gpu_and_cpu({GPU: 1})) == Cost(18, 18, 2, 2, 0, 0)
-    assert cost_of(short(10, 8), [CPU], on_gpu_and_cpu({GPU: 1})) == Cost(None, None, 1, 0, 0, 2)
-    assert cost_of([], [CPU], on_gpu_and_cpu({CPU: 1})) == Cost(None, None, 1, 0, 0, 0)
+    assert cost_of(short(10, 8), [GPU, CPU], on_gpu_and_cpu({GPU: 1})) == Cost(18, 18, 2, 1, 2, 0, 0)
+    assert cost_of(short(10, 8), [CPU], on_gpu_and_cpu({GPU: 1})) == Cost(None, None, 1, 0, 0, 0, 2)
+    assert cost_of([], [CPU], on_gpu_and_cpu({CPU: 1})) == Cost(None, None, 1, 0, 0, 0, 0)
 
 
 def test_without_workers_the_work_is_known_and_its_end_is_not() -> None:
     known = Known(2.0, measured=False)
     cost = cost_of(short(10, 8), [], lambda _, place: known if place == ANYWHERE else None)
-    assert cost == Cost(None, 36, 0, measured=0, benchmarked=2, unknown=0)
+    assert cost == Cost(None, 36, 0, 0, measured=0, benchmarked=2, unknown=0)
 
 
 @given(epochs=st.lists(st.integers(1, 50), min_size=1, max_size=30), workers=st.integers(1, 6))

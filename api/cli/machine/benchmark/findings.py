@@ -44,7 +44,7 @@ def row_of(measured: Measured) -> Row:
 def sentences(measured: Sequence[Measured]) -> list[str]:
     """What went wrong; then which precision wins, how many processes pay, how long `paper` takes."""
     whole = [each for each in measured if each.error is None]
-    wrong = [*_failures(measured), *_disturbance(whole)]
+    wrong = [*_failures(measured), *disturbance(whole)]
     return [*wrong, *_winners(whole), *_processes_that_pay(whole), *_paper(whole)]
 
 
@@ -89,8 +89,8 @@ def _failures(measured: Sequence[Measured]) -> Iterator[str]:
             yield f"{each.device_kind}: {each.trial} failed: {each.error}"
 
 
-def _disturbance(measured: Sequence[Measured]) -> Iterator[str]:
-    """Of a CPU: a process that trains on a GPU waits for it."""
+def disturbance(measured: Sequence[Measured]) -> Iterator[str]:
+    """Nothing, or a sentence. Of a CPU: a process that trains on a GPU waits for it."""
     shares = [each.core_share for each in measured if each.device_kind == "cpu"]
     if shares and median(shares) < _ALONE:
         yield (

@@ -105,6 +105,6 @@ def _usable_devices(devices: list[str], gpus: int, on_cpu: str, torch: str) -> F
         found = f"this host has {gpus} GPUs, and torch {torch} uses none"
         return Finding("devices", "warning", found, "install a torch with CUDA, or set BALLAST_DEVICE=cpu")
     if on_cpu:
-        remark = "" if processor.computes_bf16() else f"; {processor.SLOW_BF16}"
+        remark = f"; {processor.SLOW_BF16}" if processor.computes_bf16() is False else ""
         return Finding("devices", "ok", f"cpu: {on_cpu}{remark}")
     return Finding("devices", "ok", f"a worker process for each of {', '.join(devices)}")
