@@ -12,7 +12,7 @@ LANES = [
     {"rival": "script", "precision": "fp32", "processes": 1, "median_seconds": 1.5},
 ]
 WAYS = [
-    {"threads": threads, "workers": workers, "median_seconds": seconds}
+    {"threads": threads, "workers": workers, "seconds": [seconds, 9.0]}
     for threads, workers, seconds in ((0, 0, 1.6), (0, 2, 2.0), (1, 0, 5.0), (1, 2, 4.0))
 ]
 MEASURED = {
