@@ -131,6 +131,7 @@ def test_a_process_that_was_killed_is_a_sentence_and_takes_the_others_with_it(tm
     assert not children(os.getpid())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_whatever_ends_it_leaves_no_process(number: signal.Signals, status: int, tmp_path: Path) -> None:
     """While they measure: one has taken some seconds of the CPU, and all are there."""
@@ -147,6 +148,7 @@ def test_whatever_ends_it_leaves_no_process(number: signal.Signals, status: int,
     assert not alive
 
 
+@pytest.mark.slow
 def test_what_all_processes_do_is_kept_in_place_of_what_was(tmp_path: Path, database_url: str) -> None:
     """In a database of each kind."""
     assert bench(tmp_path=tmp_path, database_url=database_url).stderr == ""
@@ -162,6 +164,7 @@ def test_what_all_processes_do_is_kept_in_place_of_what_was(tmp_path: Path, data
         assert (row_kept.processes, *row_kept.rate) == (most, row["train_rate"], row["evaluate_rate"])
 
 
+@pytest.mark.slow
 def test_an_embedded_database_is_made_or_migrated_as_up_does(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'home' / 'ballast.db'}"
     assert bench(tmp_path=tmp_path).stderr == ""
@@ -171,6 +174,7 @@ def test_an_embedded_database_is_made_or_migrated_as_up_does(tmp_path: Path) -> 
     assert len(kept(url)) >= 2
 
 
+@pytest.mark.slow
 def test_a_home_that_another_serves_is_left_to_it(tmp_path: Path) -> None:
     """Until it has made the tables: then it is written to beside it."""
     settings = load_settings(home=tmp_path / "home")
@@ -193,6 +197,7 @@ def test_rates_that_something_else_has_lowered_are_not_kept(tmp_path: Path) -> N
     assert not (tmp_path / "home" / "ballast.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_a_postgresql_that_cannot_keep_it_is_said(tmp_path: Path, empty_url: str) -> None:
     done = bench(tmp_path=tmp_path, database_url=empty_url)
