@@ -114,9 +114,7 @@ class Known(NamedTuple):
 class Cost(NamedTuple):
     """Of experiments, as far as their epochs are known."""
 
-    seconds: (
-        float | None
-    )  # from the first one's turn to the end of the last; None: no worker is alive, or none is known
+    seconds: float | None  # from the first one's turn to the end of the last; None: without workers, or none is known
     device_seconds: float | None  # of all of them together; None: none is known
     workers: int  # that are alive,
     known_workers: int  # and for which an epoch of one of the experiments is known: the others are left out

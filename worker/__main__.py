@@ -19,6 +19,7 @@ def main() -> None:
     from core.settings import load_settings
     from core.streams import prepare_streams, print_error, print_line
     from worker import devices
+    from worker.capacity import capacity
     from worker.launch import Launcher
 
     parser = argparse.ArgumentParser(prog="python -P -m worker", description="Train what is queued.")
@@ -35,6 +36,8 @@ def main() -> None:
         Doorbell(settings).check()
         warn_of_checkpoints(settings)
         print_line(devices.in_words(planned))
+        if planned[0].name == "cpu" and arguments.processes is None and (found := capacity()).short_of_memory:
+            print_line(f"no more than these, for want of memory: {found}")
         served = Launcher(settings, planned).run(on_leash=arguments.leash)
     except BallastError as error:
         print_error(str(error))

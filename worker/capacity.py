@@ -27,10 +27,14 @@ class Capacity:
         """One a core, and no more than there is memory for; at least one."""
         return max(1, min(self.cores, self.available // PROCESS_BYTES))
 
+    @property
+    def short_of_memory(self) -> bool:
+        return self.processes < self.cores
+
     def __str__(self) -> str:
         if self.cores == 1:
             return "a worker process for the one core"
-        if self.processes == self.cores:
+        if not self.short_of_memory:
             return f"a worker process for each of {self.cores} cores"
         count = "1 worker process" if self.processes == 1 else f"{self.processes} worker processes"
         fitting = self.available // PROCESS_BYTES or "less than one"

@@ -6,15 +6,13 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, insert, select
 
 from core.cost import Place, Rate
-from core.store.clock import now_ms
 from core.store.tables import benchmarks
 
 
 class Result(NamedTuple):
     network: str  # as core.cost.network_of says it
     precision: str
-    processes: int  # at work at once on that host
-    rate: Rate  # of one of them
+    rate: Rate  # of one process, while all that would train there are at work
 
 
 def keep(tx: Connection, host: str, device_kind: str, results: Iterable[Result]) -> None:
@@ -27,10 +25,8 @@ def keep(tx: Connection, host: str, device_kind: str, results: Iterable[Result])
             "device_kind": device_kind,
             "network": each.network,
             "precision": each.precision,
-            "processes": each.processes,
             "train_rate": each.rate.train,
             "evaluate_rate": each.rate.evaluate,
-            "measured_ms": now_ms(),
         }
         for each in results
     ]
@@ -44,14 +40,3 @@ def rates(tx: Connection) -> dict[tuple[Place, str, str], Rate]:
         (Place(row.host, row.device_kind), row.network, row.precision): Rate(row.train_rate, row.evaluate_rate)
         for row in tx.execute(select(benchmarks))
     }
-
-
-def results_of(tx: Connection, host: str, device_kind: str) -> list[Result]:
-    """By network and precision."""
-    there = benchmarks.c
-    rows = tx.execute(
-        select(benchmarks)
-        .where(there.host == host, there.device_kind == device_kind)
-        .order_by(there.network, there.precision)
-    )
-    return [Result(row.network, row.precision, row.processes, Rate(row.train_rate, row.evaluate_rate)) for row in rows]

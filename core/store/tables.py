@@ -238,10 +238,9 @@ benchmarks = Table(
     Column("device_kind", Text, primary_key=True),
     Column("network", Text, primary_key=True),  # as core.cost.network_of says it
     Column("precision", Text, primary_key=True),
-    Column("processes", Integer, nullable=False),  # at work at once on that host
-    Column("train_rate", Double, nullable=False),  # images a second of one of them
+    # Images a second of one process, while all that would train there are at work.
+    Column("train_rate", Double, nullable=False),
     Column("evaluate_rate", Double, nullable=False),
-    Column("measured_ms", BigInteger, nullable=False),
 )
 
 events = Table(

@@ -16,10 +16,8 @@ def upgrade() -> None:
         sa.Column("device_kind", sa.Text(), nullable=False),
         sa.Column("network", sa.Text(), nullable=False),
         sa.Column("precision", sa.Text(), nullable=False),
-        sa.Column("processes", sa.Integer(), nullable=False),
         sa.Column("train_rate", sa.Double(), nullable=False),
         sa.Column("evaluate_rate", sa.Double(), nullable=False),
-        sa.Column("measured_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("host", "device_kind", "network", "precision", name=op.f("pk_benchmarks")),
     )
 

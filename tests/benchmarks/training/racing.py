@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from statistics import median
 from typing import NamedTuple
 
 from core.settings import load_settings
@@ -31,7 +30,8 @@ class Lane(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.rival} {self.precision}" + (f" × {self.processes}" if self.processes > 1 else "")
+        how = f" × {self.processes}" if self.processes > 1 else "" if self.threads else " on all cores"
+        return f"{self.rival} {self.precision}{how}"
 
     @property
     def arguments(self) -> list[str]:
@@ -104,8 +104,12 @@ def seconds(answers: Mapping[Lane, Sequence[Answer]], lane: Lane) -> list[float]
     return [answer.seconds for answer in answers[lane]]
 
 
-def best_script(subject: Subject) -> tuple[Lane, dict[Lane, list[Answer]]]:
-    """The way of the script that is fastest here, and what a trial of two rounds of all gave: with torch's own number
-    of threads and with one, with the DataLoader's workers and without."""
+def best_scripts(subject: Subject) -> list[Lane]:
+    """Of the script with torch's own number of threads, and with one: with the DataLoader's workers or without,
+    whichever had the fastest epoch of two."""
     trial = race(SCRIPTS, subject, rounds=2)
-    return min(SCRIPTS, key=lambda lane: median(seconds(trial, lane))), trial
+    threads = dict.fromkeys(lane.threads for lane in SCRIPTS)
+    return [
+        min((lane for lane in SCRIPTS if lane.threads == n), key=lambda lane: min(seconds(trial, lane)))
+        for n in threads
+    ]

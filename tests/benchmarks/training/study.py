@@ -15,7 +15,7 @@ from core.processor import computes_bf16
 from core.processor import name as processor_name
 from tests.benchmarks.harness import Measurement, ratio
 from tests.benchmarks.training import service
-from tests.benchmarks.training.racing import Answer, Lane, best_script, race, seconds, started
+from tests.benchmarks.training.racing import Answer, Lane, best_scripts, race, seconds, started
 from tests.benchmarks.training.subjects import ALL, BY_NAME, Subject
 
 Json = dict[str, Any]
@@ -29,23 +29,27 @@ def measure() -> Iterator[Measurement]:
 
 def measure_all(subjects: Sequence[Subject], rounds: int, kept: Json) -> Iterator[Measurement]:
     """All of it, for these subjects. `kept` is filled with what has been measured."""
-    command = [sys.executable, "-m", "tests.benchmarks.training.rates"]
-    rates = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    kept |= {**_where_and_when(), "rounds": rounds, "gflop_per_second": rates["gflop_per_second"], "subjects": {}}
-    for precision, of in rates["gflop_per_second"].items():
-        for what, rate in of.items():
-            yield Measurement(f"one thread, a {what} in {precision}", [rate], "GFLOP/s")
+    kept |= {**_where_and_when(), "rounds": rounds, "subjects": {}}
     for subject in subjects:
-        script, trial = best_script(subject)
+        rates = _rates()  # beside what is compared with them: they come and go with the neighbours
+        for precision, of in rates["gflop_per_second"].items():
+            for what, rate in of.items():
+                yield Measurement(f"one thread, a {what} in {precision}", [rate], "GFLOP/s")
         lanes = [Lane(rival, precision) for precision in subject.precisions for rival in ("ours", "tight")]
         lanes += [_a_process_a_core(precision) for precision in subject.precisions]
-        answers = race([*lanes, script], subject, rounds)
-        kept["subjects"][subject.name] = _kept(subject, answers, trial, rates["gflop_per_epoch"][subject.name])
+        answers = race([*lanes, *best_scripts(subject)], subject, rounds)
+        kept["subjects"][subject.name] = _kept(subject, answers, rates)
         yield from _raced(subject, answers)
         yield from _shares(subject, answers, rates)
     if len(subjects) == len(ALL):
         yield from _mnist(kept)
         yield from service.measure(rounds, kept)
+
+
+def _rates() -> Json:
+    command = [sys.executable, "-m", "tests.benchmarks.training.rates"]
+    rates: Json = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return rates
 
 
 def _a_process_a_core(precision: str) -> Lane:
@@ -67,11 +71,11 @@ def _raced(subject: Subject, answers: Mapping[Lane, Sequence[Answer]]) -> Iterat
             least = promise.tight if promise and lane.precision == "fp32" else None
             what = f"{subject.name}, ours {precision} against {lane.name}"
             yield ratio(what, seconds(answers, lane), ours, at_least=least)
-        all_cores = _a_process_a_core(precision)
-        for script in [lane for lane in answers if lane.rival == "script" and all_cores in answers]:
-            what = f"{subject.name}, {all_cores.name} against {script.name} on all cores"
-            least = promise.script if promise else None
-            yield ratio(what, seconds(answers, script), seconds(answers, all_cores), at_least=least)
+        for script in [lane for lane in answers if lane.rival == "script"]:
+            rival = Lane("ours", precision) if script.threads else _a_process_a_core(precision)
+            what = f"{subject.name}, {rival.name} against {script.name}"
+            least = promise.script if promise and not script.threads else None
+            yield ratio(what, seconds(answers, script), seconds(answers, rival), at_least=least)
 
 
 def _shares(subject: Subject, answers: Mapping[Lane, Sequence[Answer]], rates: Json) -> Iterator[Measurement]:
@@ -105,13 +109,13 @@ def _where_and_when() -> Json:
     }
 
 
-def _kept(subject: Subject, answers: dict[Lane, list[Answer]], trial: dict[Lane, list[Answer]], gflop: float) -> Json:
+def _kept(subject: Subject, answers: dict[Lane, list[Answer]], rates: Json) -> Json:
     in_domain, out_of_domain = subject.tests
     return {
         "images": {"train": subject.images, "in_domain": in_domain, "out_of_domain": out_of_domain},
-        "gflop_per_epoch": gflop,
+        "gflop_per_epoch": rates["gflop_per_epoch"][subject.name],
+        "gflop_per_second": rates["gflop_per_second"],
         "lanes": [_lane(lane, of) for lane, of in answers.items()],
-        "ways_of_the_script": [_lane(lane, of) for lane, of in trial.items()],
     }
 
 

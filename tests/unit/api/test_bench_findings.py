@@ -129,13 +129,15 @@ def test_the_runs_of_the_paper_take_the_epochs_of_all_their_networks_over_the_pr
     networks = [
         measured(model, *rates[name], at_once=2) for model, name in ((CNN, "cnn"), (RESNET, "resnet"), (PLAIN, "plain"))
     ]
-    assert paper_seconds(networks) == {"fp32": pytest.approx(alone / 2)}
+    longest = 1000 * epoch(CIFAR10, "plain")  # which one of the processes may still train when the other is done
+    seconds = paper_seconds(networks)["fp32"]
+    assert alone / 2 <= seconds <= alone / 2 + longest
     assert sentences(networks)[2] == (
-        f"The 60 runs of `paper`, of 1000 epochs each, would take {alone / 2 / 86400:.0f} days in fp32 here: the "
+        f"The 60 runs of `paper`, of 1000 epochs each, would take {seconds / 86400:.0f} days in fp32 here: the "
         "images of all epochs at these rates, by 2 processes at once"
     )
-    slower = [each._replace(device_kind="GPU", rates=each.rates[:1]) for each in networks]
-    assert paper_seconds([*networks, *slower]) == {"fp32": pytest.approx(alone / 3)}
+    another = [each._replace(device_kind="GPU", rates=each.rates[:1]) for each in networks]
+    assert alone / 3 <= paper_seconds([*networks, *another])["fp32"] <= alone / 3 + longest
 
 
 def test_in_a_precision_that_one_of_its_networks_lacks_the_paper_is_not_reckoned() -> None:

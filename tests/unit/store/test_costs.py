@@ -35,7 +35,7 @@ def at_work(store: Store, *device_kinds: str, host: str = "here") -> None:
 
 def bench(store: Store, rate: Rate, device_kind: str = "cpu", host: str = "here") -> None:
     with store.writing() as tx:
-        benchmarks.keep(tx, host, device_kind, [Result("cnn 64", "fp32", 2, rate)])
+        benchmarks.keep(tx, host, device_kind, [Result("cnn 64", "fp32", rate)])
 
 
 def cost(store: Store, *specs: Spec) -> Cost:
@@ -80,7 +80,7 @@ def test_what_was_measured_comes_before_what_ballast_bench_said(store: Store) ->
 def test_a_rate_holds_for_the_batch_that_it_was_measured_with_and_a_dense_one_for_its_images(store: Store) -> None:
     at_work(store, "cpu")
     with store.writing() as tx:
-        rates = [Result(network, "fp32", 2, Rate(1000, 1000)) for network in ("cnn 64", "mlp 64")]
+        rates = [Result(network, "fp32", Rate(1000, 1000)) for network in ("cnn 64", "mlp 64")]
         benchmarks.keep(tx, "here", "cpu", rates)
     assert cost(store, spec(batch_size=64)).unknown == 1
     assert cost(store, spec(model={"name": "mlp"})).unknown == 1

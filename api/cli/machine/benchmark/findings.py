@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from api.cli.machine.benchmark.measuring import Measured
 from api.cli.printing import roughly
-from core.cost import epoch_seconds, network_of
+from core.cost import Known, Place, cost_of, epoch_seconds, network_of
 from core.spec import Spec
 from core.sweeps import SweepRequest, grids_and_specs
 
@@ -56,25 +56,21 @@ def fullest(measured: Sequence[Measured]) -> list[Measured]:
 
 def paper_seconds(measured: Sequence[Measured]) -> dict[str, float]:
     """How long the runs of `paper` would take here, by each precision in which all of its networks were measured."""
-    precisions: dict[str, dict[str, dict[str, Measured]]] = defaultdict(lambda: defaultdict(dict))
-    for each in measured:
-        spec = each.trial.spec
-        precisions[spec.precision][each.device_kind][network_of(spec.model)] = each
-    seconds = {}
-    for precision, kinds in precisions.items():
+    at = {(each.device_kind, network_of(each.trial.spec.model), each.trial.spec.precision): each for each in measured}
+    processes = {each.device_kind: len(each.rates) for each in measured}
+    workers = [Place("", kind) for kind, n in processes.items() for _ in range(n)]
+
+    def known(spec: Spec, place: Place) -> Known | None:
+        found = at.get((place.device_kind, network_of(spec.model), spec.precision))
+        return None if found is None else Known(_epoch_seconds(spec, found), measured=False)
+
+    seconds: dict[str, float] = {}
+    for precision in dict.fromkeys(each.trial.spec.precision for each in measured):
         _, specs = grids_and_specs(SweepRequest(preset="paper", base={"precision": precision}))
-        speed = sum(_speed(specs, networks) for networks in kinds.values())
-        if speed:
-            seconds[precision] = 1 / speed
+        cost = cost_of(specs, workers, known)
+        if cost.seconds is not None and not cost.unknown:
+            seconds[precision] = cost.seconds
     return seconds
-
-
-def _speed(specs: Sequence[Spec], networks: dict[str, Measured]) -> float:
-    """Which part of all `specs` is trained in a second, by all processes of a kind of device."""
-    if not {network_of(spec.model) for spec in specs} <= networks.keys():
-        return 0.0
-    alone = sum(spec.epochs * _epoch_seconds(spec, networks[network_of(spec.model)]) for spec in specs)
-    return max(len(measured.rates) for measured in networks.values()) / alone
 
 
 def _epoch_seconds(spec: Spec, measured: Measured) -> float:

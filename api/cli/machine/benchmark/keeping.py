@@ -31,7 +31,7 @@ def keep(settings: Settings, measured: Sequence[Measured]) -> str | None:
 
 def _result(measured: Measured) -> Result:
     trial = measured.trial
-    return Result(network_of(trial.spec.model), trial.spec.precision, trial.processes, measured.rate)
+    return Result(network_of(trial.spec.model), trial.spec.precision, measured.rate)
 
 
 def _make_ready(settings: Settings) -> None:
