@@ -1,0 +1,43 @@
+"""The spec of an experiment: everything that decides its curve, and nothing else (api/README.md, "The spec").
+
+Strict, frozen, unknown fields refused, every number bounded, defaults the paper's. A field is accepted only when
+something obeys it: an accepted, ignored field is a wrong curve.
+"""
+
+from core.spec.datasets import AnyDataset, Cifar10, DatasetName, Digits, FashionMnist, ImageFolder, Mnist
+from core.spec.experiment import LAST_EVALUATED, Optimizer, Spec
+from core.spec.fields import FOLDER_NAMES, MAX_LABEL, FolderName, ImportanceWeight, Label, Seed, Weight
+from core.spec.losses import AnyLoss, CrossEntropy
+from core.spec.models import AnyModel, Cnn, Linear, Mlp, ModelName, Precision, ResNet
+from core.spec.words import field_in_words, holds_text
+
+__all__ = [
+    "FOLDER_NAMES",
+    "LAST_EVALUATED",
+    "MAX_LABEL",
+    "AnyDataset",
+    "AnyLoss",
+    "AnyModel",
+    "Cifar10",
+    "Cnn",
+    "CrossEntropy",
+    "DatasetName",
+    "Digits",
+    "FashionMnist",
+    "FolderName",
+    "ImageFolder",
+    "ImportanceWeight",
+    "Label",
+    "Linear",
+    "Mlp",
+    "Mnist",
+    "ModelName",
+    "Optimizer",
+    "Precision",
+    "ResNet",
+    "Seed",
+    "Spec",
+    "Weight",
+    "field_in_words",
+    "holds_text",
+]
