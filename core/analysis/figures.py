@@ -27,6 +27,8 @@ _MOST_GROUPS = 24  # nobody reads a taller picture, and Agg draws no more than 6
 _LEGEND_ROWS = 13  # as high as a panel
 _ANY, _QUIET = "#9a9a9a", "#777777"  # no weight's colour; that of words beside the point
 _SEED: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.45}
+_APART: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.8}  # of what enters no mean,
+_APART_DASHES = (0, (1, 1.6))  # dotted
 _MEAN: dict[str, Any] = {"linewidth": 1.7, "zorder": 3}
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # titles are the user's: a "$" is a dollar
@@ -123,21 +125,23 @@ def _scale(axes: "Axes", epochs: Sequence[int]) -> None:
 def _panel(
     axes: "Axes", name: str, lines: Sequence[tuple[Line, Sequence[float | None]]], looks: Mapping[str, Look]
 ) -> None:
-    axes.set(title=name, xlabel="epoch (log scale)" if axes.get_xscale() == "log" else "epoch")
+    axes.set_title(name, loc="left")
+    axes.set(xlabel="epoch (log scale)" if axes.get_xscale() == "log" else "epoch")
     axes.tick_params(labelbottom=True)
-    diverged = sum(line.diverged for line, _ in lines)
-    if diverged:
-        axes.set_title(f"{diverged} of {len(lines)} diverged ×", loc="right", size=8, color=_QUIET)
+    axes.set_title(_set_apart_in_words([line for line, _ in lines]), loc="right", size=8, color=_QUIET)
     seeds: dict[str, list[dict[int, float]]] = {weight: [] for weight in looks}
+    measured = False
     for line, values in lines:
-        series = _series(line.epoch, values)
-        if not series:
+        series, look = _series(line.epoch, values), looks[line.importance_weight]
+        measured = measured or bool(series)
+        if not series or not line.apart:
+            seeds[line.importance_weight] += [series] if series else []
             continue
-        seeds[line.importance_weight].append(series)
+        _stroke(axes, series, Look(look.color, _APART_DASHES), **_APART)
         if line.diverged:
             last = max(series)
-            axes.plot([last], [series[last]], marker="x", color=looks[line.importance_weight].color, zorder=4)
-    if lines and not any(seeds.values()):
+            axes.plot([last], [series[last]], marker="x", color=look.color, zorder=4)
+    if lines and not measured:
         words = "nothing was measured" if any(line.epoch for line, _ in lines) else "no rows yet"
         axes.text(0.5, 0.5, words, color=_QUIET, ha="center", transform=axes.transAxes)
     for weight, look in looks.items():
@@ -146,6 +150,14 @@ def _panel(
                 _stroke(axes, seed, look, **_SEED)
         if seeds[weight]:
             _stroke(axes, _mean(seeds[weight]), look, **_MEAN)
+
+
+def _set_apart_in_words(lines: Sequence[Line]) -> str:
+    """What is drawn thin and dotted, and enters no mean: "2 of 15 constant, 1 diverged ×"."""
+    counts = {"constant": sum(line.constant for line in lines), "diverged ×": sum(line.diverged for line in lines)}
+    what, *more = [f"{count} {word}" for word, count in counts.items() if count] or [""]
+    first, *rest = what.split(" ", 1)
+    return ", ".join([f"{first} of {len(lines)} {rest[0]}", *more]) if rest else ""
 
 
 def _series(epochs: Sequence[int], values: Sequence[float | None]) -> dict[int, float]:
@@ -182,10 +194,13 @@ def _legend(axes: "Axes", groups: Sequence[Group], looks: Mapping[str, Look]) ->
     listed = [weight for weight in looks if weight in present]
     listed = listed[:: math.ceil(len(listed) / (3 * _LEGEND_ROWS)) or 1]
     handles = [Line2D([], [], label=weight, **looks[weight]._asdict(), **_MEAN) for weight in listed]
-    drawn_weights = [[line.importance_weight for line in group.lines if _is_drawn(line)] for group in groups]
-    if any(len(own) > len(set(own)) for own in drawn_weights):
+    drawn = [[line for line in group.lines if _is_drawn(line)] for group in groups]
+    weights = [[line.importance_weight for line in lines if not line.apart] for lines in drawn]
+    if any(len(own) > len(set(own)) for own in weights):
         handles += [Line2D([], [], label="mean of seeds", color=_ANY, **_MEAN)]
         handles += [Line2D([], [], label="one seed", color=_ANY, **_SEED)]
+    if any(line.apart for lines in drawn for line in lines):
+        handles += [Line2D([], [], label="in no mean", color=_ANY, linestyle=_APART_DASHES, **_APART)]
     if handles:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.04), "alignment": "left"}
         axes.legend(handles=handles, title="base : other", ncols=math.ceil(len(listed) / _LEGEND_ROWS), **place)

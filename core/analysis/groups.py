@@ -4,6 +4,7 @@ is drawn is the concern of figures.py, on top of this.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +28,18 @@ class Line(NamedTuple):
     in_domain: Sequence[float | None]
     out_of_domain: Sequence[float | None]
     diverged: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """At its end so far it predicts one class alone, of both test sets: it has not learned, whatever its loss."""
+        last = [values[-1] for values in (self.in_domain, self.out_of_domain) if len(values)]
+        measured = {value for value in last if value is not None and math.isfinite(value)}
+        return not self.diverged and measured in ({0.0}, {1.0})
+
+    @property
+    def apart(self) -> bool:
+        """It is no measurement of what a weight does, and enters no mean."""
+        return self.diverged or self.constant
 
 
 class Group(NamedTuple):

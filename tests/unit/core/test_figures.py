@@ -19,7 +19,7 @@ from core.analysis.groups import Group, Line
 
 SVG = "{http://www.w3.org/2000/svg}"
 WEIGHTS = ("1:1", "1:256", "16:1", "256:1", "1:16")  # in no order
-MEAN, SEED = "1.7", "0.7"  # widths of strokes, as nothing else has
+MEAN, SEED, APART = "1.7", "0.7", "0.9"  # widths of strokes, as nothing else has
 PANEL_WIDTH, PANEL_HEIGHT = 4.2 * 72, 2.6 * 72 / 1.06  # in points; from 0 to 1
 
 
@@ -163,11 +163,11 @@ def test_the_mean_is_of_the_seeds_that_have_begun() -> None:
 
 def test_the_mean_of_the_seeds_is_a_thick_line_over_thin_ones() -> None:
     svg = drawn(
-        line("16:1", [0.0, 1.0, 0.5], seed=1), line("16:1", [0.0, 0.5, 0.0], seed=0), line("1:1", [0.0, 0.2, 0.2])
+        line("16:1", [0.0, 1.0, 0.6], seed=1), line("16:1", [0.0, 0.5, 0.1], seed=0), line("1:1", [0.0, 0.2, 0.2])
     )
     left = svg.panels[0]
-    assert sorted(heights(stroke) for stroke in strokes(left, SEED)) == [[0.5, 0.0], [1.0, 0.5]]
-    assert [heights(stroke) for stroke in strokes(left)] == [[0.75, 0.25], [0.2, 0.2]]
+    assert sorted(heights(stroke) for stroke in strokes(left, SEED)) == [[0.5, 0.1], [1.0, 0.6]]
+    assert [heights(stroke) for stroke in strokes(left)] == [[0.75, 0.35], [0.2, 0.2]]
     assert float(style(strokes(left, SEED)[0], "stroke-opacity")) < 0.6
     everything = list(left.iter(f"{SVG}path"))
     assert everything.index(strokes(left)[0]) > everything.index(strokes(left, SEED)[-1])
@@ -191,7 +191,7 @@ def test_the_mean_passes_over_a_value_that_one_seed_lacks() -> None:
 
 
 @settings(max_examples=5)
-@given(st.lists(st.lists(st.integers(0, 100), min_size=2, max_size=6), min_size=2, max_size=4))
+@given(st.lists(st.lists(st.integers(1, 99), min_size=2, max_size=6), min_size=2, max_size=4))
 def test_the_mean_is_the_mean_over_the_epochs_of_all_seeds(percents: list[list[int]]) -> None:
     seeds = [line("4:1", [0.0, *(percent / 100 for percent in own)], seed=k) for k, own in enumerate(percents)]
     (mean,) = strokes(drawn(*seeds).panels[0])
@@ -287,8 +287,25 @@ def test_what_diverged_is_counted_and_its_last_point_is_crossed() -> None:
     lines = [line("1:1", [0.5, 0.4]), *(line("1:1", [0.5, None], seed=seed)._replace(diverged=True) for seed in (1, 2))]
     svg = drawn(*lines)
     assert svg.words.count("2 of 3 diverged ×") == 2
-    assert dots(svg.panels[0]) - dots(drawn(*(each._replace(diverged=False) for each in lines)).panels[0]) == 2
+    assert dots(svg.panels[0]) == 4  # of each a dot, where it is alone, and a cross
     assert "1 of 1 diverged ×" in drawn(line("1:1", [None])._replace(diverged=True)).words
+
+
+def test_what_is_constant_or_diverged_enters_no_mean() -> None:
+    constant = line("1:1", [0.0, 0.7, 1.0], seed=1)
+    diverged = line("1:1", [0.0, 0.9, None], seed=2)._replace(diverged=True)
+    svg = drawn(line("1:1", [0.0, 0.2, 0.4], seed=0), constant, diverged)
+    assert [heights(stroke) for stroke in strokes(svg.panels[0])] == [[0.2, 0.4]]
+    assert [heights(stroke) for stroke in strokes(svg.panels[0], APART)] == [[0.7, 1.0], [0.9]]
+    assert svg.words.count("1 of 3 constant, 1 diverged ×") == 2
+    assert svg.legends()[0][-2:] == ["1:1", "in no mean"]
+
+
+def test_constant_is_what_calls_everything_one_class_at_its_end() -> None:
+    assert line("1:1", [0.5, 0.0]).constant and line("1:1", [1.0]).constant and line("1:1", [1.0], [None]).constant
+    assert not line("1:1", [0.0, 0.5]).constant and not line("1:1", []).constant
+    assert not line("1:1", [1.0], [0.0]).constant  # one set alone may be all of one class
+    assert not line("1:1", [1.0], [0.9]).constant
 
 
 def test_a_weight_has_one_colour_in_all_figures() -> None:
