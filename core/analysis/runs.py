@@ -64,7 +64,7 @@ def is_constant(run: Run) -> NDArray[np.bool_]:
     """[rows]: whether every image of every test set was predicted as one class. Not where a logit was not finite, nor
     without any test set: nothing is known there."""
     base, n = _of_all_sets(run)
-    return ((base == 0) | (base == n)) & np.bool_(n > 0)
+    return np.asarray((n > 0) & ((base == 0) | (base == n)))
 
 
 def _of_all_sets(run: Run) -> tuple[Floats, int]:
@@ -129,3 +129,9 @@ def until(run: Run, epoch: int) -> Run:
         accuracy_base=run.accuracy_base[rows],
         accuracy_other=run.accuracy_other[rows],
     )
+
+
+def fractions_at(runs: Sequence[Run], which: Which, epochs: Ints) -> Floats:
+    """[runs, epochs], of runs that have all evaluated them."""
+    measured = [(run.measured(which), np.searchsorted(run.epoch, epochs)) for run in runs]
+    return np.array([each.base[rows] / each.n for each, rows in measured])
