@@ -1,0 +1,137 @@
+"""What statistics are computed of: the runs of a group as columns of numbers, how each came out, and which of them have
+measured what. No formula of a statistic.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.fit import Fit, Signs, fit_of, last_rows
+from core.spec import ImportanceWeight
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Which = Literal["in_domain", "out_of_domain"]
+
+IN_WORDS: dict[Which, str] = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}
+
+
+class Measured(NamedTuple):
+    """What a run said of a test set."""
+
+    base: Floats  # [rows], images predicted as base; nan where a logit was not finite
+    n: int  # images of the test set; 0: there is no such set
+
+
+class Run(NamedTuple):
+    """An experiment as statistics see it; columns alike in length, perhaps without rows yet."""
+
+    id: int
+    importance_weight: str
+    seed: int
+    epoch: Ints  # [rows], ascending
+    in_domain: Measured
+    out_of_domain: Measured
+    accuracy_base: Floats  # [rows], in training, of each class; nan where it is not finite
+    accuracy_other: Floats
+    finite: bool  # has not diverged
+    decays: bool  # has weight decay
+
+    def measured(self, which: Which) -> Measured:
+        return self.in_domain if which == "in_domain" else self.out_of_domain
+
+
+class Left(NamedTuple):
+    """A run that a statistic leaves out; `fit` is None where it has no rows yet."""
+
+    id: int
+    fit: Fit | None
+
+
+def fit_of_run(run: Run) -> Fit | None:
+    """How a run came out, as far as it has come; None without rows."""
+    if not len(run.epoch):
+        return None
+    constant = is_constant(run)
+    accuracies = (_mean_of_last(run.accuracy_base), _mean_of_last(run.accuracy_other))
+    return fit_of(Signs(run.finite, bool(constant[-1]), not constant.all(), *accuracies), run.decays)
+
+
+def is_constant(run: Run) -> NDArray[np.bool_]:
+    """[rows]: whether every image of every test set was predicted as one class. Not where a logit was not finite, nor
+    without any test set: nothing is known there."""
+    base, n = _of_all_sets(run)
+    return np.asarray((n > 0) & ((base == 0) | (base == n)))
+
+
+def _of_all_sets(run: Run) -> tuple[Floats, int]:
+    sets = [measured for measured in (run.in_domain, run.out_of_domain) if measured.n]
+    return sum((measured.base for measured in sets), np.zeros(len(run.epoch))), sum(measured.n for measured in sets)
+
+
+def settled_fraction(measured: Measured) -> float | None:
+    """The base fraction, mean of the last rows, as far as they are finite; None where nothing was measured."""
+    return _mean_of_last(measured.base / measured.n) if measured.n else None
+
+
+def _mean_of_last(column: Floats) -> float | None:
+    last = column[-last_rows(len(column)) :]
+    finite = last[np.isfinite(last)]
+    return float(finite.mean()) if len(finite) else None
+
+
+def octaves(importance_weight: str) -> float:
+    """log2 of base / other: 8 for "256:1", 0 for "1:1", -8 for "1:256"."""
+    base, other = ImportanceWeight.parse(importance_weight)
+    return math.log2(base) - math.log2(other)
+
+
+def fit_runs(runs: Collection[Run]) -> list[Run]:
+    return [run for run in runs if fit_of_run(run) is Fit.FIT]
+
+
+def left_of(runs: Collection[Run], used: Collection[Run]) -> list[Left]:
+    """Those of `runs` that are not in `used`, by id."""
+    kept = {run.id for run in used}
+    return [Left(run.id, fit_of_run(run)) for run in sorted(runs, key=lambda run: run.id) if run.id not in kept]
+
+
+def measuring(runs: Collection[Run], which: Which) -> list[Run]:
+    """The runs whose base fractions of a test set are numbers in every row they have; in one order, whatever the order
+    they come in. One that diverged has measured nothing: a logit that is not a number counts as class 0."""
+
+    def measures(run: Run) -> bool:
+        base, n = run.measured(which)
+        return run.finite and n > 0 and len(base) > 0 and bool(np.isfinite(base).all())
+
+    ordered = sorted(runs, key=lambda run: (-octaves(run.importance_weight), run.importance_weight, run.seed, run.id))
+    return [run for run in ordered if measures(run)]
+
+
+def common_epochs(runs: Sequence[Run]) -> Ints:
+    """The epochs that all of `runs` have evaluated, ascending."""
+    epochs = np.unique(runs[0].epoch) if runs else np.empty(0, np.int64)
+    for run in runs[1:]:
+        epochs = np.intersect1d(epochs, run.epoch, assume_unique=True)
+    return epochs
+
+
+def until(run: Run, epoch: int) -> Run:
+    """The run as it was at an epoch."""
+    rows = slice(0, int(np.searchsorted(run.epoch, epoch, side="right")))
+    return run._replace(
+        epoch=run.epoch[rows],
+        in_domain=run.in_domain._replace(base=run.in_domain.base[rows]),
+        out_of_domain=run.out_of_domain._replace(base=run.out_of_domain.base[rows]),
+        accuracy_base=run.accuracy_base[rows],
+        accuracy_other=run.accuracy_other[rows],
+    )
+
+
+def fractions_at(runs: Sequence[Run], which: Which, epochs: Ints) -> Floats:
+    """[runs, epochs], of runs that have all evaluated them."""
+    measured = [(run.measured(which), np.searchsorted(run.epoch, epochs)) for run in runs]
+    return np.array([each.base[rows] / each.n for each, rows in measured])
