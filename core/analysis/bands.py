@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.analysis.intervals import fraction_of, logit, number_or_none, numbers_or_none, t_interval
-from core.analysis.runs import Floats, Run, Which, common_epochs, fractions_at, measuring, settled_fraction, until
+from core.analysis.runs import Floats, Run, Which, common_epochs, fractions_at, measuring, settled_fractions
 
 
 class Band(NamedTuple):
@@ -41,8 +41,8 @@ def bands_at_end(runs: Collection[Run], which: Which) -> dict[str, Band]:
         return {}
     bands = {}
     for weight, seeds in _by_weight(used).items():
-        settled = [settled_fraction(until(run, int(epochs[-1])).measured(which)) for run in seeds]
-        estimate, low, high, equal = _band(np.array(settled, np.float64)[:, None], seeds, which)
+        settled = settled_fractions(seeds, which, int(epochs[-1]))
+        estimate, low, high, equal = _band(settled[:, None], seeds, which)
         bounds = (number_or_none(low[0]), number_or_none(high[0]))
         bands[weight] = Band(float(estimate[0]), *bounds, len(seeds), bool(equal[0]))
     return bands

@@ -34,8 +34,7 @@ from core.analysis.runs import (
     left_of,
     measuring,
     octaves,
-    settled_fraction,
-    until,
+    settled_fractions,
 )
 from core.fit import Fit, last_rows
 
@@ -105,9 +104,8 @@ def effect_at_end(runs: Collection[Run], which: Which) -> Effect:
     if not len(epochs):
         return _NOTHING._replace(left_out=left, reason=_why_nothing(runs, used, which))
     last = int(epochs[-1])
-    settled = [until(run, last) for run in used]
     rows, n = last_rows(len(epochs)), _sizes(used, which)
-    fractions = np.array([settled_fraction(run.measured(which)) for run in settled], np.float64)
+    fractions = settled_fractions(used, which, last)
     logits, clipped = logit(fractions, n), int(is_clipped(fractions, n).sum())
     means = _means_by_weight(used, fractions[:, None])
     slope, bend, reason = None, None, _why_no_slope(used, last, clipped)

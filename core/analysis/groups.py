@@ -16,7 +16,7 @@ from core.spec import Spec, field_in_words
 SpecJson = Mapping[str, Any]  # every field filled
 
 _ALWAYS_SAID = ("dataset.name", "model.name", "epochs")
-_VARIES_WITHIN = ("name", "importance_weight", "seed")  # what may differ within a group
+VARIES_WITHIN = ("name", "importance_weight", "seed")  # what may differ within a group
 
 
 class Line(NamedTuple):
@@ -107,7 +107,7 @@ def _differs(path: str, groups: Sequence[Mapping[str, Any]]) -> bool:
 
 def _fields(spec: SpecJson) -> dict[str, Any]:
     """What may tell groups apart, by its dotted path."""
-    return {path: value for path, value in leaves_by_path(spec).items() if path not in _VARIES_WITHIN}
+    return {path: value for path, value in leaves_by_path(spec).items() if path not in VARIES_WITHIN}
 
 
 def _json_at(path: str, fields: Mapping[str, Any]) -> str:

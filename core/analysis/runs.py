@@ -56,8 +56,13 @@ def fit_of_run(run: Run) -> Fit | None:
     if not len(run.epoch):
         return None
     constant = is_constant(run)
-    accuracies = (_mean_of_last(run.accuracy_base), _mean_of_last(run.accuracy_other))
-    return fit_of(Signs(run.finite, bool(constant[-1]), not constant.all(), *accuracies), run.decays)
+    signs = Signs(run.finite, bool(constant[-1]), not constant.all(), *settled_accuracies(run))
+    return fit_of(signs, run.decays)
+
+
+def settled_accuracies(run: Run) -> tuple[float | None, float | None]:
+    """In training, of the base class and of the other, means of the last rows; None where nothing was measured."""
+    return _mean_of_last(run.accuracy_base), _mean_of_last(run.accuracy_other)
 
 
 def is_constant(run: Run) -> NDArray[np.bool_]:
@@ -135,3 +140,8 @@ def fractions_at(runs: Sequence[Run], which: Which, epochs: Ints) -> Floats:
     """[runs, epochs], of runs that have all evaluated them."""
     measured = [(run.measured(which), np.searchsorted(run.epoch, epochs)) for run in runs]
     return np.array([each.base[rows] / each.n for each, rows in measured])
+
+
+def settled_fractions(runs: Sequence[Run], which: Which, epoch: int) -> Floats:
+    """[runs], as they were at `epoch`; of runs that have measured the test set."""
+    return np.array([settled_fraction(until(run, epoch).measured(which)) for run in runs], np.float64)

@@ -1,0 +1,207 @@
+"""What a verdict is made of: the group that is judged, the claim with its numbers, and how an interval decides. Which
+claim is judged by what: judgements.py.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from core.analysis.disagreement import Disagreement
+from core.analysis.effect import Effect, Verdict, reach
+from core.analysis.groups import SpecJson
+from core.analysis.intervals import Difference, Estimate, t_quantile
+from core.analysis.runs import IN_WORDS, Left, Run, Which, left_of
+from core.fit import Fit
+from core.paths import value_at
+
+ENOUGH_EPOCHS = 800  # after these, says the document, all weights agree; of fewer it says nothing
+MORE_SEEDS = "five seeds would, nearly always; three half of the time"  # of those that scatter by 0.008
+_MOST_SEEDS = 30  # nobody trains more
+
+
+class Answer(StrEnum):
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
+
+
+class Studied(NamedTuple):
+    """A group of a sweep: what differs only in weight and seed."""
+
+    title: str
+    spec: SpecJson  # of any of its runs
+    runs: Sequence[Run]
+    disagreements: Mapping[Which, Sequence[Disagreement]]  # of its fit runs; empty where predictions were not compared
+
+    @property
+    def kind(self) -> "Kind":
+        return kind_of(self.spec)
+
+    @property
+    def epochs(self) -> int:
+        return int(self.spec["epochs"])
+
+
+class Kind(NamedTuple):
+    """What decides which claims a spec can speak to."""
+
+    dataset: str
+    model: str
+    weight_decay: float
+    dropout: float
+    batch_norm: bool
+    documented: bool  # plain cross-entropy of weighted losses, of labels as they are: what the document trains
+    classes: tuple[str, str]  # base, other; empty where there are none
+
+
+class Claim(NamedTuple):
+    """A claim of the document and what a sweep says of it."""
+
+    claim: str  # "C2"
+    groups: list[str]  # titles of those that it was judged by
+    verdict: Answer
+    sentence: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int  # seeds
+    left_out: list[Left]
+    would_decide: str | None  # None where it is decided
+
+
+class Judged(NamedTuple):
+    """A verdict, before it is known of which claim."""
+
+    verdict: Answer
+    sentence: str
+    number: Estimate | Difference | None = None
+    left_out: Sequence[Left] = ()
+    would_decide: str | None = None
+
+
+def kind_of(spec: SpecJson) -> Kind:
+    dataset, model = spec["dataset"], spec["model"]
+    return Kind(
+        dataset=dataset["name"],
+        model=model["name"],
+        weight_decay=spec["optimizer"]["weight_decay"],
+        dropout=model.get("dropout", 0.0),
+        batch_norm=model.get("batch_norm", False),
+        documented=(
+            value_at(spec, ("loss", "name")) == "cross_entropy"
+            and spec.get("resample") is None
+            and not dataset.get("label_noise")
+        ),
+        classes=(str(dataset.get("base_class", "")), str(dataset.get("other_class", ""))),
+    )
+
+
+def claim_of(name: str, groups: Iterable[Studied], judged: Judged) -> Claim:
+    number, undecided = judged.number, judged.verdict is Answer.UNDECIDED
+    seeds = 0 if number is None else number.n if isinstance(number, Estimate) else min(number.n_first, number.n_second)
+    return Claim(
+        claim=name,
+        groups=[group.title for group in groups],
+        verdict=judged.verdict,
+        sentence=judged.sentence,
+        estimate=number and number.estimate,
+        low=number and number.low,
+        high=number and number.high,
+        n=seeds,
+        left_out=list(judged.left_out),
+        would_decide=judged.would_decide if undecided else None,
+    )
+
+
+def inside(estimate: Estimate, lowest: float, highest: float, grain: float) -> bool | None:
+    """Whether its interval lies inside these limits (True) or wholly outside (False); None where it reaches across one,
+    or is none. `grain`: what one image makes of it (`effect.reach`)."""
+    if estimate.n < 2:
+        return None
+    low, high = reach(estimate, grain)
+    if lowest < low and high < highest:
+        return True
+    return False if high < lowest or low > highest else None
+
+
+def what_would(group: Studied, epoch: int | None, runs: Collection[Run], seeds: int) -> str | None:
+    """What these runs of a group lack for deciding anything, the first to be mended; None: nothing but scatter."""
+    if epoch is None or not runs:
+        return f"runs that have learned would: go on beyond {group.epochs} epochs, or look at why they do not"
+    if epoch < group.epochs:
+        return f"the end of its runs would, epoch {group.epochs}: all have come to epoch {epoch}"
+    if len({run.importance_weight for run in runs}) < 3:
+        return "three weights would, or more: a line through two says nothing"
+    if seeds < 2:
+        return MORE_SEEDS
+    return None
+
+
+def seeds_that_would(estimates: Collection[Estimate], lowest: float, highest: float) -> str:
+    """The least n with t(n - 1) · s / √n < the way from the mean to the nearer limit; of what needs most."""
+    if any(each.all_equal for each in estimates):
+        return "a larger test set would: all seeds gave the same number, and one image decides"
+    needed = max(
+        _seeds_needed(each, min(abs(each.estimate - lowest), abs(each.estimate - highest))) for each in estimates
+    )
+    if needed > _MOST_SEEDS:
+        return f"not {_MOST_SEEDS} seeds would: it lies on the edge"
+    return f"{needed:.0f} seeds would, if they scatter as these do"
+
+
+def _seeds_needed(estimate: Estimate, margin: float) -> float:
+    scatter = float(np.std(estimate.seeds, ddof=1))
+    enough = (n for n in range(3, _MOST_SEEDS + 1) if t_quantile(n - 1) * scatter / math.sqrt(n) < margin)
+    return next(enough, math.inf)
+
+
+def in_words(number: Estimate | Difference | None) -> str:
+    """ "0.131 (0.123 to 0.139)"."""
+    if number is None:
+        return "not known"
+    if number.low is not None and number.high is not None:
+        return f"{number.estimate:.3f} ({number.low:.3f} to {number.high:.3f})"
+    if isinstance(number, Estimate) and number.all_equal:
+        return f"{number.estimate:.3f} (the same for {number.n} seeds)"
+    return f"{number.estimate:.3f} (without an interval)"
+
+
+def effects_in_words(effects: Mapping[Which, Effect]) -> str:
+    """ "in-domain faded (slope …, bend …, spread …), out-of-domain undecided (…)"."""
+    return ", ".join(f"{IN_WORDS[which]} {_effect_in_words(effect)}" for which, effect in effects.items())
+
+
+def _effect_in_words(effect: Effect) -> str:
+    numbers = [f"slope {in_words(effect.slope)}", f"bend {in_words(effect.bend)}"] if effect.slope else []
+    numbers += [f"spread {effect.spread:.3f}"] if effect.spread is not None else []
+    numbers += [effect.reason] if effect.reason else []
+    return f"{_VERDICTS[effect.verdict]} ({'; '.join(numbers)})"
+
+
+def left_in_words(left: Collection[Left], runs: int) -> str:
+    """ "; 3 of 15 runs left out: 2 collapsed, 1 under-fit"; empty where none is."""
+    if not left:
+        return ""
+    counts = {fit: sum(each.fit is fit for each in left) for fit in (*Fit, None)}
+    named = ", ".join(f"{count} {_FITS[fit]}" for fit, count in counts.items() if count)
+    return f"; {len(left)} of {runs} runs left out: {named}"
+
+
+def left_out(group: Studied, used: Collection[Run]) -> tuple[list[Left], str]:
+    """And in words."""
+    left = left_of(group.runs, used)
+    return left, left_in_words(left, len(group.runs))
+
+
+_VERDICTS = {Verdict.FADED: "faded", Verdict.NOT_FADED: "not faded", Verdict.UNDECIDED: "undecided"}
+_FITS: Mapping[Fit | None, str] = {
+    Fit.FIT: "without this test set",
+    Fit.UNDER_FIT: "under-fit",
+    Fit.COLLAPSED: "collapsed",
+    Fit.NOT_STARTED: "not started",
+    Fit.NOT_FINITE: "not finite",
+    None: "without rows",
+}
