@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.fit import Fit
 from core.presets import PresetName
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish, WorkerState
@@ -58,6 +59,10 @@ class ExperimentOut(_Answer):
     epochs_total: int
     eta_seconds: float | None = Field(description="What its epochs that are left take, while it is running.")
     last_row: LastRowOut | None = Field(description="Of its curve, as far as it has come.")
+    fit: Fit | None = Field(
+        description="Whether its network has learned both classes, or is a constant, as far as it has come; null before "
+        "its first row."
+    )
     error: ErrorOut | None
     requested: Wish | None = Field(description="A wish that its worker has not obeyed yet.")
     worker: str | None

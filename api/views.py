@@ -34,18 +34,20 @@ from api.schemas import (
 )
 from core.cost import Cost
 from core.curve import measured_share
+from core.fit import Fit
 from core.grids import Grid
 from core.spec import Spec
 from core.store.clock import rfc3339
 from core.store.events import Event
 from core.store.experiments import Experiment, LastRow
+from core.store.fits import fits
 from core.store.outlook import Outlook, outlook
 from core.store.predictions import KeptPredictions
 from core.store.sweeps import Sweep
 from core.store.workers import Worker
 
 
-def experiment_out(experiment: Experiment, outlook: Outlook) -> ExperimentOut:
+def experiment_out(experiment: Experiment, outlook: Outlook, fit: Fit | None) -> ExperimentOut:
     here = f"/experiments/{experiment.id}"
     error = experiment.error
     return ExperimentOut(
@@ -66,6 +68,7 @@ def experiment_out(experiment: Experiment, outlook: Outlook) -> ExperimentOut:
         epochs_total=experiment.epochs_total,
         eta_seconds=outlook.eta_seconds,
         last_row=_last_row_out(experiment.last_row) if experiment.last_row else None,
+        fit=fit,
         error=ErrorOut(kind=error.kind, message=error.message, traceback=error.traceback) if error else None,
         requested=experiment.requested,
         worker=experiment.worker,
@@ -80,8 +83,8 @@ def experiment_out(experiment: Experiment, outlook: Outlook) -> ExperimentOut:
 
 def experiments_out(tx: Connection, experiments: Sequence[Experiment]) -> list[ExperimentOut]:
     """Each of them, in order, with what can be said of it now."""
-    outlooks = outlook(tx, experiments)
-    return [experiment_out(experiment, each) for experiment, each in zip(experiments, outlooks, strict=True)]
+    said = zip(experiments, outlook(tx, experiments), fits(tx, experiments), strict=True)
+    return [experiment_out(*each) for each in said]
 
 
 def experiment_page(tx: Connection, experiments: Sequence[Experiment], limit: int) -> ExperimentPage:

@@ -17,6 +17,14 @@ class Fractions(NamedTuple):
     out_of_domain: Sequence[float]
 
 
+# What statistics read of a row: whole numbers of EpochResult, in this order.
+COUNTS = (
+    *("epoch", "base_in_domain", "n_in_domain", "finite_in_domain"),
+    *("base_out_of_domain", "n_out_of_domain", "finite_out_of_domain"),
+    *("train_correct_base", "train_n_base", "train_correct_other", "train_n_other"),
+)
+
+
 class CurveHead(NamedTuple):
     """What a curve says of its experiment, read in the same snapshot as its rows."""
 

@@ -3,12 +3,13 @@ measured what. No formula of a statistic.
 """
 
 import math
-from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.curve import COUNTS
 from core.fit import Fit, Signs, fit_of, last_rows
 from core.spec import ImportanceWeight
 
@@ -49,6 +50,33 @@ class Left(NamedTuple):
 
     id: int
     fit: Fit | None
+
+
+def run_of_counts(id: int, spec: Mapping[str, Any], counts: Sequence[int], *, finite: bool) -> Run:
+    """Of an experiment's rows as `core.curve.COUNTS`, one row after the other; `spec` with every field filled."""
+    columns = dict(zip(COUNTS, np.array(counts, np.float64).reshape(-1, len(COUNTS)).T, strict=True))
+
+    def measured(which: Which) -> Measured:
+        n = columns[f"n_{which}"]
+        base = np.where(columns[f"finite_{which}"] < n, np.nan, columns[f"base_{which}"])
+        return Measured(base, int(n[0]) if len(n) else 0)
+
+    def accuracy(of_class: str) -> Floats:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(columns[f"train_correct_{of_class}"] / columns[f"train_n_{of_class}"])
+
+    return Run(
+        id=id,
+        importance_weight=spec["importance_weight"],
+        seed=spec["seed"],
+        epoch=columns["epoch"].astype(np.int64),
+        in_domain=measured("in_domain"),
+        out_of_domain=measured("out_of_domain"),
+        accuracy_base=accuracy("base"),
+        accuracy_other=accuracy("other"),
+        finite=finite,
+        decays=spec["optimizer"]["weight_decay"] > 0,
+    )
 
 
 def fit_of_run(run: Run) -> Fit | None:
