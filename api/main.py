@@ -9,7 +9,19 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import Access
-from api.routes import curves, experiments, figures, health, home, predictions, presets, sweeps, wishes, workers
+from api.routes import (
+    curves,
+    effects,
+    experiments,
+    figures,
+    health,
+    home,
+    predictions,
+    presets,
+    sweeps,
+    wishes,
+    workers,
+)
 from api.schemas import Problem
 from core.broker.doorbell import Doorbell
 from core.store.files import Files
@@ -26,6 +38,7 @@ ROUTERS = (  # in the order of /docs
     sweeps.router,
     wishes.of_sweeps,
     figures.router,
+    effects.router,
     presets.router,
     workers.router,
     health.router,

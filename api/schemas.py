@@ -60,8 +60,7 @@ class ExperimentOut(_Answer):
     eta_seconds: float | None = Field(description="What its epochs that are left take, while it is running.")
     last_row: LastRowOut | None = Field(description="Of its curve, as far as it has come.")
     fit: Fit | None = Field(
-        description="Whether its network has learned both classes, or is a constant, as far as it has come; null before "
-        "its first row."
+        description="Whether its network has learned both classes or is a constant, so far; null before its first row."
     )
     error: ErrorOut | None
     requested: Wish | None = Field(description="A wish that its worker has not obeyed yet.")

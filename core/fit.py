@@ -18,6 +18,16 @@ class Fit(StrEnum):
     NOT_FINITE = "not_finite"  # its loss or its logits are no longer finite: what it predicts is no prediction
 
 
+FIT_IN_WORDS: dict[Fit | None, str] = {
+    Fit.FIT: "fit",
+    Fit.UNDER_FIT: "under-fit",
+    Fit.COLLAPSED: "collapsed",
+    Fit.NOT_STARTED: "not started",
+    Fit.NOT_FINITE: "not finite",
+    None: "without rows",
+}
+
+
 class Signs(NamedTuple):
     finite: bool  # has not diverged
     constant: bool  # at its last row every image of every test set is predicted as one class

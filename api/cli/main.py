@@ -38,6 +38,8 @@ COMMANDS = {
     "workers": "api.cli.http.show",
     "sweep": "api.cli.http.sweeps",
     "figure": "api.cli.http.sweeps",
+    "effect": "api.cli.http.effect",
+    "report": "api.cli.http.effect",
     "presets": "api.cli.http.sweeps",
     "watch": "api.cli.http.watch",
     "cancel": "api.cli.http.wishes",

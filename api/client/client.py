@@ -139,6 +139,16 @@ class Client:
     def figure(self, id: int, file_format: Literal["png", "svg"]) -> bytes:
         return self._request("GET", f"/sweeps/{id}/figure.{file_format}", timeout=_PATIENCE).content
 
+    def effect(self, id: int, against: int | None = None) -> Json:
+        """What the weights of a sweep do, with a verdict on each claim; with `against`, beside another sweep."""
+        params = {} if against is None else {"against": against}
+        return self._ask("GET", f"/sweeps/{id}/effect", params=params, timeout=_PATIENCE)
+
+    def report(self, id: int, file_format: Literal["html", "md"] = "html") -> bytes:
+        """The same for people."""
+        path = f"/sweeps/{id}/report" + (".md" if file_format == "md" else "")
+        return self._request("GET", path, timeout=_PATIENCE).content
+
     def presets(self) -> list[Json]:
         items: list[Json] = self._get("/presets")["items"]
         return items

@@ -1,20 +1,12 @@
-"""Figures in the paper's layout: base fraction over epochs, one colour a weight, in-domain beside out-of-domain.
-
-matplotlib takes a second to import, so it is imported when something is drawn; and never pyplot, whose current figure
-is one for all threads.
-"""
+"""Figures in the paper's layout: base fraction over epochs, one colour a weight, in-domain beside out-of-domain."""
 
 import math
-import os
-import textwrap
-import threading
-import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from core.analysis.drawing import QUIET, PictureFormat, above, save, scale_epochs, wrapped
 from core.analysis.groups import Group, Line
 from core.analysis.looks import Look, looks_by_weight
 
@@ -25,59 +17,25 @@ if TYPE_CHECKING:
 _ROW, _GAP, _TITLED_GAP = 2.6, 0.9, 1.2  # inches: a panel's height, and between two
 _MOST_GROUPS = 24  # nobody reads a taller picture, and Agg draws no more than 65 535 pixels
 _LEGEND_ROWS = 13  # as high as a panel
-_ANY, _QUIET = "#9a9a9a", "#777777"  # no weight's colour; that of words beside the point
+_ANY = "#9a9a9a"  # no weight's colour
 _SEED: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.45}
 _APART: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.8}  # of what enters no mean,
 _APART_DASHES = (0, (1, 1.6))  # dotted
 _MEAN: dict[str, Any] = {"linewidth": 1.7, "zorder": 3}
-_STYLE: dict[Any, Any] = {
-    "text.parse_math": False,  # titles are the user's: a "$" is a dollar
-    "svg.fonttype": "none",  # a browser has the letters that our font lacks
-    "svg.hashsalt": "ballast",  # else every drawing has ids of its own
-    "path.simplify_threshold": 0.5,  # of a point: an SVG of noisy curves is two fifths smaller
-    "font.size": 9,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-# matplotlib's settings and caches belong to the process, as the filters of warnings do: two threads that draw at once
-# would undo each other's.
-_DRAWING = threading.Lock()
 
 
 def draw(
-    groups: Sequence[Group], title: str, target: Path | BinaryIO, file_format: Literal["png", "svg"], subtitle: str = ""
+    groups: Sequence[Group], title: str, target: Path | BinaryIO, file_format: PictureFormat, subtitle: str = ""
 ) -> None:
     """Write a figure of `groups`, of the first 24, to `target`; the same input gives the same bytes. `subtitle`: what
     they have in common. Raises OSError."""
-    with _DRAWING:
-        matplotlib = _matplotlib()
-        with matplotlib.rc_context(), warnings.catch_warnings():
-            matplotlib.rcdefaults()  # somebody's matplotlibrc is no part of the input
-            matplotlib.rcParams.update(_STYLE)
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a PNG shows a box there
-            metadata = {"Date": None} if file_format == "svg" else {}
-            figure = _figure(groups, title, subtitle)
-            figure.savefig(target, format=file_format, dpi=150, bbox_inches="tight", pad_inches=0.2, metadata=metadata)
-
-
-def _matplotlib() -> Any:
-    """Imported without MPLBACKEND: a notebook sets one that only it has, and we need none."""
-    backend = os.environ.pop("MPLBACKEND", None)
-    try:
-        import matplotlib
-    finally:
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
-    return matplotlib
+    save(lambda: _figure(groups, title, subtitle), target, file_format)
 
 
 def _figure(groups: Sequence[Group], title: str, subtitle: str) -> "Figure":
     from matplotlib.figure import Figure
 
-    heading = _wrapped(title, width=100, most=3)
+    heading = wrapped(title, width=100, most=3)
     if len(groups) > _MOST_GROUPS:
         heading.append(f"(the first {_MOST_GROUPS} of {len(groups)} groups)")
     groups = groups[:_MOST_GROUPS] or [Group("no experiments", [])]
@@ -87,39 +45,20 @@ def _figure(groups: Sequence[Group], title: str, subtitle: str) -> "Figure":
     figure = Figure(figsize=(8.7, (_ROW + gap) * len(groups) - gap))
     places = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.3 / 4.2, "hspace": gap / _ROW}
     rows = figure.subplots(len(groups), 2, sharex=True, sharey=True, squeeze=False, gridspec_kw=places)
-    _scale(rows[0][0], [epoch for group in groups for line in group.lines for epoch in line.epoch])
+    rows[0][0].set(ylim=(-0.03, 1.03))
+    scale_epochs(rows[0][0], [epoch for group in groups for line in group.lines for epoch in line.epoch])
     one_legend = len({frozenset(line.importance_weight for line in group.lines) for group in groups}) == 1
     for (left, right), group in zip(rows, groups, strict=True):
         _panel(left, "in-domain", [(line, line.in_domain) for line in group.lines], looks)
         _panel(right, "out-of-domain", [(line, line.out_of_domain) for line in group.lines], looks)
         left.set_ylabel("base fraction")
-        _above(left, _wrapped(group.title, width=100, most=2), 22, size=10)
+        above(left, wrapped(group.title, width=100, most=2), 22, size=10)
         if not one_legend or left is rows[0][0]:
             _legend(right, groups if one_legend else [group], looks)
-    common, points = _wrapped(subtitle, width=110, most=2), 56 if gap == _TITLED_GAP else 32
-    _above(rows[0][0], common, points, size=8, color=_QUIET)
-    _above(rows[0][0], heading, points + 14 * len(common), size=12)
+    common, points = wrapped(subtitle, width=110, most=2), 56 if gap == _TITLED_GAP else 32
+    above(rows[0][0], common, points, size=8, color=QUIET)
+    above(rows[0][0], heading, points + 14 * len(common), size=12)
     return figure
-
-
-def _above(axes: "Axes", words: Sequence[str], points: float, **style: Any) -> None:
-    axes.annotate("\n".join(words), (0, 1), (0, points), "axes fraction", "offset points", va="bottom", **style)
-
-
-def _scale(axes: "Axes", epochs: Sequence[int]) -> None:
-    """For all panels, which share their scales. Logarithmic over many epochs: the disagreement is over early."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-
-    axes.set(ylim=(-0.03, 1.03))
-    first, last = min(epochs, default=1), max(epochs, default=1)
-    if last > max(20, 5 * first):  # over less than a factor of five there may be one tick
-        axes.set(xscale="log", xlim=(first / 1.05, last * 1.05))
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=99))
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.set(xlim=(first - 0.5, last + 0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.xaxis.set_major_formatter("{x:.0f}")
 
 
 def _panel(
@@ -128,7 +67,7 @@ def _panel(
     axes.set_title(name, loc="left")
     axes.set(xlabel="epoch (log scale)" if axes.get_xscale() == "log" else "epoch")
     axes.tick_params(labelbottom=True)
-    axes.set_title(_set_apart_in_words([line for line, _ in lines]), loc="right", size=8, color=_QUIET)
+    axes.set_title(_set_apart_in_words([line for line, _ in lines]), loc="right", size=8, color=QUIET)
     seeds: dict[str, list[dict[int, float]]] = {weight: [] for weight in looks}
     measured = False
     for line, values in lines:
@@ -143,7 +82,7 @@ def _panel(
             axes.plot([last], [series[last]], marker="x", color=look.color, zorder=4)
     if lines and not measured:
         words = "nothing was measured" if any(line.epoch for line, _ in lines) else "no rows yet"
-        axes.text(0.5, 0.5, words, color=_QUIET, ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, words, color=QUIET, ha="center", transform=axes.transAxes)
     for weight, look in looks.items():
         if len(seeds[weight]) > 1:
             for seed in seeds[weight]:
@@ -204,11 +143,3 @@ def _legend(axes: "Axes", groups: Sequence[Group], looks: Mapping[str, Look]) ->
     if handles:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.04), "alignment": "left"}
         axes.legend(handles=handles, title="base : other", ncols=math.ceil(len(listed) / _LEGEND_ROWS), **place)
-
-
-def _wrapped(text: str, width: int, most: int) -> list[str]:
-    """At most so many lines of at most so many columns; an East Asian letter fills two."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    doubled = "".join(f"{letter}\0" if unicodedata.east_asian_width(letter) in "WF" else letter for letter in printable)
-    lines = textwrap.wrap(doubled, width, max_lines=most, placeholder=" …", break_on_hyphens=False)
-    return [line.replace("\0", "") for line in lines]

@@ -6,7 +6,7 @@ is drawn is the concern of figures.py, on top of this.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,6 +14,7 @@ from core.paths import leaves_by_path
 from core.spec import Spec, field_in_words
 
 SpecJson = Mapping[str, Any]  # every field filled
+_T = TypeVar("_T")
 
 _ALWAYS_SAID = ("dataset.name", "model.name", "epochs")
 VARIES_WITHIN = ("name", "importance_weight", "seed")  # what may differ within a group
@@ -57,11 +58,17 @@ def line_of_curve(importance_weight: str, seed: int, curve: Mapping[str, Any]) -
 
 def titled_groups(members: Sequence[tuple[SpecJson, Line]]) -> list[Group]:
     """The members in groups, in the order in which each first appears, titled by what tells the groups apart."""
-    lines: dict[str, list[Line]] = {}
+    return [Group(title, own) for title, own in grouped(members)]
+
+
+def grouped(members: Sequence[tuple[SpecJson, _T]]) -> list[tuple[str, list[_T]]]:
+    """What belongs to specs that differ only in weight and seed, by a title that tells it from the others; in the order
+    in which each group first appears."""
+    own: dict[str, list[_T]] = {}
     titles = differences_in_words([spec for spec, _ in members])
-    for (_, line), title in zip(members, titles, strict=True):
-        lines.setdefault(title, []).append(line)
-    return [Group(title, own) for title, own in lines.items()]
+    for (_, each), title in zip(members, titles, strict=True):
+        own.setdefault(title, []).append(each)
+    return list(own.items())
 
 
 def differences_in_words(specs: Sequence[SpecJson]) -> list[str]:

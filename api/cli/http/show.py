@@ -6,7 +6,7 @@ import typer
 
 from api.cli.http.arguments import OptionalId, SweepOption, id_or_sweep
 from api.cli.http.connection import service_client
-from api.cli.http.tables import elapsed_seconds, fraction_in_last_row, local_time, print_experiments, print_sweeps
+from api.cli.http.tables import elapsed_seconds, fit_in_words, fraction_in_last_row, local_time, print_experiments, print_sweeps
 from api.cli.printing import AsJson, duration, print_json, print_note, print_table, unquoted
 from core.states import State
 
@@ -112,6 +112,7 @@ def _progress(experiment: Json) -> dict[str, Any]:
     return {
         "base in-domain": row and f"{fraction_in_last_row(experiment, 'base_fraction_in_domain')}{after}",
         "base out-of-domain": row and f"{fraction_in_last_row(experiment, 'base_fraction_out_of_domain')}{after}",
+        "network": fit_in_words(experiment),
         "error": error and f"{error['kind']}: {error['message']}",
         "stalled": "no epoch for far longer than epochs take" if experiment["stalled"] else None,
         "created": local_time(experiment["created_at"]),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from api.cli.printing import counts_in_words, duration, fraction, print_table
+from core.fit import FIT_IN_WORDS
 
 Json = dict[str, Any]
 
@@ -19,6 +20,7 @@ def print_experiments(experiments: Sequence[Json], *, of_one_sweep: bool = False
         "epochs": [f"{each['epochs_done']}/{each['epochs_total']}" for each in experiments],
         "base in": [fraction_in_last_row(each, "base_fraction_in_domain") for each in experiments],
         "base out": [fraction_in_last_row(each, "base_fraction_out_of_domain") for each in experiments],
+        "network": [fit_in_words(each) for each in experiments],
         "took": [_time_taken_or_left(each) for each in experiments],
         "error": [each["error"] and each["error"]["kind"] for each in experiments],
         "started": [short_local_time(each["started_at"]) for each in experiments],
@@ -65,6 +67,12 @@ def _time_taken_or_left(experiment: Json) -> str:
 
 def displayed_state(experiment: Json) -> str:
     return "stalled" if experiment["stalled"] else str(experiment["state"])
+
+
+def fit_in_words(experiment: Json) -> str:
+    """How its network has come out so far: "fit", "not started"; empty before the first row."""
+    fit = experiment.get("fit")  # an older service says nothing
+    return FIT_IN_WORDS[fit] if fit else ""
 
 
 def fraction_in_last_row(experiment: Json, which: str) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from api.cli.http.connection import service_client
 from api.cli.http.polling import WaitingReasons, poll
-from api.cli.http.tables import displayed_state
+from api.cli.http.tables import displayed_state, fit_in_words
 from api.cli.http.waiting import has_ended, raise_on_failures
 from api.cli.printing import (
     STATE_STYLES,
@@ -94,7 +94,9 @@ def _follow_in_lines(client: Client, sweep_id: int, as_json: bool) -> Json:
 def _line(member: Json) -> str:
     error = f"  {member['error']['kind']}: {member['error']['message']}" if member["error"] else ""
     epochs = f"{member['epochs_done']}/{member['epochs_total']}"
-    return f"experiment {member['id']}  {member['name']}  {displayed_state(member)}  {epochs}{error}"
+    network = fit_in_words(member) if member["ended_at"] else ""
+    words = (member["name"], displayed_state(member), epochs, network)
+    return "  ".join([f"experiment {member['id']}", *filter(None, words)]) + error
 
 
 def _follow_live(client: Client, sweep_id: int) -> Json:
@@ -175,9 +177,11 @@ def _columns(visible: list[Json], curves: dict[int, _Curve], width: int, between
     room = width - sum(_width(*column) + between for column in columns.items())
     if any(differing):
         room -= _width(_DIFFERENCES, differing) + between
-    if room >= _width("time left", time_left):
-        columns["time left"] = time_left
-        room -= _width("time left", time_left) + between
+    network = [Text(fit_in_words(member)) for member in visible]
+    for title, cells in (("network", network), ("time left", time_left)):
+        if room >= _width(title, cells):
+            columns[title] = cells
+            room -= _width(title, cells) + between
     if room >= len("base in-domain"):
         longest = min(room, _LONGEST_SPARKLINE)
         columns["base in-domain"] = [Text(sparkline(curve.in_domain, longest)) for curve in its_curves]

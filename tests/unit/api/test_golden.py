@@ -27,6 +27,8 @@ GOLDEN = Path(__file__).with_name("golden.json")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _OTHERS = ("request_id", "version")  # each request, each release has its own
 
+_FOR_PEOPLE = {"image": "a picture", "text": "a page"}  # tests of their own look at them
+
 DIGITS = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 3}
 ALONE = DIGITS | {"importance_weight": "16:1"}
 
@@ -46,7 +48,7 @@ class Story:
                 "status": answer.status_code,
                 "type": kind,
                 "location": answer.headers.get("location"),
-                "body": "a picture" if kind.startswith("image/") else _steady(content),
+                "body": _FOR_PEOPLE.get(kind.partition("/")[0], _steady(content)),
             }
         )
 
@@ -143,6 +145,11 @@ def _look_at(story: Story) -> None:
     story.ask("GET", "/sweeps/2?limit=0")
     story.ask("GET", "/sweeps/1/figure.svg")
     story.ask("GET", "/sweeps/1/figure.png")
+    story.ask("GET", "/sweeps/1/effect")
+    story.ask("GET", "/sweeps/1/effect?against=2")
+    story.ask("GET", "/sweeps/1/effect.svg")
+    story.ask("GET", "/sweeps/1/report")
+    story.ask("GET", "/sweeps/1/report.md")
 
 
 def _wish(story: Story) -> None:
@@ -168,7 +175,7 @@ def _send_what_is_refused(story: Story) -> None:
     story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"optimiser.lr": [1], "importance_weight": ["1:1", "1:1"]}})
     story.ask("POST", "/sweeps/1/members", {"axes": {"seed": []}})
     story.ask("POST", "/experiments/1/extend", {"epochs": 3})
-    for path in ("/experiments/999", "/experiments/01", "/sweeps/999", "/presets/figure-9", "/nowhere"):
+    for path in ("/experiments/999", "/experiments/01", "/sweeps/999", "/sweeps/999/effect", "/presets/figure-9", "/nowhere"):
         story.ask("GET", path)
     for path in ("/experiments/2/predictions", "/experiments/2/weights", "/experiments/1/predictions?epoch=2"):
         story.ask("GET", path)
