@@ -1,16 +1,24 @@
-"""A sweep read whole and studied, for what is said of it to people and programs: its effect, its report. SQL first, in
-one snapshot; statistics after it, in no transaction.
+"""A sweep read whole and studied, and what is said of it to programs and people: its effect, its report. SQL first, in
+one snapshot; statistics after it, in no transaction. It loads numpy and scipy, which the API starts without: whoever
+needs it imports it then.
 """
 
 from collections.abc import Mapping
+from io import BytesIO
 from typing import NamedTuple
 
-from core.analysis.groups import Line
-from core.analysis.runs import Measured, Run, run_of_counts
-from core.analysis.study import Member, Study, study
+from api.effects import AgainstOut, ClaimOut, DisagreementsOut, GroupOut, SettlingsOut, SweepEffectOut
+from core.analysis.document import SAYS
+from core.analysis.effect_figures import draw_effect
+from core.analysis.figures import draw
+from core.analysis.groups import Line, shared_in_words, titled_groups
+from core.analysis.report import EFFECT_FIGURE, FIGURE, Facts, report_html, report_markdown
+from core.analysis.runs import IN_WORDS, Measured, Run, run_of_counts
+from core.analysis.study import GroupStudy, Member, Study, comparisons, study
 from core.results import Predictions
 from core.states import ENDED
 from core.store import experiments, runs, sweeps
+from core.store.clock import rfc3339
 from core.store.experiments import Experiment
 from core.store.session import Store
 from core.store.sweeps import Sweep
@@ -66,3 +74,78 @@ def _fractions(measured: Measured) -> list[float | None]:
 def title_of(sweep: Sweep) -> str:
     """What it is called."""
     return sweep.name or sweep.preset or f"sweep {sweep.id}"
+
+
+def sweep_effect_out(whole: WholeSweep, other: WholeSweep | None) -> SweepEffectOut:
+    last_epochs = [int(run.epoch[-1]) for run in whole.runs if len(run.epoch)]
+    return SweepEffectOut(
+        sweep_id=whole.sweep.id,
+        complete=whole.complete,
+        epochs=min(last_epochs, default=0),
+        members=len(whole.members),
+        left_to_read=whole.left_to_read,
+        groups=[_group_out(group) for group in whole.study.groups],
+        claims=[ClaimOut(says=SAYS[claim.claim], **claim._asdict()) for claim in whole.study.claims],
+        against=None if other is None else _against_out(whole, other),
+    )
+
+
+def _group_out(group: GroupStudy) -> GroupOut:
+    sets = {which: group.of(which) for which in IN_WORDS}
+    return GroupOut(
+        title=group.title,
+        runs=group.runs,
+        in_domain=group.in_domain,
+        out_of_domain=group.out_of_domain,
+        settling=SettlingsOut(**{which: of_set.settling for which, of_set in sets.items()}),
+        disagreement=DisagreementsOut(
+            epoch=group.disagreement_epoch, **{which: of_set.disagreement for which, of_set in sets.items()}
+        ),
+    )
+
+
+def _against_out(whole: WholeSweep, other: WholeSweep) -> AgainstOut:
+    found = comparisons(whole.study, other.study)
+    reason = None if found else "no group of the one has the title of a group of the other"
+    return AgainstOut(sweep_id=other.sweep.id, comparisons=found, reason=reason)
+
+
+def _report_facts(whole: WholeSweep) -> Facts:
+    sweep = whole.sweep
+    counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items() if count)
+    return Facts(
+        sweep_id=sweep.id,
+        title=title_of(sweep),
+        preset=sweep.preset,
+        made_at=rfc3339(sweep.created_ms),
+        progress=counts or "no experiments",
+        complete=whole.complete,
+        specs=[member.spec for member in whole.members],
+        grids=[grid._asdict() for grid in sweep.grids],
+        provenances=[member.provenance for member in whole.members if member.provenance],
+    )
+
+
+def figure_of(whole: WholeSweep) -> bytes:
+    """SVG."""
+    lines = [(member.spec, line_of(run)) for member, run in zip(whole.members, whole.runs, strict=True)]
+    picture = BytesIO()
+    draw(titled_groups(lines), "", picture, "svg", shared_in_words([spec for spec, _ in lines]))
+    return picture.getvalue()
+
+
+def effect_figure_of(whole: WholeSweep) -> bytes:
+    """SVG."""
+    picture = BytesIO()
+    draw_effect(whole.study.groups, "", picture, "svg")
+    return picture.getvalue()
+
+
+def report_of(whole: WholeSweep) -> str:
+    """One HTML page."""
+    pictures = {FIGURE: figure_of(whole), EFFECT_FIGURE: effect_figure_of(whole)}
+    return report_html(markdown_of(whole), title_of(whole.sweep), pictures)
+
+
+def markdown_of(whole: WholeSweep) -> str:
+    return report_markdown(whole.study, _report_facts(whole))

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from api.effects import AgainstOut, ClaimOut, DisagreementsOut, GroupOut, SettlingsOut, SweepEffectOut
 from api.schemas import (
     CostOut,
     Counts,
@@ -33,11 +32,6 @@ from api.schemas import (
     TestSets,
     WorkerOut,
 )
-from api.studies import WholeSweep, title_of
-from core.analysis.document import SAYS
-from core.analysis.report import Facts
-from core.analysis.runs import IN_WORDS
-from core.analysis.study import GroupStudy, comparisons
 from core.cost import Cost
 from core.curve import measured_share
 from core.fit import Fit
@@ -142,56 +136,6 @@ def predictions_out(kept: KeptPredictions) -> PredictionsOut:
             in_domain=TestSet(n=kept.n_in_domain, base64=_base64(kept.predictions.in_domain)),
             out_of_domain=TestSet(n=kept.n_out_of_domain, base64=_base64(kept.predictions.out_of_domain)),
         ),
-    )
-
-
-def sweep_effect_out(whole: WholeSweep, other: WholeSweep | None) -> SweepEffectOut:
-    last_epochs = [int(run.epoch[-1]) for run in whole.runs if len(run.epoch)]
-    return SweepEffectOut(
-        sweep_id=whole.sweep.id,
-        complete=whole.complete,
-        epochs=min(last_epochs, default=0),
-        members=len(whole.members),
-        left_to_read=whole.left_to_read,
-        groups=[_group_out(group) for group in whole.study.groups],
-        claims=[ClaimOut(says=SAYS[claim.claim], **claim._asdict()) for claim in whole.study.claims],
-        against=None if other is None else _against_out(whole, other),
-    )
-
-
-def _group_out(group: GroupStudy) -> GroupOut:
-    sets = {which: group.of(which) for which in IN_WORDS}
-    return GroupOut(
-        title=group.title,
-        runs=group.runs,
-        in_domain=group.in_domain,
-        out_of_domain=group.out_of_domain,
-        settling=SettlingsOut(**{which: of_set.settling for which, of_set in sets.items()}),
-        disagreement=DisagreementsOut(
-            epoch=group.disagreement_epoch, **{which: of_set.disagreement for which, of_set in sets.items()}
-        ),
-    )
-
-
-def _against_out(whole: WholeSweep, other: WholeSweep) -> AgainstOut:
-    found = comparisons(whole.study, other.study)
-    reason = None if found else "no group of the one has the title of a group of the other"
-    return AgainstOut(sweep_id=other.sweep.id, comparisons=found, reason=reason)
-
-
-def report_facts(whole: WholeSweep) -> Facts:
-    sweep = whole.sweep
-    counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items() if count)
-    return Facts(
-        sweep_id=sweep.id,
-        title=title_of(sweep),
-        preset=sweep.preset,
-        made_at=rfc3339(sweep.created_ms),
-        progress=counts or "no experiments",
-        complete=whole.complete,
-        specs=[member.spec for member in whole.members],
-        grids=[grid._asdict() for grid in sweep.grids],
-        provenances=[member.provenance for member in whole.members if member.provenance],
     )
 
 

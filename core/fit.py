@@ -5,8 +5,7 @@ experiment, core/analysis of every run of a sweep; neither sign needs more than 
 from enum import StrEnum
 from typing import NamedTuple
 
-from core.spec import LAST_EVALUATED
-
+LAST_EVALUATED = 50  # claims are averaged over these (core/training/README.md, "Statistics and claims")
 LEARNED = 0.99  # of a class's training images: below, it still separates nothing, and a weight may move the boundary
 
 

@@ -5,7 +5,7 @@ something obeys it: an accepted, ignored field is a wrong curve.
 """
 
 from core.spec.datasets import AnyDataset, Cifar10, DatasetName, Digits, FashionMnist, ImageFolder, Mnist
-from core.spec.experiment import LAST_EVALUATED, Optimizer, Spec
+from core.spec.experiment import Optimizer, Spec
 from core.spec.fields import FOLDER_NAMES, MAX_LABEL, FolderName, ImportanceWeight, Label, Seed, Weight
 from core.spec.losses import AnyLoss, CrossEntropy
 from core.spec.models import AnyModel, Cnn, Linear, Mlp, ModelName, Precision, ResNet
@@ -13,7 +13,6 @@ from core.spec.words import field_in_words, holds_text
 
 __all__ = [
     "FOLDER_NAMES",
-    "LAST_EVALUATED",
     "MAX_LABEL",
     "AnyDataset",
     "AnyLoss",

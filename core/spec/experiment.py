@@ -6,12 +6,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from core.fit import LAST_EVALUATED
 from core.spec.datasets import AnyDataset
 from core.spec.fields import ImportanceWeight, Label, Part, Seed, Weight, misfit
 from core.spec.losses import AnyLoss, CrossEntropy
 from core.spec.models import AnyModel, Cnn, Precision
-
-LAST_EVALUATED = 50  # claims are averaged over these (core/training/README.md, "Statistics and claims")
 
 
 class Optimizer(Part):

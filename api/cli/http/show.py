@@ -6,7 +6,14 @@ import typer
 
 from api.cli.http.arguments import OptionalId, SweepOption, id_or_sweep
 from api.cli.http.connection import service_client
-from api.cli.http.tables import elapsed_seconds, fit_in_words, fraction_in_last_row, local_time, print_experiments, print_sweeps
+from api.cli.http.tables import (
+    elapsed_seconds,
+    fit_in_words,
+    fraction_in_last_row,
+    local_time,
+    print_experiments,
+    print_sweeps,
+)
 from api.cli.printing import AsJson, duration, print_json, print_note, print_table, unquoted
 from core.states import State
 

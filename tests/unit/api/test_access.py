@@ -121,6 +121,7 @@ def sweep(shared_client: TestClient) -> int:
 THERE = (
     *("/", "/experiments", "/experiments/1", "/experiments/1/curve", "/experiments/1/events", "/sweeps", "/sweeps/1"),
     *("/sweeps/1/figure.png", "/sweeps/1/figure.svg", "/presets", "/presets/figure-2", "/workers", "/livez", "/readyz"),
+    *("/sweeps/1/effect", "/sweeps/1/effect.svg", "/sweeps/1/report", "/sweeps/1/report.md"),
     *("/version", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"),
 )
 NOT_THERE = ("/nope", "/experiments/99", "/experiments?x=1", "/experiments/1/weights", "/experiments/1/predictions")

@@ -59,6 +59,7 @@ def test_a_submitted_experiment_has_every_key_of_the_contract(client: TestClient
         "epochs_total": 3,
         "eta_seconds": None,
         "last_row": None,
+        "fit": None,
         "error": None,
         "requested": None,
         "worker": None,

@@ -175,9 +175,21 @@ def _send_what_is_refused(story: Story) -> None:
     story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"optimiser.lr": [1], "importance_weight": ["1:1", "1:1"]}})
     story.ask("POST", "/sweeps/1/members", {"axes": {"seed": []}})
     story.ask("POST", "/experiments/1/extend", {"epochs": 3})
-    for path in ("/experiments/999", "/experiments/01", "/sweeps/999", "/sweeps/999/effect", "/presets/figure-9", "/nowhere"):
+    for path in (
+        "/experiments/999",
+        "/experiments/01",
+        "/sweeps/999",
+        "/sweeps/999/effect",
+        "/presets/figure-9",
+        "/nowhere",
+    ):
         story.ask("GET", path)
-    for path in ("/experiments/2/predictions", "/experiments/2/weights", "/experiments/1/predictions?epoch=2"):
+    for path in (
+        "/sweeps/999/effect",
+        "/experiments/2/predictions",
+        "/experiments/2/weights",
+        "/experiments/1/predictions?epoch=2",
+    ):
         story.ask("GET", path)
     story.ask("PUT", "/experiments/1")
     story.ask("DELETE", "/experiments/5")

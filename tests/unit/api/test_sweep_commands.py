@@ -558,7 +558,7 @@ class TestWaiting:
             finish_head_of_queue(store)
         assert ballast("wait", "--sweep", sweep) == "sweep 1 has succeeded\n"
         assert ballast("watch", sweep).splitlines() == [
-            f"experiment {i + 1}  {weight}, seed {seed}  succeeded  3/3"
+            f"experiment {i + 1}  {weight}, seed {seed}  succeeded  3/3  under-fit"
             for i, (weight, seed) in enumerate((weight, seed) for weight in ("16:1", "1:16") for seed in (0, 1))
         ]
 
@@ -579,7 +579,7 @@ class TestWaiting:
             finish_head_of_queue(store)
         out, err = done.communicate(timeout=PATIENCE_S)
         assert done.returncode == 4
-        assert "experiment 1  16:1, seed 0  failed  3/3  bad_data: so it was" in out
+        assert "experiment 1  16:1, seed 0  failed  3/3  under-fit  bad_data: so it was" in out
         assert err == "ballast: sweep 1 has 3 succeeded, 1 failed: look with `ballast list --sweep 1`\n"
 
     def test_watch_says_json_line_by_line(self, ballast: Ballast, store: Store) -> None:

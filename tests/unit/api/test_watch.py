@@ -99,7 +99,18 @@ class TestOnATerminal:
         terminal.until("sweep 1 mine: 3 queued, 1 running")
         terminal.until("weight_decay 0.001")
         (running,) = (line for line in terminal.seen.splitlines() if "running" in line and "16:1" in line)
-        assert running.split()[:9] == ["1", "16:1", "0", "running", "1/3", "1.000", "0.500", "0:01:20", "█"]
+        assert running.split()[:10] == [
+            "1",
+            "16:1",
+            "0",
+            "running",
+            "1/3",
+            "1.000",
+            "0.500",
+            "under-fit",
+            "0:01:20",
+            "█",
+        ]
         with store.writing() as tx:
             attempts.record(tx, claim, result(2))
             attempts.finish(tx, claim, result(3), State.SUCCEEDED)

@@ -302,10 +302,11 @@ def test_what_is_constant_or_diverged_enters_no_mean() -> None:
 
 
 def test_constant_is_what_calls_everything_one_class_at_its_end() -> None:
-    assert line("1:1", [0.5, 0.0]).constant and line("1:1", [1.0]).constant and line("1:1", [1.0], [None]).constant
-    assert not line("1:1", [0.0, 0.5]).constant and not line("1:1", []).constant
-    assert not line("1:1", [1.0], [0.0]).constant  # one set alone may be all of one class
-    assert not line("1:1", [1.0], [0.9]).constant
+    constant = [line("1:1", [0.5, 0.0]), line("1:1", [1.0]), line("1:1", [1.0], [None])]
+    assert all(each.constant for each in constant)
+    # One set alone may be all of one class.
+    varied = [line("1:1", [0.0, 0.5]), line("1:1", []), line("1:1", [1.0], [0.0]), line("1:1", [1.0], [0.9])]
+    assert not any(each.constant for each in varied)
 
 
 def test_a_weight_has_one_colour_in_all_figures() -> None:
