@@ -154,7 +154,7 @@ def test_what_would_decide_is_what_is_missing() -> None:
     assert scattered
     assert scattered.endswith("seeds would, if they scatter as these do")
     assert int(scattered.split()[0]) > 3
-    assert says("C2", a_study(runs)).would_decide == "the end of its runs would, epoch 1000: all have come to epoch 200"
+    assert says("C2", a_study(runs)).would_decide == "the end of its runs would: 15 of 15 have not come to epoch 1000"
     one = a_study([run for run in runs if run.seed == 0], epochs=200)
     assert says("C2", one).would_decide == "five seeds would, nearly always; three half of the time"
     two = a_study([run for run in runs if run.importance_weight in ("1:1", "16:1")], epochs=200)
@@ -162,9 +162,11 @@ def test_what_would_decide_is_what_is_missing() -> None:
     edge = says("C2", a_study(a_group(about(0.02), scatter=0.002), epochs=200)).would_decide
     assert edge
     assert "seeds would" in edge
-    none = says("C2", a_study([], epochs=200))
+    none = says("C2", a_study([a_run(in_domain=[1.0] * 200)], epochs=200))
     assert none.would_decide == "runs that have learned would: go on beyond 200 epochs, or look at why they do not"
-    assert none.sentence == "No run can be judged yet."
+    assert none.sentence == "No run can be judged yet; 1 of 1 runs left out: 1 not started."
+    waiting = says("C2", a_study([a_run(in_domain=[])], epochs=200))
+    assert waiting.would_decide == "the end of its runs would: 1 of 1 have not come to epoch 200"
 
 
 def test_as_many_seeds_as_it_asks_for_do_decide() -> None:

@@ -1,6 +1,8 @@
 """Slope, bend, spread, rank, variance share and verdict: against scipy, by hand, and by construction."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -243,3 +245,9 @@ def test_equal_numbers_have_no_interval_though_rounding_tells_them_apart() -> No
     third = 0.1 + 0.2
     assert np.isnan(t_interval(np.array([[0.3], [third], [0.3]])).low).all()
     assert logit(np.array([0.0, 1.0]), 3) == pytest.approx([-math.log(5), math.log(5)])
+
+
+def test_importing_it_all_imports_neither_scipy_nor_matplotlib() -> None:
+    program = "import sys, core.analysis.claims, core.analysis.bands; print({'scipy', 'matplotlib'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
