@@ -100,7 +100,7 @@ def kind_of(spec: SpecJson) -> Kind:
 
 
 def claim_of(name: str, groups: Iterable[Studied], judged: Judged) -> Claim:
-    number, undecided = judged.number, judged.verdict is Answer.UNDECIDED
+    number = judged.number
     seeds = 0 if number is None else number.n if isinstance(number, Estimate) else min(number.n_first, number.n_second)
     return Claim(
         claim=name,
@@ -112,7 +112,7 @@ def claim_of(name: str, groups: Iterable[Studied], judged: Judged) -> Claim:
         high=number and number.high,
         n=seeds,
         left_out=list(judged.left_out),
-        would_decide=judged.would_decide if undecided else None,
+        would_decide=judged.would_decide,
     )
 
 

@@ -93,6 +93,7 @@ def test_over_epochs_each_epoch_is_what_it_would_be_alone() -> None:
         (-0.03, 0.0, Verdict.NOT_FADED),
         (0.0, 0.05, Verdict.NOT_FADED),
         (0.0199, 0.0, Verdict.UNDECIDED),
+        (-0.0199, 0.0, Verdict.UNDECIDED),
     ],
 )
 def test_faded_not_faded_and_undecided_by_construction(slope: float, bend: float, verdict: Verdict) -> None:
@@ -151,6 +152,24 @@ def test_fractions_of_exactly_0_or_1_never_count_as_faded() -> None:
     effect = effect_at_end(runs, "out_of_domain")
     assert (effect.clipped, effect.verdict, effect.rank.weight) == (15, Verdict.UNDECIDED, None)
     assert effect.reason
+
+
+def test_one_clipped_run_among_flat_ones_leaves_it_undecided() -> None:
+    """Half an image each, and in one run a little less: flat, as far as half an image can tell."""
+    ones = iter([25, 26, 27, 26, 25, 26, 25, 27, 26, 26, 27, 25, 26, 26, 24])
+    runs = [
+        a_run(weight, seed, [0.5] * 200, np.where(np.arange(200) % 50 < next(ones), 1 / N_OUT, 0))
+        for weight in MNIST_WEIGHTS
+        for seed in range(3)
+    ]
+    effect = effect_at_end(numbered(runs), "out_of_domain")
+    assert effect.slope
+    assert effect.slope.low is not None
+    assert abs(effect.slope.low) < 0.02
+    assert (effect.clipped, effect.verdict) == (1, Verdict.UNDECIDED)
+    assert effect.reason == "1 of 15 fractions are 0 or 1: what lies beyond, no slope tells"
+    flat = effect_at_end([run for run in numbered(runs) if run.id != 15], "out_of_domain")
+    assert (flat.clipped, flat.verdict) == (0, Verdict.FADED)
 
 
 def test_before_epoch_10_a_clipped_slope_is_not_used() -> None:

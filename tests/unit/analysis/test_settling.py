@@ -21,6 +21,8 @@ def test_who_never_was_away_settled_at_once() -> None:
 
 def test_the_end_is_a_median_that_a_spike_does_not_move() -> None:
     assert settled(*[0.9] * 20, *[0.5] * 160, *[0.5] * 20) == 20
+    assert settled(*[0.46] * 150, *[0.5] * 26, *[0.545] * 24) == 0  # the mean of the end is 0.52
+    assert settled(*[0.5] * 9, 0.9, 0.5, 0.5) is None  # the first of the last three
     assert settled(*[0.9] * 20, *[0.5] * 150, 1.0, *[0.5] * 29) is None  # among the last: it may come again
 
 
