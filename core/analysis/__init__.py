@@ -1,1 +1,3 @@
-"""What curves say: figures now; effect statistics, verdicts and reports later. Knows curves as JSON, and no service."""
+"""What curves say: figures, statistics, verdicts on the claims of the document. Knows curves, and no service.
+What needs numpy is imported when it is asked for: the API starts without.
+"""

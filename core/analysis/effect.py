@@ -204,7 +204,7 @@ def _spearman(x: Floats, y: Floats) -> float | None:
 
     if len(x) < FEWEST_WEIGHTS or not np.ptp(x) or not np.ptp(y):
         return None
-    return float(spearmanr(x, y).statistic)
+    return round(float(spearmanr(x, y).statistic), 12)
 
 
 def _verdict(
@@ -253,8 +253,10 @@ def _why_nothing(runs: Collection[Run], used: Collection[Run], which: Which) -> 
         return "no runs"
     if used:
         return "no epoch was evaluated by all runs"
-    if all(run.measured(which).n == 0 for run in runs):
-        return f"no {IN_WORDS[which]} test set" if any(len(run.epoch) for run in runs) else "no rows yet"
+    if not any(len(run.epoch) for run in runs):
+        return "no rows yet"
+    if not any(run.measured(which).n for run in runs):
+        return f"no {IN_WORDS[which]} test set"
     return f"no run has measured the {IN_WORDS[which]} test set and stayed finite"
 
 

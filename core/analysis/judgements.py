@@ -92,7 +92,7 @@ def _faded(group: Studied, runs: Sequence[Run]) -> Judged:
     effects = {which: effect_at_end(used, which) for which in IN_WORDS if any(run.measured(which).n for run in used)}
     epoch = min((effect.epoch for effect in effects.values() if effect.epoch), default=None)
     if epoch is None:
-        would = what_would(group, None, used, 0)
+        would = what_would(group, used, 0)
         return Judged(Answer.UNDECIDED, f"No run can be judged yet{words}.", None, left, would)
     estimates = [each for effect in effects.values() for each in (effect.slope, effect.bend) if each]
     most = max(estimates, key=lambda each: abs(each.estimate), default=None)
@@ -104,7 +104,7 @@ def _faded(group: Studied, runs: Sequence[Run]) -> Judged:
         return Judged(Answer.UNDECIDED if against else Answer.HOLDS, sentence, most, left, against)
     if Verdict.NOT_FADED in verdicts:
         return _at_the_end(Judged(Answer.FAILS, sentence, most, left), epoch)
-    would = what_would(group, epoch, used, seeds) or _what_else(effects)
+    would = what_would(group, used, seeds) or _what_else(effects)
     return Judged(Answer.UNDECIDED, sentence, most, left, would)
 
 
@@ -115,7 +115,7 @@ def tends_to_its_target(group: Studied) -> Judged:
     left, words = left_out(group, used)
     epochs = common_epochs(used)
     if not len(epochs):
-        would = what_would(group, None, used, 0)
+        would = what_would(group, used, 0)
         return Judged(Answer.UNDECIDED, f"No run can be judged yet{words}.", None, left, would)
     epoch = int(epochs[-1])
     mean = _mean_fraction(used, epoch)
@@ -124,7 +124,7 @@ def tends_to_its_target(group: Studied) -> Judged:
     )
     near = inside(mean, target - NEAR, target + NEAR, _image(used, "out_of_domain"))
     if near is None:
-        would = what_would(group, epoch, used, mean.n) or seeds_that_would([mean], target - NEAR, target + NEAR)
+        would = what_would(group, used, mean.n) or seeds_that_would([mean], target - NEAR, target + NEAR)
         return Judged(Answer.UNDECIDED, sentence, mean, left, would)
     return _at_the_end(Judged(Answer.HOLDS if near else Answer.FAILS, sentence, mean, left), epoch)
 
@@ -142,7 +142,7 @@ def boundaries_agree(group: Studied) -> Judged:
     which, most, excess = max(known, key=lambda each: each[2].estimate)
     sentence = (
         f"Of the {IN_WORDS[which]} images {most.importance_weight} predicts {in_words(most.share)} otherwise than 1:1 "
-        f"of the same seed, no weight more, and seeds of 1:1 differ in {most.between_seeds:.3f}: {in_words(excess)} "
+        f"of the same seed, no weight more, and seeds of 1:1 differ in {most.between_seeds:z.3f}: {in_words(excess)} "
         f"more{words}."
     )
     answers = [inside(each, -math.inf, NEAR, _image(used, where)) for where, _, each in known]
@@ -151,7 +151,7 @@ def boundaries_agree(group: Studied) -> Judged:
     missing = _weights_without(group, used)
     if all(answers):
         return Judged(Answer.UNDECIDED if missing else Answer.HOLDS, sentence, excess, left, missing)
-    would = what_would(group, int(epochs[-1]), used, excess.n) or seeds_that_would([excess], -math.inf, NEAR)
+    would = what_would(group, used, excess.n) or seeds_that_would([excess], -math.inf, NEAR)
     return Judged(Answer.UNDECIDED, sentence, excess, left, would)
 
 
@@ -162,7 +162,7 @@ def no_effect_at_all(group: Studied) -> Judged:
     epochs = common_epochs(used)
     spread = estimate_over([float(own.max()) for own in _spreads_by_seed(used, "in_domain", epochs)])
     if spread is None:
-        would = what_would(group, None, used, 0)
+        would = what_would(group, used, 0)
         return Judged(Answer.UNDECIDED, f"No seed has two weights to compare yet{words}.", None, left, would)
     sentence = (
         f"In-domain the base fractions of the weights lie apart by at most {in_words(spread)}, from epoch {epochs[0]} "
@@ -170,7 +170,7 @@ def no_effect_at_all(group: Studied) -> Judged:
     )
     none = inside(spread, -math.inf, MOST_SPREAD, _image(used, "in_domain"))
     if none is None:
-        would = what_would(group, int(epochs[-1]), used, spread.n) or seeds_that_would([spread], -math.inf, MOST_SPREAD)
+        would = what_would(group, used, spread.n) or seeds_that_would([spread], -math.inf, MOST_SPREAD)
         return Judged(Answer.UNDECIDED, sentence, spread, left, would)
     missing = _weights_without(group, used) if none else None
     answer = Answer.FAILS if not none else Answer.UNDECIDED if missing else Answer.HOLDS
@@ -189,8 +189,8 @@ def mnist_settles_sooner(mnist: Studied, cifar10: Studied) -> Judged:
         )
     apart, (_, unsettled), (_, late) = difference(means[0], means[1]), *settled
     sentence = (
-        f"MNIST settles at epoch {means[0].estimate:.0f}, CIFAR-10 at {means[1].estimate:.0f}: {in_words(apart)} apart"
-        f"; {unsettled} and {late} runs have not settled, and count as if they did at their end."
+        f"MNIST settles at epoch {means[0].estimate:.0f}, CIFAR-10 at {means[1].estimate:.0f}: {in_words(apart, 0)} "
+        f"apart; {unsettled} and {late} of their runs have not settled, and count as if they did at their end."
     )
     if unsettled:
         return Judged(Answer.UNDECIDED, sentence, apart, left, "more epochs of MNIST would")

@@ -100,7 +100,7 @@ def kind_of(spec: SpecJson) -> Kind:
 
 
 def claim_of(name: str, groups: Iterable[Studied], judged: Judged) -> Claim:
-    number, undecided = judged.number, judged.verdict is Answer.UNDECIDED
+    number = judged.number
     seeds = 0 if number is None else number.n if isinstance(number, Estimate) else min(number.n_first, number.n_second)
     return Claim(
         claim=name,
@@ -112,7 +112,7 @@ def claim_of(name: str, groups: Iterable[Studied], judged: Judged) -> Claim:
         high=number and number.high,
         n=seeds,
         left_out=list(judged.left_out),
-        would_decide=judged.would_decide if undecided else None,
+        would_decide=judged.would_decide,
     )
 
 
@@ -127,17 +127,16 @@ def inside(estimate: Estimate, lowest: float, highest: float, grain: float) -> b
     return False if high < lowest or low > highest else None
 
 
-def what_would(group: Studied, epoch: int | None, runs: Collection[Run], seeds: int) -> str | None:
+def what_would(group: Studied, runs: Collection[Run], seeds: int) -> str | None:
     """What these runs of a group lack for deciding anything, the first to be mended; None: nothing but scatter."""
-    if epoch is None or not runs:
+    on_their_way = sum(run.finite and (not len(run.epoch) or run.epoch[-1] < group.epochs) for run in group.runs)
+    if on_their_way:
+        return f"the end of its runs would: {on_their_way} of {len(group.runs)} have not come to epoch {group.epochs}"
+    if not runs:
         return f"runs that have learned would: go on beyond {group.epochs} epochs, or look at why they do not"
-    if epoch < group.epochs:
-        return f"the end of its runs would, epoch {group.epochs}: all have come to epoch {epoch}"
     if len({run.importance_weight for run in runs}) < 3:
         return "three weights would, or more: a line through two says nothing"
-    if seeds < 2:
-        return MORE_SEEDS
-    return None
+    return MORE_SEEDS if seeds < 2 else None
 
 
 def seeds_that_would(estimates: Collection[Estimate], lowest: float, highest: float) -> str:
@@ -158,15 +157,16 @@ def _seeds_needed(estimate: Estimate, margin: float) -> float:
     return next(enough, math.inf)
 
 
-def in_words(number: Estimate | Difference | None) -> str:
+def in_words(number: Estimate | Difference | None, decimals: int = 3) -> str:
     """ "0.131 (0.123 to 0.139)"."""
     if number is None:
         return "not known"
-    if number.low is not None and number.high is not None:
-        return f"{number.estimate:.3f} ({number.low:.3f} to {number.high:.3f})"
+    estimate, *bounds = (None if value is None else f"{value:z.{decimals}f}" for value in number[:3])
+    if None not in bounds:
+        return f"{estimate} ({' to '.join(map(str, bounds))})"
     if isinstance(number, Estimate) and number.all_equal:
-        return f"{number.estimate:.3f} (the same for {number.n} seeds)"
-    return f"{number.estimate:.3f} (without an interval)"
+        return f"{estimate} (the same for {number.n} seeds)"
+    return f"{estimate} (without an interval)"
 
 
 def effects_in_words(effects: Mapping[Which, Effect]) -> str:
@@ -176,7 +176,7 @@ def effects_in_words(effects: Mapping[Which, Effect]) -> str:
 
 def _effect_in_words(effect: Effect) -> str:
     numbers = [f"slope {in_words(effect.slope)}", f"bend {in_words(effect.bend)}"] if effect.slope else []
-    numbers += [f"spread {effect.spread:.3f}"] if effect.spread is not None else []
+    numbers += [f"spread {effect.spread:z.3f}"] if effect.spread is not None else []
     numbers += [effect.reason] if effect.reason else []
     return f"{_VERDICTS[effect.verdict]} ({'; '.join(numbers)})"
 
