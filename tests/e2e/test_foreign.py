@@ -102,7 +102,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield process
 
 
-FEW = ("list", "doctor", "figure 1 --out f.svg", "run spec.json", "submit spec.json", "--help")
+FEW = ("list", "doctor", "figure 1 --out f.svg", "effect 1", "run spec.json", "submit spec.json", "--help")
 ALL = (
     *(
         "--version",
@@ -110,6 +110,7 @@ ALL = (
         "show 1",
         "curve 1",
         "predictions 1",
+        "report 1 --out r.md",
         "weights 1",
         "presets",
         "sweep grid.json",

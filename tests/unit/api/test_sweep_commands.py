@@ -620,6 +620,30 @@ class TestFigure:
         assert "cannot write" in ballast("figure", sweep, "--out", str(tmp_path / "no" / "figure.png"), status=1)
 
 
+class TestEffect:
+    def test_it_is_a_table_and_a_verdict_on_each_claim(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submit_grid(ballast))
+        finish_head_of_queue(store)
+        said = ballast("effect", sweep)
+        assert said.splitlines()[0].split("\t") == [
+            *("group", "test set", "of", "runs", "slope", "bend", "spread", "the effect")
+        ]
+        assert "4 runs: 1 under-fit, 3 without rows" in said
+        assert "C1 heavy weights move the boundary early: undecided" in said
+        assert "What would decide it? " in said
+        assert ballast.json("effect", sweep)["claims"][0]["claim"] == "C1"
+        assert "there is no sweep 9" in ballast("effect", sweep, "--against", "9", status=1)
+
+    def test_a_report_is_written_in_the_format_of_its_name(self, ballast: Ballast, store: Store) -> None:
+        sweep = str(submit_grid(ballast))
+        finish_head_of_queue(store)
+        assert ballast("report", sweep) == "wrote report.html\n"
+        assert (ballast.folder / "report.html").read_text().startswith("<!doctype html>")
+        assert ballast("report", sweep, "--out", "report.md") == "wrote report.md\n"
+        assert (ballast.folder / "report.md").read_text() == ballast("report", sweep, "--out", "-")
+        assert "is neither .html nor .md" in ballast("report", sweep, "--out", "report.pdf", status=2)
+
+
 def test_presets_are_listed_and_shown(ballast: Ballast) -> None:
     lines = ballast("presets").splitlines()
     assert lines[0] == "name\texperiments\ttitle"
