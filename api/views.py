@@ -90,6 +90,13 @@ def experiment_page(tx: Connection, experiments: Sequence[Experiment], limit: in
     return ExperimentPage(items=items, next_cursor=str(items[-1].id) if len(experiments) > limit else None)
 
 
+def member_page(tx: Connection, members: Sequence[Experiment], limit: int) -> ExperimentPage:
+    """Of one more than `limit` that were looked for, in the order of their positions: the page, and where the next one
+    starts."""
+    more = [str(member.position) for member in members[limit:]]
+    return ExperimentPage(items=experiments_out(tx, members[:limit]), next_cursor=more[0] if more else None)
+
+
 def dry_run_out(specs: Sequence[Spec], cost: Cost) -> DryRun:
     return DryRun(count=len(specs), specs=list(specs), cost=CostOut(**cost._asdict()))
 

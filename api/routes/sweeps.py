@@ -15,7 +15,7 @@ from api.once import LOCATION_HEADERS, OnceDep, response_with_location
 from api.parameters import Cursor, Id, Limit, Priority, refuse_unknown_query
 from api.problems import problem_responses
 from api.schemas import DryRun, ExperimentPage, PriorityChange, SweepOut, SweepPage, SweepWithMembers
-from api.views import dry_run_out, experiment_page, sweep_out, sweep_page, sweep_with_members
+from api.views import dry_run_out, member_page, sweep_out, sweep_page, sweep_with_members
 from core.spec import Spec
 from core.states import ENDED
 from core.store import costs, experiments, sweeps
@@ -176,9 +176,9 @@ def _dry_run(tx: Connection, specs: Sequence[Spec]) -> Response:
     return JSONResponse(dry_run_out(specs, costs.expected_cost(tx, specs)).model_dump())
 
 
-def _with_members(tx: Connection, sweep_id: int, limit: int = 50, after: int = 0) -> SweepWithMembers:
+def _with_members(tx: Connection, sweep_id: int, limit: int = 50, first_position: int = 0) -> SweepWithMembers:
     sweep = sweeps.get(tx, sweep_id)
     if limit == 0:
-        return sweep_with_members(sweep, ExperimentPage(items=[], next_cursor=str(after)))
-    members = experiments.members(tx, sweep_id, limit + 1, after)
-    return sweep_with_members(sweep, experiment_page(tx, members, limit))
+        return sweep_with_members(sweep, ExperimentPage(items=[], next_cursor=str(first_position)))
+    members = experiments.members(tx, sweep_id, limit + 1, first_position)
+    return sweep_with_members(sweep, member_page(tx, members, limit))

@@ -62,12 +62,12 @@ def submit(
     preset: str | None = None,
     priority: int = 0,
 ) -> int:
-    """The id of a new sweep, its members queued in their order."""
+    """The id of a new sweep, its members queued seed by seed."""
     row = insert(sweeps).values(
         name=name, preset=preset, grids=_json(grids), next_position=len(specs), created_ms=now_ms()
     )
     sweep_id: int = tx.execute(row.returning(sweeps.c.id)).scalar_one()
-    submit_members(tx, specs, priority, sweep_id)
+    submit_members(tx, specs, priority, sweep_id, seeds=(spec.seed for spec in specs))
     return sweep_id
 
 
@@ -119,7 +119,8 @@ def grow(
     if _grids(sweep) != list(grids):
         raise SweepChanged(sweep_id)
     new = missing(tx, sweep_id, specs)
-    submit_members(tx, new, priority, sweep_id, sweep.next_position)
+    seeds = (spec.seed for spec in specs)
+    submit_members(tx, new, priority, sweep_id, seeds=seeds, first_position=sweep.next_position)
     tx.execute(
         update(sweeps)
         .where(sweeps.c.id == sweep_id)
