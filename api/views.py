@@ -20,8 +20,10 @@ from api.schemas import (
     EventOut,
     ExperimentOut,
     ExperimentPage,
+    ExtendedSweep,
     GridOut,
     LastRowOut,
+    LeftOutOut,
     Links,
     PredictionsOut,
     SweepLinks,
@@ -39,6 +41,7 @@ from core.spec import Spec
 from core.store.clock import rfc3339
 from core.store.events import Event
 from core.store.experiments import Experiment, LastRow
+from core.store.extensions import LeftOut
 from core.store.outlook import Outlook, outlook
 from core.store.predictions import KeptPredictions
 from core.store.sweeps import Sweep
@@ -114,12 +117,17 @@ def sweep_out(sweep: Sweep) -> SweepOut:
         waiting_because=sweep.waiting_because,
         created_at=rfc3339(sweep.created_ms),
         grids=[grid_out(grid) for grid in sweep.grids],
+        extends=sweep.extends,
         links=SweepLinks(self=here, figure=f"{here}/figure.svg"),
     )
 
 
 def sweep_with_members(sweep: Sweep, members: ExperimentPage) -> SweepWithMembers:
     return SweepWithMembers(**dict(sweep_out(sweep)), members=members)
+
+
+def extended_sweep(sweep: SweepWithMembers, left_out: Sequence[LeftOut]) -> ExtendedSweep:
+    return ExtendedSweep(**dict(sweep), left_out=[LeftOutOut(**each._asdict()) for each in left_out])
 
 
 def sweep_page(sweeps: Sequence[Sweep], limit: int) -> SweepPage:

@@ -14,11 +14,20 @@ from api.depends import DoorbellDep, FilesDep, StoreDep
 from api.once import LOCATION_HEADERS, OnceDep, response_with_location
 from api.parameters import Cursor, Id, Limit, Priority, refuse_unknown_query
 from api.problems import problem_responses
-from api.schemas import DryRun, ExperimentPage, PriorityChange, SweepOut, SweepPage, SweepWithMembers
-from api.views import dry_run_out, member_page, sweep_out, sweep_page, sweep_with_members
+from api.schemas import (
+    DryRun,
+    ExperimentPage,
+    ExtendedSweep,
+    Extension,
+    PriorityChange,
+    SweepOut,
+    SweepPage,
+    SweepWithMembers,
+)
+from api.views import dry_run_out, extended_sweep, member_page, sweep_out, sweep_page, sweep_with_members
 from core.spec import Spec
 from core.states import ENDED
-from core.store import costs, experiments, sweeps
+from core.store import costs, experiments, extensions, sweeps
 from core.store.errors import SweepChanged
 from core.store.session import Store
 from core.sweeps import GrowthRequest, SweepRequest, grids_and_specs, larger_grids_and_specs
@@ -136,6 +145,31 @@ def grow_sweep(
     while answer is None:
         with suppress(SweepChanged):
             answer = once(_growth(store, id, request, priority))
+    doorbell.ring()
+    return answer
+
+
+@router.post(
+    "/{id}/extend",
+    status_code=201,
+    response_model=ExtendedSweep,
+    responses={201: LOCATION_HEADERS, **problem_responses(400, 404, 409, 413, 415)},
+)
+def extend_sweep(
+    id: Id,
+    extension: Extension,
+    once: OnceDep,
+    doorbell: DoorbellDep,
+    priority: Priority = 0,
+) -> Response:
+    """Was it long enough? Go on with those of its experiments that have succeeded, for more epochs, as a new sweep of
+    the same grids; the others are named."""
+
+    def make(tx: Connection) -> Response:
+        sweep_id, left_out = extensions.extend_sweep(tx, id, extension.epochs, priority)
+        return response_with_location(extended_sweep(_with_members(tx, sweep_id), left_out))
+
+    answer = once(make)
     doorbell.ring()
     return answer
 

@@ -3,7 +3,7 @@ done to many at once is the concern of `sweeps`.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -100,15 +100,15 @@ def submit_members(
     priority: int,
     sweep_id: int,
     *,
-    seeds: Iterable[int],
+    seeds: Sequence[int],
     first_position: int = 0,
 ) -> None:
     """New members of a sweep, at `first_position` and after in the order of `specs`; queued seed by seed, in the order
-    in which `seeds`, repeated or not, come first."""
+    of `seeds`, which is empty where all have the same."""
     if not specs:
         return
-    turns = {seed: turn for turn, seed in enumerate(dict.fromkeys(seeds))}
-    queue = sorted(enumerate(specs, first_position), key=lambda member: turns[member[1].seed])
+    turns = {seed: turn for turn, seed in enumerate(seeds)}
+    queue = sorted(enumerate(specs, first_position), key=lambda member: turns.get(member[1].seed, 0))
     # Ids in the order of the queue, which they decide wherever ranks are equal (core/store/README.md, "The queue").
     rows = [_spec_columns(spec) | {"position": position} for position, spec in queue]
     # Without RETURNING, which takes thrice as long on PostgreSQL; positions are never given again.

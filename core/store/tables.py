@@ -175,6 +175,7 @@ sweeps = Table(
     Column("grids", Text, nullable=False),  # JSON, [{base, axes, name}]
     Column("next_position", Integer, nullable=False),  # of a member that is added
     Column("created_ms", BigInteger, nullable=False),
+    Column("extends", BigInteger),
     sqlite_autoincrement=True,
 )
 
