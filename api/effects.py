@@ -33,7 +33,7 @@ class DifferenceOut(_Answer):
     n_second: int
 
 
-class LeftOut(_Answer):
+class LeftRunOut(_Answer):
     id: int
     fit: Fit | None
 
@@ -58,7 +58,7 @@ class EffectOut(_Answer):
     variance_share: float | None = Field(description="Between weights, seeds as replicates.")
     verdict: Literal["faded", "not_faded", "undecided"]
     clipped: int = Field(description="Runs whose fraction is 0 or 1, and was taken for half an image.")
-    left_out: list[LeftOut]
+    left_out: list[LeftRunOut]
     reason: str | None = Field(description="Why something is null, or nothing is decided.")
 
 
@@ -150,7 +150,7 @@ class ClaimOut(_Answer):
     low: float | None
     high: float | None
     n: int = Field(description="Seeds.")
-    left_out: list[LeftOut]
+    left_out: list[LeftRunOut]
     would_decide: str | None
 
 

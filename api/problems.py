@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from api.schemas import Problem
 from core.faults import Fault, Schema, excerpt, fault_of
-from core.store.errors import KeyReused, NotAllowed, NotFound, NotKept, NotLonger, StoreError
+from core.store.errors import KeyReused, NotAllowed, NotFound, NothingExtended, NotKept, NotLonger, StoreError
 from core.sweep_faults import BadSweep
 
 log = structlog.get_logger()
@@ -70,6 +70,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotKept, _not_found)
     app.add_exception_handler(BadSweep, _bad_sweep)
     app.add_exception_handler(NotAllowed, _not_allowed)
+    app.add_exception_handler(NothingExtended, _not_allowed)
     app.add_exception_handler(NotLonger, _not_longer)
     app.add_exception_handler(KeyReused, _key_reused)
     app.add_exception_handler(StoreError, _unavailable)

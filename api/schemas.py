@@ -141,11 +141,22 @@ class SweepOut(_Answer):
     )
     created_at: Time
     grids: list[GridOut]
+    extends: int | None = Field(description="The sweep whose experiments its own go on from.")
     links: SweepLinks
 
 
 class SweepWithMembers(SweepOut):
     members: ExperimentPage = Field(description="In the order of their positions.")
+
+
+class LeftOutOut(_Answer):
+    id: int
+    state: State
+    reason: str = Field(examples=["only one that has succeeded can be extended"])
+
+
+class ExtendedSweep(SweepWithMembers):
+    left_out: list[LeftOutOut] = Field(description="Experiments of the former sweep that this one does not go on from.")
 
 
 class SweepPage(_Answer):

@@ -20,8 +20,10 @@ from api.schemas import (
     EventOut,
     ExperimentOut,
     ExperimentPage,
+    ExtendedSweep,
     GridOut,
     LastRowOut,
+    LeftOutOut,
     Links,
     PredictionsOut,
     SweepLinks,
@@ -40,6 +42,7 @@ from core.spec import Spec
 from core.store.clock import rfc3339
 from core.store.events import Event
 from core.store.experiments import Experiment, LastRow
+from core.store.extensions import LeftOut
 from core.store.fits import fits
 from core.store.outlook import Outlook, outlook
 from core.store.predictions import KeptPredictions
@@ -93,6 +96,13 @@ def experiment_page(tx: Connection, experiments: Sequence[Experiment], limit: in
     return ExperimentPage(items=items, next_cursor=str(items[-1].id) if len(experiments) > limit else None)
 
 
+def member_page(tx: Connection, members: Sequence[Experiment], limit: int) -> ExperimentPage:
+    """Of one more than `limit` that were looked for, in the order of their positions: the page, and where the next one
+    starts."""
+    more = [str(member.position) for member in members[limit:]]
+    return ExperimentPage(items=experiments_out(tx, members[:limit]), next_cursor=more[0] if more else None)
+
+
 def dry_run_out(specs: Sequence[Spec], cost: Cost) -> DryRun:
     return DryRun(count=len(specs), specs=list(specs), cost=CostOut(**cost._asdict()))
 
@@ -110,12 +120,17 @@ def sweep_out(sweep: Sweep) -> SweepOut:
         waiting_because=sweep.waiting_because,
         created_at=rfc3339(sweep.created_ms),
         grids=[grid_out(grid) for grid in sweep.grids],
+        extends=sweep.extends,
         links=SweepLinks(self=here, figure=f"{here}/figure.svg"),
     )
 
 
 def sweep_with_members(sweep: Sweep, members: ExperimentPage) -> SweepWithMembers:
     return SweepWithMembers(**dict(sweep_out(sweep)), members=members)
+
+
+def extended_sweep(sweep: SweepWithMembers, left_out: Sequence[LeftOut]) -> ExtendedSweep:
+    return ExtendedSweep(**dict(sweep), left_out=[LeftOutOut(**each._asdict()) for each in left_out])
 
 
 def sweep_page(sweeps: Sequence[Sweep], limit: int) -> SweepPage:

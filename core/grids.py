@@ -43,6 +43,16 @@ def without_what_axes_say(grid: Grid) -> Grid:
     return grid._replace(base=base)
 
 
+def seeds_in_order(grids: Sequence[Grid]) -> list[int]:
+    """The seeds that are on an axis, each once; none where all members of a grid have the same."""
+    return list(dict.fromkeys(seed for grid in grids for seed in grid.axes.get("seed", [])))
+
+
+def with_epochs(grid: Grid, epochs: int) -> Grid:
+    """The same of so many epochs, which are no axis."""
+    return grid._replace(base={**grid.base, "epochs": epochs})
+
+
 def with_more_values(grid: Grid, axes: Mapping[str, list[Any]]) -> Grid:
     """Those of `axes` that are not there yet; an axis that is new begins with the value that all members had so far."""
     union = dict(grid.axes)

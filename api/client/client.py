@@ -120,6 +120,10 @@ class Client:
     def grow(self, id: int, axes: Json, priority: int = 0, key: str | None = None) -> Made:
         return self._make(f"/sweeps/{id}/members", {"axes": axes}, {"priority": priority}, key, _PATIENCE)
 
+    def extend_sweep(self, id: int, epochs: int, priority: int = 0, key: str | None = None) -> Made:
+        """A new sweep that goes on from all that succeeded, to `epochs` in all; `left_out` names the others."""
+        return self._make(f"/sweeps/{id}/extend", {"epochs": epochs}, {"priority": priority}, key, _PATIENCE)
+
     def try_growth(self, id: int, axes: Json) -> Json:
         """What `grow` would add: count and specs."""
         params = {"dry_run": True}

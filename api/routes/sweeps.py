@@ -14,11 +14,20 @@ from api.depends import DoorbellDep, FilesDep, StoreDep
 from api.once import LOCATION_HEADERS, OnceDep, response_with_location
 from api.parameters import Cursor, Id, Limit, Priority, refuse_unknown_query
 from api.problems import problem_responses
-from api.schemas import DryRun, ExperimentPage, PriorityChange, SweepOut, SweepPage, SweepWithMembers
-from api.views import dry_run_out, experiment_page, sweep_out, sweep_page, sweep_with_members
+from api.schemas import (
+    DryRun,
+    ExperimentPage,
+    ExtendedSweep,
+    Extension,
+    PriorityChange,
+    SweepOut,
+    SweepPage,
+    SweepWithMembers,
+)
+from api.views import dry_run_out, extended_sweep, member_page, sweep_out, sweep_page, sweep_with_members
 from core.spec import Spec
 from core.states import ENDED
-from core.store import costs, experiments, sweeps
+from core.store import costs, experiments, extensions, sweeps
 from core.store.errors import SweepChanged
 from core.store.session import Store
 from core.sweeps import GrowthRequest, SweepRequest, grids_and_specs, larger_grids_and_specs
@@ -140,6 +149,31 @@ def grow_sweep(
     return answer
 
 
+@router.post(
+    "/{id}/extend",
+    status_code=201,
+    response_model=ExtendedSweep,
+    responses={201: LOCATION_HEADERS, **problem_responses(400, 404, 409, 413, 415)},
+)
+def extend_sweep(
+    id: Id,
+    extension: Extension,
+    once: OnceDep,
+    doorbell: DoorbellDep,
+    priority: Priority = 0,
+) -> Response:
+    """Was it long enough? Go on with those of its experiments that have succeeded, for more epochs, as a new sweep of
+    the same grids; the others are named."""
+
+    def make(tx: Connection) -> Response:
+        sweep_id, left_out = extensions.extend_sweep(tx, id, extension.epochs, priority)
+        return response_with_location(extended_sweep(_with_members(tx, sweep_id), left_out))
+
+    answer = once(make)
+    doorbell.ring()
+    return answer
+
+
 @router.delete("/{id}", status_code=202, responses=problem_responses(404))
 def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> SweepOut:
     """Delete every member that has ended, and the sweep with its last."""
@@ -176,9 +210,9 @@ def _dry_run(tx: Connection, specs: Sequence[Spec]) -> Response:
     return JSONResponse(dry_run_out(specs, costs.expected_cost(tx, specs)).model_dump())
 
 
-def _with_members(tx: Connection, sweep_id: int, limit: int = 50, after: int = 0) -> SweepWithMembers:
+def _with_members(tx: Connection, sweep_id: int, limit: int = 50, first_position: int = 0) -> SweepWithMembers:
     sweep = sweeps.get(tx, sweep_id)
     if limit == 0:
-        return sweep_with_members(sweep, ExperimentPage(items=[], next_cursor=str(after)))
-    members = experiments.members(tx, sweep_id, limit + 1, after)
-    return sweep_with_members(sweep, experiment_page(tx, members, limit))
+        return sweep_with_members(sweep, ExperimentPage(items=[], next_cursor=str(first_position)))
+    members = experiments.members(tx, sweep_id, limit + 1, first_position)
+    return sweep_with_members(sweep, member_page(tx, members, limit))

@@ -50,6 +50,17 @@ def farthest_first(tx: Connection, experiment_id: int) -> list[Pointer]:
     return [Pointer(*row) for row in tx.execute(own.order_by(checkpoints.c.iteration.desc(), checkpoints.c.id.desc()))]
 
 
+def newest_at_the_end(tx: Connection, which: ColumnElement[bool]) -> dict[int, Pointer]:
+    """By the ids of the experiments that are meant: to what was saved after their last epoch; none where it was not."""
+    query = (
+        select(checkpoints.c.experiment_id, *(checkpoints.c[name] for name in Pointer._fields))
+        .join(experiments, experiments.c.id == checkpoints.c.experiment_id)
+        .where(which, checkpoints.c.epoch == experiments.c.epochs_total, checkpoints.c.step == 0)
+        .order_by(checkpoints.c.id)
+    )
+    return {experiment_id: Pointer(*pointer) for experiment_id, *pointer in tx.execute(query)}
+
+
 def add(tx: Connection, experiment_id: int, attempt: int, saved: Saved) -> list[str]:
     """Point to what was saved, to one before it, and to those that it has not come up to again: they could not be
     reached, and perhaps they can soon. Harmless to repeat. Returns the paths that nobody points to any more."""

@@ -5,6 +5,7 @@ StoreError
 ├── NotKept               the experiment has no such predictions or weights
 ├── NotAllowed            the state forbids it; the sentence names the state
 ├── NotLonger             to be extended to no more epochs than it has
+├── NothingExtended       a sweep of which no experiment can go on
 ├── KeyReused             the idempotency key answers for another request
 ├── SweepChanged          somebody else was faster: look at the sweep again, and try the whole transaction again
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
@@ -41,12 +42,18 @@ class NotAllowed(StoreError):
         super().__init__(f"experiment {experiment_id} {clause(state)}{already}: {refusal}")
         self.experiment_id = experiment_id
         self.state = state
+        self.reason = refusal
 
 
 class NotLonger(StoreError):
-    def __init__(self, experiment_id: int, epochs: int, wanted: int) -> None:
-        super().__init__(f"experiment {experiment_id} has {epochs} epochs already: ask for more")
+    def __init__(self, whose: str, epochs: int, wanted: int) -> None:
+        super().__init__(f"{whose} has {epochs} epochs already: ask for more")
         self.epochs, self.wanted = epochs, wanted
+        self.reason = f"it has {epochs} epochs already"
+
+
+class NothingExtended(StoreError):
+    """No experiment of the sweep can go on."""
 
 
 class KeyReused(StoreError):

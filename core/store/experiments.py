@@ -95,12 +95,22 @@ def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
 
 
 def submit_members(
-    tx: Connection, specs: Sequence[Spec], priority: int, sweep_id: int, first_position: int = 0
+    tx: Connection,
+    specs: Sequence[Spec],
+    priority: int,
+    sweep_id: int,
+    *,
+    seeds: Sequence[int],
+    first_position: int = 0,
 ) -> None:
-    """New members of a sweep, queued in their order, at `first_position` and after."""
+    """New members of a sweep, at `first_position` and after in the order of `specs`; queued seed by seed, in the order
+    of `seeds`, which is empty where all have the same."""
     if not specs:
         return
-    rows = [_spec_columns(spec) | {"position": position} for position, spec in enumerate(specs, first_position)]
+    turns = {seed: turn for turn, seed in enumerate(seeds)}
+    queue = sorted(enumerate(specs, first_position), key=lambda member: turns.get(member[1].seed, 0))
+    # Ids in the order of the queue, which they decide wherever ranks are equal (core/store/README.md, "The queue").
+    rows = [_spec_columns(spec) | {"position": position} for position, spec in queue]
     # Without RETURNING, which takes thrice as long on PostgreSQL; positions are never given again.
     tx.execute(_insert_queued(priority).values(sweep_id=sweep_id), rows)
     added = tx.execute(
@@ -201,10 +211,11 @@ def list_newest(
     return [_experiment(row) for row in tx.execute(query)]
 
 
-def members(tx: Connection, sweep_id: int, limit: int, after: int = 0) -> list[Experiment]:
-    """At most `limit` members of a sweep whose ids are above `after`, in the order of their positions."""
-    of_sweep = _SELECT.where(experiments.c.sweep_id == sweep_id, experiments.c.id > min(after, LARGEST))
-    return [_experiment(row) for row in tx.execute(of_sweep.order_by(experiments.c.id).limit(limit))]
+def members(tx: Connection, sweep_id: int, limit: int, first_position: int = 0) -> list[Experiment]:
+    """At most `limit` members of a sweep, at `first_position` and after, in the order of their positions."""
+    position = experiments.c.position
+    of_sweep = _SELECT.where(experiments.c.sweep_id == sweep_id, position >= min(first_position, LARGEST))
+    return [_experiment(row) for row in tx.execute(of_sweep.order_by(position).limit(limit))]
 
 
 def newest_with_digest(tx: Connection, spec: Spec) -> Experiment | None:

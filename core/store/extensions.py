@@ -1,22 +1,44 @@
-"""Was it long enough? A succeeded experiment goes on for longer as a new one, which begins with the old one's rows and
-goes on from its last checkpoint."""
+"""Was it long enough? What has succeeded goes on for longer as something new, which begins with the old one's rows and
+goes on from its last checkpoint: an experiment, or a sweep with those of its members that can.
+"""
 
 import json
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, literal, select, update
 
+from core.grids import with_epochs
 from core.spec import Spec
 from core.states import State
-from core.store import checkpoints, events
+from core.store import checkpoints, events, sweeps
 from core.store.checkpoints import Pointer
-from core.store.errors import NotAllowed, NotLonger
+from core.store.clock import now_ms
+from core.store.errors import NotAllowed, NothingExtended, NotLonger
 from core.store.events import EventKind
-from core.store.experiments import Experiment, get, submit
-from core.store.moves import lock
+from core.store.experiments import Experiment, get, members, submit
+from core.store.moves import in_parts, lock, lock_all
 from core.store.tables import checkpoints as checkpoints_table
 from core.store.tables import curve_rows, experiments, predictions
+from core.sweep_faults import MAX_MEMBERS
+
+
+class LeftOut(NamedTuple):
+    """A member that the longer sweep has not, and why."""
+
+    id: int
+    state: State
+    reason: str
+
+
+class _Longer(NamedTuple):
+    """What becomes of an experiment that goes on."""
+
+    parent: Experiment
+    spec: Spec
+    pointer: Pointer  # to its last checkpoint
 
 
 def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -> Experiment:
@@ -24,30 +46,80 @@ def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -
     be one of the longer curve, or where its last checkpoint was not kept; NotLonger."""
     lock(tx, experiment_id)
     parent = get(tx, experiment_id)
+    pointers = checkpoints.newest_at_the_end(tx, experiments.c.id == experiment_id)
+    longer = _longer(parent, epochs, pointers.get(experiment_id))
+    child = submit(tx, longer.spec, priority)
+    _begin_with_parents(tx, {child.id: longer})
+    return get(tx, child.id)
+
+
+def extend_sweep(tx: Connection, sweep_id: int, epochs: int, priority: int = 0) -> tuple[int, list[LeftOut]]:
+    """The id of the new sweep, queued: of the same grids but for their epochs, with those members that can go on, in
+    the order of their positions; and those that it leaves out. Raises NotFound; NothingExtended where no member can go
+    on, or where epochs are an axis; NotLonger where none of those that have succeeded would become longer."""
+    sweeps.lock(tx, sweep_id)
+    sweep = sweeps.get(tx, sweep_id)
+    if any("epochs" in grid.axes for grid in sweep.grids):
+        raise NothingExtended(f"epochs are an axis of sweep {sweep_id}: extend its experiments one by one")
+    all_members = members(tx, sweep_id, MAX_MEMBERS)
+    longer, left_out = _sorted_out(tx, sweep_id, all_members, epochs)
+    if not longer:
+        raise _refusal(sweep_id, all_members, left_out, epochs)
+    new_id = sweeps.submit(
+        tx,
+        [with_epochs(grid, epochs) for grid in sweep.grids],
+        [each.spec for each in longer],
+        name=sweep.name,
+        preset=sweep.preset,
+        priority=priority,
+        extends=sweep_id,
+    )
+    of_sweep = select(experiments.c.id).where(experiments.c.sweep_id == new_id).order_by(experiments.c.position)
+    _begin_with_parents(tx, dict(zip(tx.execute(of_sweep).scalars(), longer, strict=True)))
+    return new_id, left_out
+
+
+def _sorted_out(
+    tx: Connection, sweep_id: int, all_members: Sequence[Experiment], epochs: int
+) -> tuple[list[_Longer], list[LeftOut]]:
+    succeeded = (experiments.c.sweep_id == sweep_id) & (experiments.c.state == State.SUCCEEDED)
+    locked = {row.id for row in lock_all(tx, succeeded)}
+    pointers = checkpoints.newest_at_the_end(tx, succeeded)
+    longer, left_out = [], []
+    for member in all_members:
+        if member.state is State.SUCCEEDED and member.id not in locked:
+            continue  # deleted since it was read
+        try:
+            longer.append(_longer(member, epochs, pointers.get(member.id)))
+        except (NotAllowed, NotLonger) as refused:
+            left_out.append(LeftOut(member.id, member.state, refused.reason))
+    return longer, left_out
+
+
+def _refusal(
+    sweep_id: int, all_members: Sequence[Experiment], left_out: Sequence[LeftOut], epochs: int
+) -> NothingExtended | NotLonger:
+    """Why none of them goes on."""
+    least = min((each.epochs_total for each in all_members if each.state is State.SUCCEEDED), default=0)
+    if epochs <= least:
+        return NotLonger(f"sweep {sweep_id}", least, epochs)
+    if not left_out:
+        return NothingExtended(f"sweep {sweep_id} has no experiments")
+    reasons = Counter(f"{each.state} ({each.reason})" for each in left_out)
+    said = "; ".join(f"{n} {reason}" for reason, n in reasons.items())
+    return NothingExtended(f"no experiment of sweep {sweep_id} can be extended: {said}")
+
+
+def _longer(parent: Experiment, epochs: int, pointer: Pointer | None) -> _Longer:
+    """Raises NotAllowed, NotLonger."""
     if parent.state is not State.SUCCEEDED:
         raise NotAllowed(parent.id, parent.state, "only one that has succeeded can be extended")
     if epochs <= parent.epochs_total:
-        raise NotLonger(parent.id, parent.epochs_total, epochs)
+        raise NotLonger(f"experiment {parent.id}", parent.epochs_total, epochs)
     spec = _longer_spec(parent, epochs)
-    pointer = _last_checkpoint(tx, parent)
-    child = submit(tx, spec, priority)
-    _copy_rows(tx, parent, child, spec)
-    _point_to(tx, child, pointer)
-    tx.execute(
-        update(experiments)
-        .where(experiments.c.id == child.id)
-        .values(
-            extends=parent.id,
-            epochs_done=parent.epochs_done,
-            replay_mismatch_from=parent.replay_mismatch_from,
-            checkpoint_row=parent.epochs_done,
-            checkpoint_step=parent.checkpoint_step,
-            checkpoint_device_kind=parent.checkpoint_device_kind,
-            provenance=parent.provenance and json.dumps(parent.provenance),
-        )
-    )
-    events.record(tx, child.id, EventKind.EXTENDS, detail=f"experiment {parent.id}, after epoch {parent.epochs_total}")
-    return get(tx, child.id)
+    if pointer is None:
+        raise NotAllowed(parent.id, parent.state, "its last checkpoint was not kept: submit the longer spec")
+    return _Longer(parent, spec, pointer)
 
 
 def _longer_spec(parent: Experiment, epochs: int) -> Spec:
@@ -65,29 +137,67 @@ def _longer_spec(parent: Experiment, epochs: int) -> Spec:
     return spec
 
 
-def _last_checkpoint(tx: Connection, parent: Experiment) -> Pointer:
-    for pointer in checkpoints.farthest_first(tx, parent.id):
-        if (pointer.epoch, pointer.step) == (parent.epochs_total, 0):
-            return pointer
-    raise NotAllowed(parent.id, parent.state, "its last checkpoint was not kept: submit the longer spec")
+def _begin_with_parents(tx: Connection, longer_by_child: Mapping[int, _Longer]) -> None:
+    """Children that were just submitted have by now what a run of the longer spec would have: rows, the place to go on
+    from, where they come from."""
+    tx.execute(
+        update(experiments).where(experiments.c.id == bindparam("child")),
+        [{"child": child, **_columns_of_child(longer.parent)} for child, longer in longer_by_child.items()],
+    )
+    _copy_rows(tx, longer_by_child)
+    _point_to(tx, longer_by_child)
+    events.record_all(
+        tx,
+        EventKind.EXTENDS,
+        [
+            {"experiment_id": child, "detail": f"experiment {parent.id}, after epoch {parent.epochs_total}"}
+            for child, (parent, *_) in longer_by_child.items()
+        ],
+    )
 
 
-def _copy_rows(tx: Connection, parent: Experiment, child: Experiment, spec: Spec) -> None:
-    """What a run of the longer spec would have by now; it keeps fewer predictions of that time."""
-    _copy(tx, curve_rows, child, curve_rows.c.experiment_id == parent.id, attempt=0)
-    kept = tx.execute(select(predictions.c.epoch).where(predictions.c.experiment_id == parent.id)).scalars()
-    wanted = [epoch for epoch in kept if spec.predicted(epoch)]
-    _copy(tx, predictions, child, (predictions.c.experiment_id == parent.id) & predictions.c.epoch.in_(wanted))
+def _columns_of_child(parent: Experiment) -> dict[str, Any]:
+    return {
+        "extends": parent.id,
+        "epochs_done": parent.epochs_done,
+        "replay_mismatch_from": parent.replay_mismatch_from,
+        "checkpoint_row": parent.epochs_done,
+        "checkpoint_step": parent.checkpoint_step,
+        "checkpoint_device_kind": parent.checkpoint_device_kind,
+        "provenance": parent.provenance and json.dumps(parent.provenance),
+    }
 
 
-def _copy(tx: Connection, table: Any, child: Experiment, which: Any, **changed: int) -> None:
-    changed = {"experiment_id": child.id, **changed}
-    columns = [literal(changed[each.key]).label(each.key) if each.key in changed else each for each in table.c]
-    tx.execute(insert(table).from_select([each.key for each in table.c], select(*columns).where(which)))
+def _copy_rows(tx: Connection, longer_by_child: Mapping[int, _Longer]) -> None:
+    """A longer run keeps fewer predictions of that time: which, `eval_every` decides, in a sweep it alone."""
+    children_by_spacing: dict[int, list[int]] = {}
+    for child, longer in longer_by_child.items():
+        children_by_spacing.setdefault(longer.spec.eval_every, []).append(child)
+    for children in children_by_spacing.values():
+        spec = longer_by_child[children[0]].spec
+        for part in in_parts(children):
+            which = experiments.c.id.in_(part)
+            _copy(tx, curve_rows, which, attempt=0)
+            kept = select(predictions.c.epoch).distinct().join(experiments, _is_parents(predictions)).where(which)
+            wanted = [epoch for epoch in tx.execute(kept).scalars() if spec.predicted(epoch)]
+            _copy(tx, predictions, which & predictions.c.epoch.in_(wanted))
 
 
-def _point_to(tx: Connection, child: Experiment, pointer: Pointer) -> None:
+def _copy(tx: Connection, table: Table, which: ColumnElement[bool], **changed: int) -> None:
+    """The parents' rows for the children that are meant, by one statement."""
+    of_child = {"experiment_id": experiments.c.id, **{name: literal(value) for name, value in changed.items()}}
+    columns = [of_child.get(each.key, each) for each in table.c]
+    rows = select(*columns).join_from(experiments, table, _is_parents(table)).where(which)
+    tx.execute(insert(table).from_select([each.key for each in table.c], rows))
+
+
+def _is_parents(table: Table) -> ColumnElement[bool]:
+    return table.c.experiment_id == experiments.c.extends
+
+
+def _point_to(tx: Connection, longer_by_child: Mapping[int, _Longer]) -> None:
     """To the parent's bytes, by a pointer of its own: they stay for as long as one of them needs them."""
-    own = {**pointer._asdict(), "experiment_id": child.id, "created_ms": child.created_ms}
-    del own["id"]
-    tx.execute(insert(checkpoints_table).values(own))
+    pointers = [{**longer.pointer._asdict(), "experiment_id": child} for child, longer in longer_by_child.items()]
+    for each in pointers:
+        del each["id"]
+    tx.execute(insert(checkpoints_table).values(created_ms=now_ms()), pointers)

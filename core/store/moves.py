@@ -5,7 +5,7 @@ with a state is said by whoever moves it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, select, update
 
@@ -15,6 +15,8 @@ from core.store.clock import now_ms
 from core.store.errors import ClaimLost, NotAllowed, NotFound
 from core.store.events import EventKind
 from core.store.tables import AnyRow, experiments, is_id, literally
+
+_Each = TypeVar("_Each")
 
 
 def lock(tx: Connection, experiment_id: int) -> AnyRow:
@@ -113,6 +115,6 @@ def _columns(origin: State, to: State, changes: Mapping[str, Any] | None) -> dic
     return columns
 
 
-def in_parts(rows: Sequence[AnyRow]) -> Iterator[Sequence[AnyRow]]:
+def in_parts(rows: Sequence[_Each]) -> Iterator[Sequence[_Each]]:
     """A statement takes only so many parameters."""
     return (rows[start : start + 1000] for start in range(0, len(rows), 1000))

@@ -14,7 +14,9 @@ _ROWS_AT_ONCE = 5000  # that a driver holds
 def counts_of_sweep(tx: Connection, sweep_id: int, most: int) -> dict[int, "array[int]"]:
     """By experiment, for the first `most` members that have rows: its rows in order, of each `COUNTS`, one after the
     other."""
-    members = select(experiments.c.id).where(experiments.c.sweep_id == sweep_id).order_by(experiments.c.id).limit(most)
+    members = (
+        select(experiments.c.id).where(experiments.c.sweep_id == sweep_id).order_by(experiments.c.position).limit(most)
+    )
     # The rows of each member by their key.
     rows = tx.execute(
         select(curve_rows.c.experiment_id, *(curve_rows.c[name] for name in COUNTS))

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from core.grids import Grid
+from core.grids import Grid, seeds_in_order
 from core.spec import Spec
 from core.states import ENDED, WAITING, Ask, State, Wish
 from core.store import checkpoints, wishes
@@ -43,6 +43,7 @@ class Sweep:
     name: str
     preset: str | None
     grids: list[Grid]
+    extends: int | None  # the sweep whose members its own go on from
     created_ms: int
     counts: dict[State, int]  # of members, by every state
     epochs_done: int
@@ -61,13 +62,19 @@ def submit(
     name: str = "",
     preset: str | None = None,
     priority: int = 0,
+    extends: int | None = None,
 ) -> int:
-    """The id of a new sweep, its members queued in their order."""
+    """The id of a new sweep, its members queued seed by seed."""
     row = insert(sweeps).values(
-        name=name, preset=preset, grids=_json(grids), next_position=len(specs), created_ms=now_ms()
+        name=name,
+        preset=preset,
+        grids=_json(grids),
+        next_position=len(specs),
+        extends=extends,
+        created_ms=now_ms(),
     )
     sweep_id: int = tx.execute(row.returning(sweeps.c.id)).scalar_one()
-    submit_members(tx, specs, priority, sweep_id)
+    submit_members(tx, specs, priority, sweep_id, seeds=seeds_in_order(grids))
     return sweep_id
 
 
@@ -115,11 +122,12 @@ def grow(
 ) -> None:
     """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not. Raises NotFound,
     BadSweep, and SweepChanged where its grids are others by now."""
-    sweep = _lock(tx, sweep_id)
+    sweep = lock(tx, sweep_id)
     if _grids(sweep) != list(grids):
         raise SweepChanged(sweep_id)
     new = missing(tx, sweep_id, specs)
-    submit_members(tx, new, priority, sweep_id, sweep.next_position)
+    seeds = seeds_in_order(larger)
+    submit_members(tx, new, priority, sweep_id, seeds=seeds, first_position=sweep.next_position)
     tx.execute(
         update(sweeps)
         .where(sweeps.c.id == sweep_id)
@@ -137,14 +145,14 @@ def missing(tx: Connection, sweep_id: int, specs: Sequence[Spec]) -> list[Spec]:
 
 def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
     """The wish for every member that can have it. Raises NotFound."""
-    _lock(tx, sweep_id)
+    lock(tx, sweep_id)
     wishes.ask_all(tx, lock_all(tx, experiments.c.sweep_id == sweep_id), what)
     return get(tx, sweep_id)
 
 
 def set_priority(tx: Connection, sweep_id: int, priority: int) -> Sweep:
     """Another place in the queue for every member that waits. Raises NotFound."""
-    _lock(tx, sweep_id)
+    lock(tx, sweep_id)
     waiting = (experiments.c.sweep_id == sweep_id) & experiments.c.state.in_(WAITING)
     change_priority(tx, lock_all(tx, waiting), priority)
     return get(tx, sweep_id)
@@ -153,7 +161,7 @@ def set_priority(tx: Connection, sweep_id: int, priority: int) -> Sweep:
 def remove_some(tx: Connection, sweep_id: int) -> tuple[Sweep, set[str]]:
     """Delete some of the members that have ended, and the sweep with its last member. Returns what is left, and the
     folders of the checkpoints, for `files.tidy`. Raises NotFound."""
-    row = _lock(tx, sweep_id)
+    row = lock(tx, sweep_id)
     ended = (experiments.c.sweep_id == sweep_id) & experiments.c.state.in_(ENDED)
     some = [member.id for member in lock_all(tx, ended, limit=_DELETED_AT_ONCE)]
     folders = checkpoints.folders_of(tx, some)
@@ -164,7 +172,8 @@ def remove_some(tx: Connection, sweep_id: int) -> tuple[Sweep, set[str]]:
     return left, folders
 
 
-def _lock(tx: Connection, sweep_id: int) -> AnyRow:
+def lock(tx: Connection, sweep_id: int) -> AnyRow:
+    """A sweep's row, locked until the end of the transaction: it neither grows nor goes. Raises NotFound."""
     locked = select(sweeps).where(sweeps.c.id == sweep_id).with_for_update()
     row = tx.execute(locked).one_or_none() if is_id(sweep_id) else None
     if row is None:
@@ -225,6 +234,7 @@ def _sweep(
         name=row.name,
         preset=row.preset,
         grids=_grids(row),
+        extends=row.extends,
         created_ms=row.created_ms,
         counts=counts,
         epochs_done=sum(int(group.epochs_done) for group in members),

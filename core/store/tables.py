@@ -126,6 +126,7 @@ experiments = Table(
 # Lists are newest first, whatever they are filtered by.
 for _filter in ("sweep_id", "state", "dataset", "model", "importance_weight"):
     Index(f"ix_experiments_{_filter}_id", experiments.c[_filter], experiments.c.id)
+Index("ix_experiments_sweep_id_position", experiments.c.sweep_id, experiments.c.position)  # the members of one
 Index("ix_experiments_digest_id", experiments.c.digest, experiments.c.id)  # the newest of the same spec
 
 _queued = experiments.c.state == literally(State.QUEUED)
@@ -174,6 +175,7 @@ sweeps = Table(
     Column("grids", Text, nullable=False),  # JSON, [{base, axes, name}]
     Column("next_position", Integer, nullable=False),  # of a member that is added
     Column("created_ms", BigInteger, nullable=False),
+    Column("extends", BigInteger),
     sqlite_autoincrement=True,
 )
 

@@ -117,6 +117,7 @@ ALL = (
         "watch 1",
         "wait 1",
         "extend 1 --epochs 3",
+        "extend --sweep 1 --epochs 3",
     ),
     *(
         "priority --sweep 2 3",

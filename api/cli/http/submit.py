@@ -1,14 +1,14 @@
-"""Commands that queue one experiment. Sweeps are in `sweeps`."""
+"""Commands that queue one experiment, or what goes on from one or from a sweep. New sweeps are in `sweeps`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from api.cli.http.arguments import Changes, From, Id, Priority
+from api.cli.http.arguments import Changes, From, OptionalId, Priority, SweepOption, id_or_sweep
 from api.cli.http.connection import service_client
 from api.cli.http.request import spec_of_experiment, with_changes
-from api.cli.printing import AsJson, print_json, print_note
+from api.cli.printing import AsJson, experiment_count, number_ranges, print_json, print_note
 from core.reading import UnreadableSpec, read_json
 from core.states import clause
 
@@ -53,18 +53,38 @@ def print_queued(experiment: dict[str, Any], there: str = "") -> None:
 
 @app.command(epilog="Example: ballast extend 417 --epochs 2000")
 def extend(
-    id: Id,
     epochs: Annotated[int, typer.Option(min=2, max=1_000_000, help="In all, more than it has.")],
+    id: OptionalId = None,
+    sweep: SweepOption = None,
     priority: Priority = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with an experiment that succeeded, for more epochs, as a new one that begins with its curve."""
+    """Go on with an experiment that succeeded, or with all of a sweep that did, for more epochs, as a new one that
+    begins with its curves."""
+    number = id_or_sweep(id, sweep)
     with service_client() as client:
-        experiment = client.extend(id, epochs, priority)
+        made = (client.extend if sweep is None else client.extend_sweep)(number, epochs, priority)
     if as_json:
-        print_json(experiment)
+        print_json(made)
+    elif sweep is None:
+        print_queued(made)
     else:
-        print_queued(experiment)
+        _print_extended(made)
+
+
+def _print_extended(sweep: dict[str, Any]) -> None:
+    number, count = sweep["id"], experiment_count(sum(sweep["counts"].values()))
+    print(
+        f"sweep {number} is queued with {count} that go on from sweep {sweep['extends']}: "
+        f"follow it with `ballast watch {number}`",
+        flush=True,
+    )
+    left_out: dict[tuple[str, str], list[int]] = {}
+    for each in sweep["left_out"]:
+        left_out.setdefault((each["state"], each["reason"]), []).append(each["id"])
+    for (state, reason), ids in left_out.items():
+        which = f"experiment {ids[0]}" if len(ids) == 1 else f"experiments {number_ranges(sorted(ids))}"
+        print_note(f"left out: {which} ({state}): {reason}")
 
 
 def read_spec(file: Path) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def print_sweeps(sweeps: Sequence[Json]) -> None:
         (
             (
                 each["id"],
-                each["name"] or each["preset"] or "",
+                sweep_name(each),
                 counts_in_words(each["counts"]),
                 f"{each['epochs_done']}/{each['epochs_total']}",
                 short_local_time(each["created_at"]),
@@ -58,6 +58,12 @@ def print_sweeps(sweeps: Sequence[Json]) -> None:
             for each in sweeps
         ),
     )
+
+
+def sweep_name(sweep: Json) -> str:
+    """As its user calls it, or the preset; and the sweep that it goes on from."""
+    extends = f"extends sweep {sweep['extends']}" if sweep.get("extends") else ""  # an older service says nothing of it
+    return ", ".join(filter(None, [sweep["name"] or sweep["preset"], extends]))
 
 
 def _time_taken_or_left(experiment: Json) -> str:

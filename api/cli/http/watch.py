@@ -13,7 +13,7 @@ from rich.text import Text
 
 from api.cli.http.connection import service_client
 from api.cli.http.polling import WaitingReasons, poll
-from api.cli.http.tables import displayed_state, fit_in_words
+from api.cli.http.tables import displayed_state, fit_in_words, sweep_name
 from api.cli.http.waiting import has_ended, raise_on_failures
 from api.cli.printing import (
     STATE_STYLES,
@@ -151,7 +151,7 @@ def _picture(sweep: Json, visible: list[Json], curves: dict[int, _Curve], hidden
         table.add_row(*row)
     left = f"time left {duration(sweep['eta_seconds'])}" if sweep["eta_seconds"] is not None else None
     head = Text(f": {'; '.join(filter(None, [counts_in_words(sweep['counts']), left, sweep['waiting_because']]))}")
-    name = Text(" ".join(filter(None, ["sweep", str(sweep["id"]), sweep["name"] or sweep["preset"]])))
+    name = Text(" ".join(filter(None, ["sweep", str(sweep["id"]), sweep_name(sweep)])))
     name.truncate(max(20, width - len(head)), overflow="ellipsis")
     head = Text.assemble(name, head, style="bold", no_wrap=True, overflow="ellipsis")
     more = [Text(f"and {hidden} more", style="dim")] if hidden else []

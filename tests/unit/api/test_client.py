@@ -29,6 +29,7 @@ from tests.servers import PATIENCE_S, free_port
 from tests.unit.api.builders import spec
 from tests.unit.api.serving import serving
 from tests.unit.store.builders import a_worker, claimed, result
+from tests.unit.store.test_extensions import with_success
 
 
 @pytest.fixture
@@ -98,6 +99,15 @@ def test_one_sweep_from_a_dry_run_to_its_deletion(client: Client) -> None:
     assert client.ask_sweep(number, Ask.CANCEL)["counts"]["cancelled"] == 2
     client.delete_sweep(number)
     assert list(client.sweeps()) == list(client.experiments()) == []
+
+
+def test_a_sweep_goes_on_as_a_longer_one(client: Client, store: Store) -> None:
+    number = client.submit_sweep({"base": {**spec(), "epochs": 3}, "axes": {"seed": [0, 1]}})["id"]
+    with_success(store, claimed(store))
+    longer = client.extend_sweep(number, 5, priority=3)
+    assert (longer["extends"], longer["counts"]["queued"], longer.there) == (number, 1, False)
+    assert [each["id"] for each in longer["left_out"]] == [2]
+    assert [member["priority"] for member in client.members(longer["id"])] == [3]
 
 
 def test_members_come_page_by_page_without_a_gap(client: Client) -> None:

@@ -71,6 +71,7 @@ def test_the_document_lists_the_routes_of_the_contract_and_no_other(document: Js
         ("PATCH", "/sweeps/{id}"),
         ("DELETE", "/sweeps/{id}"),
         ("POST", "/sweeps/{id}/members"),
+        ("POST", "/sweeps/{id}/extend"),
         ("GET", "/sweeps/{id}/figure.png"),
         ("GET", "/sweeps/{id}/figure.svg"),
         ("GET", "/sweeps/{id}/effect"),
@@ -150,7 +151,7 @@ def test_a_bad_id_is_documented_with_an_example(document: Json) -> None:
     assert parameter["examples"] if "examples" in parameter else parameter["schema"]["examples"] == [417]
 
 
-ONCE = ("/experiments", "/experiments/{id}/extend", "/sweeps", "/sweeps/{id}/members")
+ONCE = ("/experiments", "/experiments/{id}/extend", "/sweeps", "/sweeps/{id}/members", "/sweeps/{id}/extend")
 
 
 def test_what_makes_something_once_is_documented_where_it_does(document: Json) -> None:

@@ -56,9 +56,11 @@ def row(weight: str, seed: int, epoch: int, slope: float, **fields: Any) -> Epoc
 
 def train(client: TestClient, store: Store, sweep_id: int, slope: float = 0.1, epochs: int = 4) -> None:
     """All members of a sweep that is first in the queue, to their end."""
-    for member in client.get(f"/sweeps/{sweep_id}?limit=500").json()["members"]["items"]:
-        spec, claim = member["spec"], claimed(store)
-        assert claim.experiment_id == member["id"]
+    members = client.get(f"/sweeps/{sweep_id}?limit=500").json()["members"]["items"]
+    specs = {member["id"]: member["spec"] for member in members}
+    for _ in members:
+        claim = claimed(store)
+        spec = specs[claim.experiment_id]
         for epoch in range(1, epochs):
             recorded(store, claim, row(spec["importance_weight"], spec["seed"], epoch, slope))
         with store.writing() as tx:

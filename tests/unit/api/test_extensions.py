@@ -1,4 +1,5 @@
-"""`POST /experiments/{id}/extend` and `ballast extend`; and that a deletion takes its checkpoints along."""
+"""`POST /experiments/{id}/extend`, that of sweeps, and `ballast extend`; and that a deletion takes its checkpoints
+along."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -7,8 +8,8 @@ from sqlalchemy import text
 from core.store.session import Store
 from tests.unit.api.builders import FILES, Json, problem, spec
 from tests.unit.api.typed import Ballast
-from tests.unit.store.builders import a_worker, submitted
-from tests.unit.store.test_extensions import succeeded
+from tests.unit.store.builders import a_worker, claimed, submitted
+from tests.unit.store.test_extensions import succeeded, with_success
 
 
 def extend(client: TestClient, number: int, **body: object) -> Json:
@@ -69,6 +70,100 @@ def test_the_command_extends_and_says_what_to_do_next(ballast: Ballast, store: S
     assert ballast.json("extend", str(parent), "--epochs", "6")["extends"] == parent
     assert "/epochs is not longer" in ballast("extend", str(parent), "--epochs", "3", status=2)
     assert "only one that has succeeded" in ballast("extend", str(parent + 1), "--epochs", "9", status=1)
+
+
+AXES = {"importance_weight": ["16:1", "1:1"], "seed": [1, 0]}
+
+
+def a_sweep(client: TestClient, store: Store, succeed: int) -> str:
+    """The path of one of four, the first `succeed` of whose queue have succeeded."""
+    answer = client.post("/sweeps", json={"name": "mine", "base": {**spec(), "epochs": 3}, "axes": AXES})
+    assert answer.status_code == 201, answer.text
+    for _ in range(succeed):
+        with_success(store, claimed(store))
+    return str(answer.headers["location"])
+
+
+def test_a_longer_sweep_begins_with_the_curves_that_there_are_and_names_the_others(
+    client: TestClient, store: Store
+) -> None:
+    path = a_sweep(client, store, succeed=3)
+    answer = client.post(f"{path}/extend?priority=7", json={"epochs": 5})
+    sweep = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (201, "/sweeps/2")
+    assert (sweep["name"], sweep["extends"], sweep["counts"]["queued"]) == ("mine", 1, 3)
+    assert (sweep["epochs_done"], sweep["epochs_total"]) == (9, 15)
+    assert [grid["base"]["epochs"] for grid in sweep["grids"]] == [5]
+    items = sweep["members"]["items"]
+    assert [(each["position"], each["priority"], each["extends"]) for each in items] == [
+        (0, 7, 1),
+        (1, 7, 3),
+        (2, 7, 2),
+    ]
+    (left_out,) = sweep.pop("left_out")
+    assert left_out == {"id": 4, "state": "queued", "reason": "only one that has succeeded can be extended"}
+    assert client.get("/sweeps/2").json() == sweep
+    assert client.get(items[0]["links"]["curve"]).json()["epoch"] == [1, 2, 3]
+    assert client.get("/sweeps/2/figure.svg").status_code == 200
+
+
+def test_a_longer_sweep_is_made_as_the_longer_specs_would_be(client: TestClient, store: Store) -> None:
+    path = a_sweep(client, store, succeed=4)
+    longer = client.post(f"{path}/extend", json={"epochs": 5}).json()
+    submitted_whole = {"base": {**spec(), "epochs": 5}, "axes": AXES}
+    there = client.post("/sweeps?dedupe=spec", json=submitted_whole)
+    assert (there.status_code, there.json()["id"]) == (200, longer["id"])
+    grown = client.post("/sweeps/2/members", json={"axes": {"seed": [2]}}).json()
+    assert grown["counts"]["queued"] == 6
+    assert [each["spec"]["epochs"] for each in grown["members"]["items"]] == [5] * 6
+
+
+def test_under_one_key_a_sweep_is_extended_once(client: TestClient, store: Store) -> None:
+    path, key = f"{a_sweep(client, store, succeed=2)}/extend", {"Idempotency-Key": "longer"}
+    first, again = (client.post(path, json={"epochs": 5}, headers=key) for _ in range(2))
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(client.get("/sweeps").json()["items"]) == 2
+    problem(client.post(path, json={"epochs": 6}, headers=key), 422)
+
+
+def test_what_is_no_longer_sweep_is_refused(client: TestClient, store: Store) -> None:
+    path = f"{a_sweep(client, store, succeed=0)}/extend"
+    refused = problem(client.post(path, json={"epochs": 5}), 409)
+    assert "no experiment of sweep 1 can be extended: 4 queued" in refused["detail"]
+    with_success(store, claimed(store))
+    refused = problem(client.post(path, json={"epochs": 3}), 422)
+    assert refused["errors"] == [
+        {"pointer": "/epochs", "detail": "is not longer", "value": 3, "allowed": "more than 3"}
+    ]
+    for body in ({}, {"epochs": "5"}, {"epochs": 5, "seeds": 3}, []):
+        problem(client.post(path, json=body), 422)
+    problem(client.post("/sweeps/999/extend", json={"epochs": 5}), 404)
+    problem(client.post(f"{path}?dry_run=true", json={"epochs": 5}), 422)
+
+
+def test_the_command_extends_a_sweep_and_names_what_it_leaves_out(
+    ballast: Ballast, client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_sweep(client, store, succeed=2)
+    notes: list[str] = []
+    monkeypatch.setattr("api.cli.http.submit.print_note", notes.append)
+    said = ballast("extend", "--sweep", "1", "--epochs", "5", "--priority", "-1")
+    assert said == "sweep 2 is queued with 2 experiments that go on from sweep 1: follow it with `ballast watch 2`\n"
+    assert notes == ["left out: experiments 3, 4 (queued): only one that has succeeded can be extended"]
+    assert ballast.json("show", "--sweep", "2")["members"]["items"][0]["priority"] == -1
+    assert ballast("list", "--sweeps").splitlines()[1].split("\t")[:4] == [
+        "2",
+        "mine, extends sweep 1",
+        "2 queued",
+        "6/10",
+    ]
+    answer = ballast.json("extend", "--sweep", "1", "--epochs", "6")
+    assert (answer["extends"], [each["id"] for each in answer["left_out"]]) == (1, [3, 4])
+    assert "/epochs is not longer" in ballast("extend", "--sweep", "1", "--epochs", "3", status=2)
+    assert "no experiment of sweep 3 can be" in ballast("extend", "--sweep", "3", "--epochs", "9", status=1)
+    for words in (("--epochs", "5"), ("1", "--sweep", "1", "--epochs", "5")):
+        assert "--sweep" in ballast("extend", *words, status=2)
 
 
 def test_a_deletion_takes_the_bytes_unless_a_child_needs_them(client: TestClient, store: Store) -> None:

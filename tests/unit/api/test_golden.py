@@ -74,6 +74,7 @@ def _play(story: Story, store: Store) -> None:
     _look_at(story)
     _wish(story)
     _send_what_is_refused(story)
+    _extend_a_sweep(story, store)
     _delete(story)
 
 
@@ -194,6 +195,22 @@ def _send_what_is_refused(story: Story) -> None:
     story.ask("PUT", "/experiments/1")
     story.ask("DELETE", "/experiments/5")
     story.ask("GET", "/livez", Host="evil.example")
+
+
+def _extend_a_sweep(story: Story, store: Store) -> None:
+    """Of the two weights only the first has been trained."""
+    sweep = {"name": "short", "base": DIGITS, "axes": {"importance_weight": ["16:1", "1:1"]}}
+    story.ask("POST", "/sweeps?priority=100", sweep)
+    claim = claimed(store)
+    with store.writing() as tx:
+        saved = Saved(3, 0, 48, "3-0/3", "c" * 64, "{}", "cpu")
+        for epoch in (1, 2):
+            attempts.record(tx, claim, result(epoch), 1.5)
+        attempts.finish(tx, claim, result(3), State.SUCCEEDED, epoch_seconds=1.5, saved=saved)
+    story.ask("POST", "/sweeps/3/extend?priority=2", {"epochs": 6})
+    story.ask("POST", "/sweeps/3/extend", {"epochs": 3})
+    story.ask("POST", "/sweeps/2/extend", {"epochs": 6})
+    story.ask("GET", "/sweeps/4?limit=0")
 
 
 def _delete(story: Story) -> None:

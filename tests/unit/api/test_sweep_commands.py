@@ -558,8 +558,9 @@ class TestWaiting:
             finish_head_of_queue(store)
         assert ballast("wait", "--sweep", sweep) == "sweep 1 has succeeded\n"
         assert ballast("watch", sweep).splitlines() == [
-            f"experiment {i + 1}  {weight}, seed {seed}  succeeded  3/3  under-fit"
-            for i, (weight, seed) in enumerate((weight, seed) for weight in ("16:1", "1:16") for seed in (0, 1))
+            f"experiment {1 + i + 2 * seed}  {weight}, seed {seed}  succeeded  3/3  under-fit"  # queued seed by seed
+            for i, weight in enumerate(("16:1", "1:16"))
+            for seed in (0, 1)
         ]
 
     def test_watch_follows_the_changes_and_ends_with_4_where_one_failed(self, ballast: Ballast, store: Store) -> None:

@@ -51,6 +51,7 @@ def test_a_sweep_has_every_key_of_the_contract(client: TestClient) -> None:
             "waiting_because",
             "created_at",
             "grids",
+            "extends",
             "links",
         ),
         "members",

@@ -14,10 +14,14 @@ from tests.unit.store.builders import claimed, result, seen_now, spec, submitted
 
 
 def succeeded(store: Store, *, with_checkpoint: bool = True, **fields: object) -> Claim:
-    """With a row an epoch, predictions as its spec wants them, and its last checkpoint."""
     submitted(store, **fields)
-    claim = claimed(store)
-    rows = [epoch for epoch in range(1, claim.spec.epochs + 1) if claim.spec.evaluated(epoch)]
+    return with_success(store, claimed(store), with_checkpoint=with_checkpoint)
+
+
+def with_success(store: Store, claim: Claim, *, with_checkpoint: bool = True) -> Claim:
+    """With a row an epoch that is still missing, predictions as its spec wants them, and its last checkpoint."""
+    done = seen_now(store, claim.experiment_id).epochs_done
+    rows = [epoch for epoch in range(done + 1, claim.spec.epochs + 1) if claim.spec.evaluated(epoch)]
     last = claim.spec.epochs
     saved = Saved(last, 0, 20 * last, f"{claim.folder}/1-{last}-0", "sha256", "{}", "H200")
     with store.writing() as tx:

@@ -200,7 +200,8 @@ def test_every_index_serves_the_rows_that_the_code_says(store: Store) -> None:
         indexes = {index["name"]: index for index in inspect(tx).get_indexes("experiments")}
     partial = {"ix_experiments_queued", "ix_experiments_running"}
     filters = {"sweep_id", "state", "dataset", "model", "importance_weight"}
-    assert set(indexes) == partial | {f"ix_experiments_{column}_id" for column in (*filters, "digest")}
+    lists = {f"ix_experiments_{column}_id" for column in (*filters, "digest")}
+    assert set(indexes) == partial | lists | {"ix_experiments_sweep_id_position"}
     for name, index in ((name, indexes[name]) for name in partial):
         condition = str(index["dialect_options"][f"{store.dialect}_where"])
         assert "state" in condition

@@ -73,7 +73,7 @@ def test_members_stand_in_order_each_with_its_events(store: Store) -> None:
         (3, "1:16", 1),
     ]
     assert {(each.priority, each.state, each.name) for each in found[:1]} == {(3, State.QUEUED, "16:1, seed 0")}
-    assert [claimed(store).experiment_id for _ in found] == [each.id for each in found]
+    assert [claimed(store).experiment_id for _ in found] == sorted(each.id for each in found)
     with store.reading() as tx:
         assert [event.kind for event in events.read(tx, found[-1].id)] == ["submitted", "claimed"]
 
