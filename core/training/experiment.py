@@ -14,7 +14,7 @@ from core.training.checkpoint import Snapshot, decode, encode
 from core.training.datasets import Data
 from core.training.errors import BadCheckpoint, BadData
 from core.training.evaluation import output_indices
-from core.training.losses import class_weights
+from core.training.losses import objective
 from core.training.stepping import Batch, learner_of, take_step
 
 
@@ -72,8 +72,7 @@ class Experiment:
         self._data = data
         self._dtype = dtype
         self._batch = _batch_size(spec, data)
-        weights = class_weights(spec.loss, spec.weights, data.base_index, data.class_sizes)
-        self._weights = weights.to(data.device, dtype)
+        self._objective = objective(spec.loss, spec.weights, data.base_index, data.class_sizes, data.device, dtype)
         self._dropout = models.dropout(spec.model)
         if checkpoint is None:
             self._open = self._next_epoch()
@@ -169,7 +168,7 @@ class Experiment:
         now = self._open
         batch = self._next_batch()
         now.losses[now.step], now.logits[now.step] = take_step(
-            self._learner, batch, self.spec.loss, self._weights, self.spec.optimizer
+            self._learner, batch, self._objective, self.spec.optimizer
         )
         now.step += 1
 
