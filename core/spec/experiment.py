@@ -108,7 +108,7 @@ class Spec(Part):
 
     def warnings(self) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
-        return self.loss.warnings(self.weights)
+        return self.loss.warnings(self.weights, self.optimizer.lr)
 
 
 def _sha256(value: Any) -> str:

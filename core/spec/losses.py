@@ -19,7 +19,7 @@ class _Loss(Part):
         """What multiplies the loss of an image of each class, before it is normalised."""
         return weights
 
-    def warnings(self, weights: ImportanceWeight) -> list[str]:
+    def warnings(self, weights: ImportanceWeight, lr: float) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
         heaviest = max(self.class_weights(weights))
         if self.normalization == "batch_size" and heaviest >= 16:
@@ -77,6 +77,15 @@ class Ldam(_Loss):
     name: Literal["ldam"]
     max_margin: Annotated[float, Field(ge=0, le=100, description="Of the rarer class, in logits.")] = 0.5
     scale: Annotated[float, Field(gt=0, le=1000, description="Multiplies the logits; so the gradient too.")] = 30.0
+
+    def warnings(self, weights: ImportanceWeight, lr: float) -> list[str]:
+        told = super().warnings(weights, lr)
+        if self.scale * lr >= 1:
+            told.append(
+                f"scale {self.scale:g} multiplies the learning rate {lr:g} by {self.scale:g}: such runs often collapse to a "
+                "constant (its authors normalise the last layer, which is not done here; a smaller scale or lr helps)"
+            )
+        return told
 
     @property
     def remedies(self) -> list[str]:

@@ -1,10 +1,11 @@
 """The reference trainer: the plainest loop that could be right, written from core/training/README.md alone.
 
 It shares with the project only its random numbers (core.training.seeding) and the uint8 images. In fp32 it computes in
-float64, to be compared closely; bf16 is compared bit by bit, so there it has the memory format of ours. `sabotage`
-breaks it on purpose, to show that the comparison would notice.
+float64, to be compared closely; bf16 and the mlp are compared bit by bit, so there it has the memory format of ours.
+`sabotage` breaks it on purpose, to show that the comparison would notice.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,9 +33,12 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
     torch.manual_seed(seed_of(Purpose.INITIAL_WEIGHTS, spec.seed, 0))
     model = network(spec, data.input_shape[0])
     model = model.to(memory_format=torch.channels_last) if spec.precision == "bf16" else model.double()
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):  # transposed in memory, as ours is: some processors sum in that order
+            layer.weight.data = layer.weight.data.t().contiguous().t()
     dtype = next(model.parameters()).dtype
     optimizer = sgd(spec, model, sabotage)
-    weights = weights_of(spec, data, sabotage).to(dtype)
+    weights, sizes = weights_of(spec, data, sabotage).to(dtype), sizes_of(data).to(dtype)
     images, labels = normalise(data.train.stored).to(dtype), data.train_labels
     n = len(labels)
     batch = spec.batch_size or n
@@ -48,7 +52,7 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
             chosen = order[start : start + batch]
             mask = mask_of(spec, epoch, n // batch, batch, step=start // batch)
             logits = model(images[chosen]) if mask is None else model(images[chosen], mask)
-            loss = loss_of(spec, logits, labels[chosen], weights)
+            loss = loss_of(spec, logits, labels[chosen], weights, sizes)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -95,16 +99,46 @@ def weights_of(spec: Spec, data: Data, sabotage: Sabotage) -> Tensor:
     weights = torch.empty(2, dtype=torch.float64)
     weights[data.base_index] = base
     weights[1 - data.base_index] = other
+    if spec.loss.name == "polynomial":
+        weights = weights**spec.loss.weight_exponent
     if spec.loss.normalization == "dataset_mean":
         weights /= weights[data.train_labels].mean()
     return weights
 
 
-def loss_of(spec: Spec, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    if spec.loss.normalization == "weight_sum":
+def sizes_of(data: Data) -> Tensor:
+    """How many training images each output has."""
+    return torch.bincount(data.train_labels, minlength=2).double()
+
+
+def loss_of(spec: Spec, logits: Tensor, labels: Tensor, weights: Tensor, sizes: Tensor) -> Tensor:
+    if spec.loss.name == "cross_entropy" and spec.loss.normalization == "weight_sum":
         return F.cross_entropy(logits, labels, weight=weights)
-    each = F.cross_entropy(logits, labels, reduction="none")
-    return (weights[labels] * each).mean()
+    each = weights[labels] * loss_of_each(spec, logits, labels, sizes)
+    return each.sum() / weights[labels].sum() if spec.loss.normalization == "weight_sum" else each.mean()
+
+
+def loss_of_each(spec: Spec, logits: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
+    loss, share, right = spec.loss, sizes / sizes.sum(), F.one_hot(labels, 2)
+    match loss.name:
+        case "cross_entropy":
+            return F.cross_entropy(logits, labels, reduction="none")
+        case "polynomial":
+            margins = ((2 * right - 1) * logits).sum(1)
+            left = math.log(1 + math.exp(-1))
+            return torch.stack([torch.log(1 + torch.exp(-z)) / left if z <= 1 else 1 / z**loss.alpha for z in margins])
+        case "logit_adjusted":
+            return F.cross_entropy(logits + loss.tau * torch.log(share), labels, reduction="none")
+        case "vs":
+            scaled = (sizes / sizes.max()) ** loss.gamma * logits + loss.tau * torch.log(share)
+            return F.cross_entropy(scaled, labels, reduction="none")
+        case "ldam":
+            margin = 1 / sizes.sqrt().sqrt()
+            margin = margin * (loss.max_margin / margin.max())
+            return F.cross_entropy(loss.scale * (logits - margin * right), labels, reduction="none")
+        case _:
+            p = (logits.softmax(1) * right).sum(1)
+            return -((1 - p) ** loss.gamma) * torch.log(p)
 
 
 def mask_of(spec: Spec, epoch: int, steps: int, batch: int, step: int) -> Tensor | None:
