@@ -1,5 +1,7 @@
-"""What is descended, a class a loss, with its fields, its warnings and what helps where it diverges. What each computes,
-and its source: core/training/README.md, "Losses"."""
+"""What is descended, a class a loss, with its fields, its warnings and what helps where it diverges.
+
+What each computes, and where it comes from: core/training/README.md, "Losses".
+"""
 
 from typing import Annotated, Literal
 
@@ -19,7 +21,7 @@ class _Loss(Part):
         """What multiplies the loss of an image of each class, before it is normalised."""
         return weights
 
-    def warnings(self, weights: ImportanceWeight, lr: float) -> list[str]:
+    def warnings(self, weights: ImportanceWeight, lr: float) -> list[str]:  # noqa: ARG002  (a loss may need it)
         """Sentences about what is allowed and seldom meant."""
         heaviest = max(self.class_weights(weights))
         if self.normalization == "batch_size" and heaviest >= 16:
@@ -82,8 +84,8 @@ class Ldam(_Loss):
         told = super().warnings(weights, lr)
         if self.scale * lr >= 1:
             told.append(
-                f"scale {self.scale:g} multiplies the learning rate {lr:g} by {self.scale:g}: such runs often collapse to a "
-                "constant (its authors normalise the last layer, which is not done here; a smaller scale or lr helps)"
+                f"scale {self.scale:g} multiplies the gradient, with lr {lr:g} too far for many networks: they become "
+                "constant (its authors normalise the last layer, which none here does); a smaller scale or lr helps"
             )
         return told
 

@@ -105,8 +105,8 @@ def _vector_scaling(loss: losses.VectorScaling, sizes: Tensor) -> EachLoss:
 
 
 def _ldam(loss: losses.Ldam, sizes: Tensor) -> EachLoss:
-    """-log softmax_y(s(f - Δ_y e_y)), Δ ∝ n^(-1/4) with `max_margin` as its largest: Cao et al. 2019 (arXiv:1906.07413),
-    eq. 12, and s of their code. Only the right output is lowered."""
+    """-log softmax_y(s(f - Δ_y e_y)), Δ ∝ n^(-1/4) with `max_margin` as its largest: Cao et al. 2019, eq. 12
+    (arXiv:1906.07413), and s of their code. Only the right output is lowered."""
     margins = loss.max_margin * (sizes / sizes.min()) ** -0.25
     lowered = margins.diag()  # a row a label
     return lambda logits, labels: _cross_entropy(loss.scale * (logits - lowered[labels]), labels)
