@@ -11,11 +11,14 @@ from core.spec.fields import ImportanceWeight, Part, by_default
 
 
 class _Loss(Part):
-    """Importance-weighted and normalised, per batch: weight_sum Σwℓ/Σw, batch_size Σwℓ/n, dataset_mean Σw'ℓ/n where w'
-    has mean 1 over the training set."""
+    """Importance-weighted, whichever it is."""
 
     name: str
-    normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = "weight_sum"
+    normalization: Literal["weight_sum", "batch_size", "dataset_mean"] = Field(
+        "weight_sum",
+        description="Per batch: weight_sum Σwℓ/Σw, batch_size Σwℓ/n, dataset_mean Σw'ℓ/n where w' has mean 1 over the "
+        "training set.",
+    )
 
     def class_weights(self, weights: ImportanceWeight) -> ImportanceWeight:
         """What multiplies the loss of an image of each class, before it is normalised."""
@@ -38,6 +41,8 @@ class _Loss(Part):
 
 
 class CrossEntropy(_Loss):
+    """-log softmax of the right output."""
+
     name: Literal["cross_entropy"] = "cross_entropy"
 
 

@@ -58,6 +58,24 @@ def _datasets() -> st.SearchStrategy[Json]:
     return two_digits | _some("cifar10", **_subset, **animals) | folder
 
 
+def _losses() -> st.SearchStrategy[Json]:
+    normalization = st.sampled_from(["weight_sum", "batch_size", "dataset_mean"])
+    up_to_100 = st.floats(0, 100) | st.integers(0, 100)
+    return st.one_of(
+        _some("cross_entropy", normalization=normalization),
+        _some(
+            "polynomial",
+            normalization=normalization,
+            alpha=st.floats(0, 100, exclude_min=True),
+            weight_exponent=st.floats(0, 4),
+        ),
+        _some("logit_adjusted", normalization=normalization, tau=up_to_100),
+        _some("vs", normalization=normalization, tau=up_to_100, gamma=st.floats(0, 5)),
+        _some("ldam", normalization=normalization, max_margin=up_to_100, scale=st.floats(0, 1000, exclude_min=True)),
+        _some("focal", normalization=normalization, gamma=up_to_100),
+    )
+
+
 def valid_specs() -> st.SearchStrategy[Json]:
     return _valid_but_for_precision().map(_with_a_precision_of_its_model)
 
@@ -78,7 +96,7 @@ def _valid_but_for_precision() -> st.SearchStrategy[Json]:
                 _some("mlp", hidden=st.integers(1, 65_536)),
                 _some("linear"),
             ),
-            "loss": _some("cross_entropy", normalization=st.sampled_from(["weight_sum", "batch_size", "dataset_mean"])),
+            "loss": _losses(),
             "optimizer": st.fixed_dictionaries(
                 {},
                 optional={

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of
-from core.spec import Cnn, CrossEntropy, DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
+from core.spec import Cnn, DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, field_in_words, holds_text
 from tests.unit.core.builders import Json, sent, spec, valid_specs
 
 FULL: Json = {
@@ -37,6 +37,8 @@ FULL: Json = {
     "eval_every": 2,
     "seed": 4294967295,
 }
+
+OTHER_LOSSES = ("polynomial", "logit_adjusted", "vs", "ldam", "focal")
 
 DEFAULTS: Json = {
     "name": "",
@@ -67,13 +69,19 @@ def faults(value: Any) -> list[Fault]:
 
 
 def at(path: str, value: Any) -> Json:
-    """A spec with `value` at a dotted path. A field of a part stands beside the name of that part."""
+    """A spec with `value` at a dotted path. A field of a part stands beside the name of that part: "loss=focal.gamma",
+    or the default one's."""
     part, _, field = path.rpartition(".")
+    part, _, name = part.partition("=")
     names = {"model": "cnn", "loss": "cross_entropy", "dataset": "mnist"}
     if not part:
         return sent(**{field: value})
-    named = {"name": names[part]} if part in names else {}
+    named = {"name": name or names[part]} if part in names else {}
     return sent(**{part: {**named, field: value}})
+
+
+def without_names(path: str) -> str:
+    return re.sub("=[a-z_]+", "", path)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +101,13 @@ def at(path: str, value: Any) -> Json:
             sent(loss={"name": "cross_entropy", "normalization": "batch_size"}),
             "effef44dceb28d4ee77838902b5a1f112a7ca591eeb6554c42b1ba7a346203fe",
         ),
+        (sent(loss={"name": "focal"}), "a8b71920edb445ef3c3b8566933acda4986fb6d19e6656098d70f49c02a362a3"),
+        (
+            sent(loss={"name": "polynomial", "weight_exponent": 1.5}),
+            "f97d7507f2aacf54376a570224ad40a0dd6cdf01086fccda11523433d2b61882",
+        ),
     ],
-    ids=["shortest", "digits", "full", "width", "normalization"],
+    ids=["shortest", "digits", "full", "width", "normalization", "focal", "polynomial"],
 )
 def test_the_digests_of_what_was_ever_stored_stay_as_they_are(value: Json, digest: str) -> None:
     assert Spec.model_validate(value).digest == digest
@@ -220,6 +233,7 @@ def test_weights_of_the_same_ratio_are_not_the_same() -> None:
         {"model": {"name": "resnet"}},
         {"model": {"name": "cnn", "dropout": 0.5}},
         {"loss": {"name": "cross_entropy", "normalization": "dataset_mean"}},
+        *({"loss": {"name": name}} for name in OTHER_LOSSES),
         {"importance_weight": "1:16"},
         {"optimizer": {"lr": 0.2}},
         {"batch_size": None},
@@ -245,6 +259,7 @@ def test_whatever_decides_the_curve_changes_the_digest(changed: Json) -> None:
         ({"dataset": {"name": "mnist", "seed": 1}}, False),
         ({"model": {"name": "cnn", "width": 32}}, False),
         ({"loss": {"name": "cross_entropy", "normalization": "batch_size"}}, False),
+        *(({"loss": {"name": name}}, False) for name in OTHER_LOSSES),
         ({"batch_size": 32}, False),
     ],
     ids=str,
@@ -274,13 +289,22 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
         ["sum", None],
         "weight_sum, batch_size, dataset_mean",
     ),
+    ("loss=polynomial.alpha", [1e-9, 100], [0, -1, 100.5, "1", None], "a number above 0 and at most 100"),
+    ("loss=polynomial.weight_exponent", [0, 1.5, 4], [-0.1, 4.001], "a number from 0 to 4"),
+    ("loss=logit_adjusted.tau", [0, 100], [-1e-9, 101], "a number from 0 to 100"),
+    ("loss=vs.tau", [0, 100], [-1, 101], "a number from 0 to 100"),
+    ("loss=vs.gamma", [0, 5], [-0.1, 5.1], "a number from 0 to 5"),
+    ("loss=ldam.max_margin", [0, 100], [-0.1, 100.1], "a number from 0 to 100"),
+    ("loss=ldam.scale", [1e-9, 1000], [0, 1000.1], "a number above 0 and at most 1000"),
+    ("loss=focal.gamma", [0, 100], [-1, 100.1, True], "a number from 0 to 100"),
+    ("loss=focal.normalization", ["dataset_mean"], ["sum"], "weight_sum, batch_size, dataset_mean"),
     ("dataset.base_class", ["0", "9"], ["10", 0, ""], ", ".join(f'"{n}"' for n in range(10))),
 ]
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, inside, *_ in BOUNDS for value in inside])
 def test_just_inside_a_bound_is_accepted(path: str, value: Any) -> None:
-    part, _, field = path.rpartition(".")
+    part, _, field = without_names(path).rpartition(".")
     accepted = Spec.model_validate(at(path, value))
     assert getattr(getattr(accepted, part) if part else accepted, field) == value
 
@@ -292,14 +316,20 @@ def test_just_inside_a_bound_is_accepted(path: str, value: Any) -> None:
 )
 def test_just_outside_a_bound_is_refused_at_its_field_with_the_whole_range(path: str, value: Any, allowed: str) -> None:
     (fault,) = faults(at(path, value))
-    assert (fault.pointer, fault.allowed) == ("/" + path.replace(".", "/"), allowed)
+    assert (fault.pointer, fault.allowed) == ("/" + without_names(path).replace(".", "/"), allowed)
 
 
-@pytest.mark.parametrize("path", ["optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "model.dropout"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "model.dropout"),
+        *("loss=polynomial.alpha", "loss=vs.tau", "loss=ldam.scale"),
+    ],
+)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_no_number_may_be_infinite_or_nan(path: str, value: float) -> None:
     (fault,) = faults(at(path, value))
-    assert fault.pointer == "/" + path.replace(".", "/")
+    assert fault.pointer == "/" + without_names(path).replace(".", "/")
 
 
 @pytest.mark.parametrize(
@@ -366,6 +396,9 @@ def test_a_name_may_be_in_any_script() -> None:
         (sent(model={"name": "resnet", "dropout": 0.5}), "/model/dropout"),
         (sent(model={"name": "linear", "width": 5}), "/model/width"),
         (sent(loss={"name": "cross_entropy", "gamma": 2}), "/loss/gamma"),
+        (sent(loss={"gamma": 2}), "/loss/gamma"),
+        (sent(loss={"name": "focal", "alpha": 2}), "/loss/alpha"),
+        (sent(loss={"name": "logit_adjusted", "weight_exponent": 2}), "/loss/weight_exponent"),
         (sent(optimizer={"name": "adam"}), "/optimizer/name"),
         (sent(**{"a/b~c": 1}), "/a~1b~0c"),
     ],
@@ -461,6 +494,36 @@ def test_the_curve_has_a_row_every_so_many_epochs_and_after_the_last(epochs: int
     assert [epoch for epoch in range(1, epochs + 1) if evaluated(epoch)] == rows
 
 
+def test_no_two_losses_have_the_same_digest_though_their_fields_are_alike() -> None:
+    losses: list[Json] = [{"name": name} for name in ("cross_entropy", *OTHER_LOSSES)]
+    losses += [{"name": "vs", "gamma": 2}, {"name": "focal", "gamma": 3}, {"name": "vs", "gamma": 3}]
+    losses += [{"name": "ldam", "scale": 1}, {"name": "focal", "normalization": "batch_size"}]
+    assert len({spec(loss=loss).digest for loss in losses}) == len(losses)
+    assert len({spec(loss=loss).pack_key for loss in losses}) == len(losses)
+    assert spec(loss={"name": "focal", "gamma": 2}).digest == spec(loss={"name": "focal"}).digest
+
+
+@pytest.mark.parametrize(
+    ("loss", "weight", "lr", "warned"),
+    [
+        ({"name": "polynomial", "normalization": "batch_size", "weight_exponent": 1.5}, "9:1", 0.1, ["by up to 27:"]),
+        ({"name": "polynomial", "normalization": "batch_size", "weight_exponent": 0.5}, "256:1", 0.1, ["by up to 16:"]),
+        ({"name": "polynomial", "normalization": "batch_size", "weight_exponent": 0}, "256:1", 0.1, []),
+        ({"name": "focal", "normalization": "batch_size"}, "1:64", 0.1, ["by up to 64:"]),
+        ({"name": "ldam"}, "1:1", 0.1, ["scale 30 multiplies the gradient, with lr 0.1 too far"]),
+        ({"name": "ldam"}, "1:1", 0.01, []),
+        ({"name": "ldam", "scale": 3}, "1:1", 0.1, []),
+        ({"name": "ldam", "normalization": "batch_size"}, "16:1", 0.1, ["by up to 16:", "scale 30"]),
+        ({"name": "vs"}, "256:1", 1, []),
+    ],
+    ids=str,
+)
+def test_a_loss_warns_of_what_makes_the_steps_too_long(loss: Json, weight: str, lr: float, warned: list[str]) -> None:
+    sentences = spec(loss=loss, importance_weight=weight, optimizer={"lr": lr}).warnings()
+    assert len(sentences) == len(warned)
+    assert all(part in sentence for part, sentence in zip(warned, sentences, strict=True))
+
+
 @pytest.mark.parametrize(
     ("weight", "normalization", "warned"),
     [
@@ -479,12 +542,26 @@ def test_a_weight_that_multiplies_the_learning_rate_is_warned_of(weight: str, no
 
 
 @pytest.mark.parametrize(
-    ("normalization", "remedies"),
-    [("weight_sum", []), ("batch_size", ["normalization weight_sum"]), ("dataset_mean", ["normalization weight_sum"])],
+    ("loss", "remedies"),
+    [
+        ({}, []),
+        ({"normalization": "batch_size"}, ["normalization weight_sum"]),
+        ({"normalization": "dataset_mean"}, ["normalization weight_sum"]),
+        ({"name": "focal", "normalization": "dataset_mean"}, ["normalization weight_sum"]),
+        ({"name": "ldam"}, ["a smaller scale"]),
+        ({"name": "ldam", "scale": 1}, []),
+        ({"name": "ldam", "normalization": "batch_size"}, ["normalization weight_sum", "a smaller scale"]),
+        ({"name": "polynomial", "weight_exponent": 2}, []),
+        ({"name": "polynomial", "normalization": "batch_size"}, ["normalization weight_sum"]),
+        (
+            {"name": "polynomial", "normalization": "batch_size", "weight_exponent": 2},
+            ["normalization weight_sum", "a smaller weight_exponent"],
+        ),
+    ],
+    ids=str,
 )
-def test_a_loss_says_what_else_helps_where_it_diverged(normalization: str, remedies: list[str]) -> None:
-    loss = CrossEntropy.model_validate({"normalization": normalization})
-    assert loss.remedies == remedies
+def test_a_loss_says_what_else_helps_where_it_diverged(loss: Json, remedies: list[str]) -> None:
+    assert spec(loss=loss).loss.remedies == remedies
 
 
 @pytest.mark.parametrize(
@@ -526,6 +603,19 @@ def test_the_names_of_data_sets_and_models_are_those_of_the_spec() -> None:
     assert set(get_args(ModelName)) == set(schema["model"]["discriminator"]["mapping"])
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("loss.name", "focal", "focal"),
+        ("loss.gamma", 2.0, "gamma 2"),
+        ("loss.weight_exponent", 1.5, "weight_exponent 1.5"),
+        ("loss", {"name": "vs"}, 'loss {"name": "vs"}'),
+    ],
+)
+def test_a_field_of_a_loss_in_words(path: str, value: Any, words: str) -> None:
+    assert field_in_words(path, value) == words
+
+
 def test_which_fields_hold_text() -> None:
     paths = [f"{part}.{field}" for part in ("dataset", "model", "loss", "optimizer") for field in FIELDS_OF[part]]
     text = {path for path in [*paths, *Spec.model_fields, "nothing", "seed.x", "dataset.x", ""] if holds_text(path)}
@@ -538,6 +628,6 @@ def test_which_fields_hold_text() -> None:
 FIELDS_OF = {
     "dataset": ["name", "base_class", "other_class", "folder", "seed", "train_per_class", "eval_limit"],
     "model": ["name", "width", "dropout", "batch_norm", "hidden"],
-    "loss": ["name", "normalization"],
+    "loss": [*("name", "normalization", "alpha", "weight_exponent", "tau", "gamma"), "max_margin", "scale"],
     "optimizer": ["lr", "weight_decay", "momentum"],
 }
