@@ -89,8 +89,8 @@ class Ldam(_Loss):
         told = super().warnings(weights, lr)
         if self.scale * lr >= 1:
             told.append(
-                f"scale {self.scale:g} multiplies the gradient, with lr {lr:g} too far for many networks: they become "
-                "constant (its authors normalise the last layer, which none here does); a smaller scale or lr helps"
+                f"scale {self.scale:g} multiplies the gradient: with lr {lr:g} many networks become constant (its "
+                "authors normalise the last layer, which none here does); a smaller scale or lr helps"
             )
         return told
 

@@ -120,11 +120,11 @@ def loss_of(spec: Spec, logits: Tensor, labels: Tensor, weights: Tensor, sizes: 
 
 def loss_of_each(spec: Spec, logits: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
     loss, share, right = spec.loss, sizes / sizes.sum(), F.one_hot(labels, 2)
+    margins = ((2 * right - 1) * logits).sum(1)
     match loss.name:
         case "cross_entropy":
             return F.cross_entropy(logits, labels, reduction="none")
         case "polynomial":
-            margins = ((2 * right - 1) * logits).sum(1)
             left = math.log(1 + math.exp(-1))
             return torch.stack([torch.log(1 + torch.exp(-z)) / left if z <= 1 else 1 / z**loss.alpha for z in margins])
         case "logit_adjusted":
@@ -136,9 +136,11 @@ def loss_of_each(spec: Spec, logits: Tensor, labels: Tensor, sizes: Tensor) -> T
             margin = 1 / sizes.sqrt().sqrt()
             margin = margin * (loss.max_margin / margin.max())
             return F.cross_entropy(loss.scale * (logits - margin * right), labels, reduction="none")
-        case _:
+        case "focal":
             p = (logits.softmax(1) * right).sum(1)
             return -((1 - p) ** loss.gamma) * torch.log(p)
+        case _:
+            raise ValueError(loss.name)
 
 
 def mask_of(spec: Spec, epoch: int, steps: int, batch: int, step: int) -> Tensor | None:

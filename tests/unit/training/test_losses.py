@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from core.spec import AnyLoss, ImportanceWeight
+from core.spec import AnyLoss, ImportanceWeight, Spec
 from core.training.losses import Objective, objective
 from tests.unit.training.builders import spec_of
 from tests.unit.training.reference import loss_of
@@ -79,14 +79,21 @@ def in_plain_python(fields: dict[str, Any], example: tuple[float, float, int], s
         case "ldam":
             margin = loss.max_margin * n_y**-0.25 / min(sizes) ** -0.25
             return cross_entropy(loss.scale * (right - margin), loss.scale * wrong)
-        case _:
+        case "focal":
             p_wrong = 1 / (1 + math.exp(right - wrong))
             return p_wrong**loss.gamma * cross_entropy(right, wrong)
+        case _:
+            raise ValueError(loss.name)
 
 
 def cross_entropy(right: float, wrong: float) -> float:
     z = right - wrong
     return math.log1p(math.exp(-z)) if z > 0 else -z + math.log1p(math.exp(z))
+
+
+def test_every_loss_of_the_spec_is_tested_here() -> None:
+    names = Spec.model_json_schema()["properties"]["loss"]["discriminator"]["mapping"]
+    assert {fields["name"] for fields in LOSSES} == set(names)
 
 
 @pytest.mark.parametrize(
