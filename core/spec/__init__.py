@@ -4,7 +4,23 @@ Strict, frozen, unknown fields refused, every number bounded, defaults the paper
 something obeys it: an accepted, ignored field is a wrong curve.
 """
 
-from core.spec.datasets import AnyDataset, Cifar10, DatasetName, Digits, FashionMnist, ImageFolder, Mnist
+from core.spec.datasets import (
+    AnyDataset,
+    AnyImages,
+    AnyPoints,
+    Blobs,
+    Cifar10,
+    DatasetName,
+    Digits,
+    FashionMnist,
+    ImageDataset,
+    ImageFolder,
+    Mnist,
+    Moons,
+    Points,
+    TwoGaussians,
+    point_counts,
+)
 from core.spec.experiment import LAST_EVALUATED, Optimizer, Spec
 from core.spec.fields import FOLDER_NAMES, MAX_LABEL, FolderName, ImportanceWeight, Label, Seed, Weight
 from core.spec.losses import AnyLoss, CrossEntropy
@@ -16,8 +32,11 @@ __all__ = [
     "LAST_EVALUATED",
     "MAX_LABEL",
     "AnyDataset",
+    "AnyImages",
     "AnyLoss",
     "AnyModel",
+    "AnyPoints",
+    "Blobs",
     "Cifar10",
     "Cnn",
     "CrossEntropy",
@@ -25,6 +44,7 @@ __all__ = [
     "Digits",
     "FashionMnist",
     "FolderName",
+    "ImageDataset",
     "ImageFolder",
     "ImportanceWeight",
     "Label",
@@ -32,12 +52,16 @@ __all__ = [
     "Mlp",
     "Mnist",
     "ModelName",
+    "Moons",
     "Optimizer",
+    "Points",
     "Precision",
     "ResNet",
     "Seed",
     "Spec",
+    "TwoGaussians",
     "Weight",
     "field_in_words",
     "holds_text",
+    "point_counts",
 ]

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from core.spec.datasets import AnyDataset
+from core.spec.datasets import AnyDataset, AnyImages, AnyPoints, ImageDataset, point_counts
 from core.spec.fields import ImportanceWeight, Label, Part, Seed, Weight, misfit
 from core.spec.losses import AnyLoss, CrossEntropy
-from core.spec.models import AnyModel, Cnn, Precision
+from core.spec.models import AnyModel, Cnn, ModelName, Precision
 
 LAST_EVALUATED = 50  # claims are averaged over these (core/training/README.md, "Statistics and claims")
 
@@ -47,21 +47,10 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.dataset.base_class == self.dataset.other_class:
-            raise misfit(
-                ("dataset", "other_class"),
-                ("dataset", "base_class"),
-                "is the base class too",
-                "a class other than the base class",
-            )
-        per_class = self.dataset.train_per_class
-        if per_class and self.batch_size and self.batch_size > 2 * per_class:
-            raise misfit(
-                ("batch_size",),
-                ("dataset", "train_per_class"),
-                "is larger than the training set",
-                f"at most 2 × train_per_class = {2 * per_class}",
-            )
+        if isinstance(self.dataset, ImageDataset):
+            _check_images(self.dataset, self.batch_size)
+        else:
+            _check_points(self.dataset, self.model.name, self.batch_size)
         if self.precision != "fp32" and self.model.name in ("mlp", "linear"):
             raise misfit(("precision",), ("model", "name"), f"makes no {self.model.name} any faster", "fp32")
         return self
@@ -109,6 +98,38 @@ class Spec(Part):
     def warnings(self) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
         return self.loss.warnings(self.weights)
+
+
+def _check_images(dataset: AnyImages, batch_size: int | None) -> None:
+    if dataset.base_class == dataset.other_class:
+        raise misfit(
+            ("dataset", "other_class"),
+            ("dataset", "base_class"),
+            "is the base class too",
+            "a class other than the base class",
+        )
+    per_class = dataset.train_per_class
+    if per_class and batch_size and batch_size > 2 * per_class:
+        raise misfit(
+            ("batch_size",),
+            ("dataset", "train_per_class"),
+            "is larger than the training set",
+            f"at most 2 × train_per_class = {2 * per_class}",
+        )
+
+
+def _check_points(dataset: AnyPoints, model: ModelName, batch_size: int | None) -> None:
+    if model not in ("linear", "mlp"):
+        raise misfit(("model", "name"), ("dataset", "name"), f"takes images, no {dataset.name}", "linear, mlp")
+    counts = point_counts(dataset)
+    n = counts.base + counts.other
+    if batch_size and batch_size > n:
+        raise misfit(
+            ("batch_size",),
+            ("dataset", "name"),
+            "is larger than the training set",
+            f"at most {n}, or null for the full batch",
+        )
 
 
 def _sha256(value: Any) -> str:

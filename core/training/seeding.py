@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     PERMUTATION = 1
     DROPOUT = 2
     SUBSET = 3
+    TEST_POINTS = 5
 
 
 def seed_of(purpose: Purpose, seed: int, epoch: int) -> int:

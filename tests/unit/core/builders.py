@@ -58,8 +58,25 @@ def _datasets() -> st.SearchStrategy[Json]:
     return two_digits | _some("cifar10", **_subset, **animals) | folder
 
 
+_vectors = st.lists(st.lists(st.floats(-1e6, 1e6) | st.integers(-9, 9), min_size=3, max_size=3), min_size=1, max_size=9)
+
+
+def _points() -> st.SearchStrategy[Json]:
+    given = st.fixed_dictionaries(
+        {"name": st.just("points"), "base": _vectors, "other": _vectors},
+        optional={"test_base": _vectors, "test_other": _vectors, "seed": _seeds},
+    )
+    return given | st.one_of(_some(name, seed=_seeds) for name in ("two_gaussians", "moons", "blobs"))
+
+
 def valid_specs() -> st.SearchStrategy[Json]:
-    return _valid_but_for_precision().map(_with_a_precision_of_its_model)
+    of_points = st.tuples(_valid_but_for_precision(), _points()).map(lambda both: _with_points(*both))
+    return (_valid_but_for_precision() | of_points).map(_with_a_precision_of_its_model)
+
+
+def _with_points(spec: Json, points: Json) -> Json:
+    dense = spec.get("model", {}).get("name") in ("mlp", "linear")
+    return spec | {"dataset": points, "batch_size": None, "model": spec["model"] if dense else {"name": "linear"}}
 
 
 def _with_a_precision_of_its_model(spec: Json) -> Json:

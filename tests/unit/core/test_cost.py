@@ -15,6 +15,7 @@ def spec(dataset: dict[str, Any], **fields: Any) -> Spec:
     return Spec.model_validate({"dataset": dataset, "importance_weight": "1:1", **fields})
 
 
+IMAGES = ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder")
 FOLDER = {"name": "image_folder", "folder": "f", "base_class": "a", "other_class": "b"}
 
 
@@ -27,13 +28,18 @@ FOLDER = {"name": "image_folder", "folder": "f", "base_class": "a", "other_class
         ({"name": "fashion_mnist"}, Images(12_000, 10_000)),
         ({"name": "digits"}, Images(256, 91 + 1437)),  # of 133 + 136
         ({"name": "cifar10", "train_per_class": 100, "eval_limit": 3000}, Images(192, 2000 + 3000)),
+        ({"name": "two_gaussians"}, Images(32, 1000)),
+        ({"name": "moons"}, Images(192, 1000)),
+        ({"name": "blobs"}, Images(192, 1000)),
+        ({"name": "points", "base": [[1], [2]], "other": [[3]] * 15, "test_base": [[3]]}, Images(16, 1)),
         (FOLDER, None),
         (FOLDER | {"train_per_class": 8}, None),
         (FOLDER | {"train_per_class": 8, "eval_limit": 50}, Images(16, 100)),
     ],
 )
 def test_images_are_counted_without_reading_any(dataset: dict[str, Any], images: Images | None) -> None:
-    assert images_of(spec(dataset)) == images
+    model = {"name": "cnn" if dataset["name"] in IMAGES else "mlp"}
+    assert images_of(spec(dataset, model=model)) == images
 
 
 def test_the_full_batch_is_every_image() -> None:

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of
-from core.spec import Cnn, CrossEntropy, DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
+from core.spec import (
+    Cnn,
+    CrossEntropy,
+    DatasetName,
+    ImageFolder,
+    ImportanceWeight,
+    ModelName,
+    Spec,
+    field_in_words,
+    holds_text,
+)
 from tests.unit.core.builders import Json, sent, spec, valid_specs
 
 FULL: Json = {
@@ -394,6 +404,89 @@ def test_a_batch_is_no_larger_than_a_training_set_whose_size_the_spec_says(batch
     assert fault.allowed == "at most 2 × train_per_class = 200"
 
 
+SIX_POINTS: Json = {"name": "points", "base": [[1, 5], [0, 1], [3, 5]], "other": [[4, 1], [5, 5], [4, -1]]}
+
+
+def of_points(**fields: Any) -> Json:
+    return sent(**{"dataset": SIX_POINTS, "model": {"name": "linear"}, "batch_size": None} | fields)
+
+
+def test_points_are_part_of_what_decides_a_curve() -> None:
+    one, other = (
+        Spec.model_validate(of_points()),
+        Spec.model_validate(of_points(dataset=SIX_POINTS | {"base": [[1, 5]]})),
+    )
+    assert one.digest != other.digest
+    assert one.pack_key != other.pack_key
+    as_numbers = SIX_POINTS | {"base": [[1.0, 5.0], [0.0, 1.0], [3.0, 5.0]]}
+    assert Spec.model_validate(of_points(dataset=as_numbers)).digest == one.digest
+    assert hash(one.dataset) == hash(Spec.model_validate(of_points()).dataset)
+
+
+@pytest.mark.parametrize(
+    ("points", "pointer", "allowed"),
+    [
+        ({"base": []}, "/dataset/base", "at least one point"),
+        ({"other": []}, "/dataset/other", "at least one point"),
+        ({"base": [[]]}, "/dataset/base/0", "a list of at least one number"),
+        ({"base": 3}, "/dataset/base", "a list"),
+        ({"base": [1, 5]}, "/dataset/base/0", "a list"),
+        ({"base": [[1, 5], [1, "5"]]}, "/dataset/base/1/1", "a number from -1000000 to 1000000"),
+        ({"base": [[1, None]]}, "/dataset/base/0/1", "a number from -1000000 to 1000000"),
+        ({"other": [[1, 1000001]]}, "/dataset/other/0/1", "a number from -1000000 to 1000000"),
+        ({"other": [[1, float("nan")]]}, "/dataset/other/0/1", "a number from -1000000 to 1000000"),
+        ({"other": [[1, 2], [1, 2, 3]]}, "/dataset/other/1", "a list of 2 numbers"),
+        ({"test_base": [[1]]}, "/dataset/test_base/0", "a list of 2 numbers"),
+        ({"test_other": [[1, 2]] * 4998}, "/dataset/test_other", "at most 10000 numbers in all points"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_points_that_are_none_are_refused_at_their_place(points: Json, pointer: str, allowed: str) -> None:
+    (fault,) = faults(of_points(dataset=SIX_POINTS | points))
+    assert (fault.pointer, fault.allowed) == (pointer, allowed)
+
+
+def test_ten_thousand_numbers_are_not_too_many() -> None:
+    assert (
+        len(Spec.model_validate(of_points(dataset=SIX_POINTS | {"test_other": [[1, 2]] * 4994})).dataset.test_other)
+        == 4994
+    )
+
+
+@pytest.mark.parametrize(
+    "dataset", [SIX_POINTS, *({"name": name} for name in ("two_gaussians", "moons", "blobs"))], ids=str
+)
+def test_points_are_for_networks_without_convolutions(dataset: Json) -> None:
+    for name in ("cnn", "resnet"):
+        (fault,) = faults(of_points(dataset=dataset, model={"name": name}))
+        assert (fault.pointer, fault.value, fault.allowed) == ("/model/name", name, "linear, mlp")
+    assert Spec.model_validate(of_points(dataset=dataset, model={"name": "mlp"})).dataset.name == dataset["name"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "n"),
+    [(SIX_POINTS, 6), ({"name": "two_gaussians"}, 40), ({"name": "moons"}, 200), ({"name": "blobs"}, 200)],
+)
+def test_a_batch_is_no_larger_than_the_points(dataset: Json, n: int) -> None:
+    assert Spec.model_validate(of_points(dataset=dataset, batch_size=n)).batch_size == n
+    (fault,) = faults(of_points(dataset=dataset, batch_size=n + 1))
+    assert (fault.pointer, fault.allowed) == ("/batch_size", f"at most {n}, or null for the full batch")
+
+
+@pytest.mark.parametrize("field", ["base_class", "train_per_class", "eval_limit"])
+def test_points_have_no_field_that_is_for_images(field: str) -> None:
+    (fault,) = faults(of_points(dataset={"name": "moons", field: 1}))
+    assert (fault.pointer, fault.allowed) == (f"/dataset/{field}", "seed, name")
+
+
+def test_many_points_in_words_are_cut_and_still_told_apart() -> None:
+    assert field_in_words("dataset.base", [[1, 5], [0, 1]]) == "base [[1, 5], [0, 1]]"
+    one, other = (field_in_words("dataset.base", [[1, 5]] * 30 + [[n, 0]]) for n in (1, 2))
+    assert one.startswith("base [[1, 5], [1, 5], [1, 5], ")
+    assert len(one) < 70
+    assert one != other
+
+
 @pytest.mark.parametrize("field", ["folder", "base_class", "other_class"])
 @pytest.mark.parametrize(
     "name",
@@ -536,7 +629,10 @@ def test_which_fields_hold_text() -> None:
 
 
 FIELDS_OF = {
-    "dataset": ["name", "base_class", "other_class", "folder", "seed", "train_per_class", "eval_limit"],
+    "dataset": [
+        *("name", "base_class", "other_class", "folder", "seed", "train_per_class", "eval_limit"),
+        *("base", "other", "test_base", "test_other"),
+    ],
     "model": ["name", "width", "dropout", "batch_norm", "hidden"],
     "loss": ["name", "normalization"],
     "optimizer": ["lr", "weight_decay", "momentum"],

@@ -24,6 +24,7 @@ def test_seeds_are_frozen(purpose: int, seed: int, epoch: int, drawn: int) -> No
 
 def test_draws_are_frozen() -> None:
     assert permutation(0, 1, 8).tolist() == [7, 1, 4, 5, 2, 3, 0, 6]
+    assert [seed_of(purpose, 0, 0) for purpose in Purpose][4:] == [16823399]
     assert subset_order(0, 1, 8).tolist() == [7, 4, 3, 2, 0, 5, 6, 1]
     assert dropout_bits(0, 1, 1, 2, 16, 0.5).flatten().tolist() == [55, 78, 176, 139]
     assert dropout_bits(0, 1, 1, 2, 16, 0.2).flatten().tolist() == [223, 247, 243, 249]
