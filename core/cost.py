@@ -19,6 +19,7 @@ from core.spec import (
     Mnist,
     ResNet,
     Spec,
+    epoch_sizes,
     point_counts,
 )
 
@@ -76,7 +77,7 @@ def images_of(spec: Spec) -> Images | None:
     sizes = _sizes(spec.dataset)
     if sizes is None:
         return None
-    train = sum(sizes.train)
+    train = sum(epoch_sizes(spec.resample, spec.weights, sizes.train))
     batch = spec.batch_size or train
     return Images(train // batch * batch, sizes.in_domain + sizes.out_of_domain)
 
@@ -148,7 +149,8 @@ class Cost(NamedTuple):
 
 def kind_of(spec: Spec) -> Hashable:
     """Equal where epochs take equally long. (`Spec.pack_key` says nearly the same, and takes longer to make.)"""
-    return spec.dataset, spec.model, spec.loss, spec.batch_size, spec.precision, spec.eval_every, spec.epochs
+    sizes = None if spec.resample is None else (spec.resample, spec.weights)
+    return spec.dataset, spec.model, spec.loss, sizes, spec.batch_size, spec.precision, spec.eval_every, spec.epochs
 
 
 def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Spec, Place], Known | None]) -> Cost:

@@ -25,6 +25,7 @@ from core.spec.experiment import LAST_EVALUATED, Optimizer, Spec
 from core.spec.fields import FOLDER_NAMES, MAX_LABEL, FolderName, ImportanceWeight, Label, Seed, Weight
 from core.spec.losses import AnyLoss, CrossEntropy
 from core.spec.models import AnyModel, Cnn, Linear, Mlp, ModelName, Precision, ResNet
+from core.spec.resampling import Resample, epoch_sizes, resampling_fault
 from core.spec.words import field_in_words, holds_text
 
 __all__ = [
@@ -57,11 +58,14 @@ __all__ = [
     "Points",
     "Precision",
     "ResNet",
+    "Resample",
     "Seed",
     "Spec",
     "TwoGaussians",
     "Weight",
+    "epoch_sizes",
     "field_in_words",
     "holds_text",
     "point_counts",
+    "resampling_fault",
 ]

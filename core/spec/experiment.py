@@ -10,6 +10,7 @@ from core.spec.datasets import AnyDataset, AnyImages, AnyPoints, ImageDataset, p
 from core.spec.fields import ImportanceWeight, Label, Part, Seed, Weight, misfit
 from core.spec.losses import AnyLoss, CrossEntropy
 from core.spec.models import AnyModel, Cnn, ModelName, Precision
+from core.spec.resampling import ClassSizes, Resample, epoch_sizes, resampling_fault
 
 LAST_EVALUATED = 50  # claims are averaged over these (core/training/README.md, "Statistics and claims")
 
@@ -27,6 +28,11 @@ class Spec(Part):
     dataset: AnyDataset
     model: AnyModel = Cnn()
     loss: AnyLoss = CrossEntropy()
+    resample: Resample | None = Field(
+        None,
+        description="Have examples in proportion to the weights instead of weighting their loss: drop those of the "
+        "lighter class, or repeat those of the heavier one.",
+    )
     importance_weight: Weight = Field(
         description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.'
     )
@@ -51,13 +57,43 @@ class Spec(Part):
             _check_images(self.dataset, self.batch_size)
         else:
             _check_points(self.dataset, self.model.name, self.batch_size)
+        if self.resample is not None:
+            self._check_resampling(self.resample)
         if self.precision != "fp32" and self.model.name in ("mlp", "linear"):
             raise misfit(("precision",), ("model", "name"), f"makes no {self.model.name} any faster", "fp32")
         return self
 
+    def _check_resampling(self, resample: Resample) -> None:
+        if self.loss.normalization != "weight_sum":
+            raise misfit(
+                ("resample",),
+                ("loss", "normalization"),
+                f"leaves no weights for {self.loss.normalization}",
+                "null, or normalization weight_sum",
+            )
+        known = _known_sizes(self.dataset)
+        if known is None:
+            return
+        sizes = epoch_sizes(resample, self.weights, known)
+        fault = resampling_fault(resample, sizes)
+        if fault is not None:
+            raise misfit(("resample",), ("importance_weight",), fault, "a weight nearer to 1:1, or null")
+        if self.batch_size and self.batch_size > sum(sizes):
+            raise misfit(
+                ("batch_size",),
+                ("resample",),
+                "is larger than what is left of the training set",
+                f"at most {sum(sizes)}",
+            )
+
     @property
     def weights(self) -> ImportanceWeight:
         return ImportanceWeight.parse(self.importance_weight)
+
+    @property
+    def loss_weights(self) -> ImportanceWeight:
+        """What the loss is weighted with: nothing, where examples are resampled instead."""
+        return self.weights if self.resample is None else ImportanceWeight(1, 1)
 
     @property
     def digest(self) -> str:
@@ -69,8 +105,11 @@ class Spec(Part):
     def pack_key(self) -> str:
         """Hash, by the same rule, of what must be equal for two experiments to be trained side by side."""
         decided = self._other_than_default()
-        shared = ("dataset", "model", "loss", "batch_size", "precision")
-        return _sha256({name: decided[name] for name in shared if name in decided})
+        shared = ("dataset", "model", "loss", "resample", "batch_size", "precision")
+        key: dict[str, Any] = {name: decided[name] for name in shared if name in decided}
+        if self.resample is not None:
+            key["importance_weight"] = list(self.weights)  # it decides how long an epoch is
+        return _sha256(key)
 
     def _other_than_default(self) -> dict[str, Any]:
         """Without `name`, and without values equal to their default; a part that differs from it says its name too."""
@@ -97,7 +136,7 @@ class Spec(Part):
 
     def warnings(self) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
-        return self.loss.warnings(self.weights)
+        return self.loss.warnings(self.loss_weights)
 
 
 def _check_images(dataset: AnyImages, batch_size: int | None) -> None:
@@ -130,6 +169,15 @@ def _check_points(dataset: AnyPoints, model: ModelName, batch_size: int | None) 
             "is larger than the training set",
             f"at most {n}, or null for the full batch",
         )
+
+
+def _known_sizes(dataset: AnyDataset) -> ClassSizes | None:
+    """Training examples of each class, where the spec says how many."""
+    if isinstance(dataset, ImageDataset):
+        n = dataset.train_per_class
+        return None if n is None else (n, n)
+    counts = point_counts(dataset)
+    return counts.base, counts.other
 
 
 def _sha256(value: Any) -> str:

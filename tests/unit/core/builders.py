@@ -71,7 +71,8 @@ def _points() -> st.SearchStrategy[Json]:
 
 def valid_specs() -> st.SearchStrategy[Json]:
     of_points = st.tuples(_valid_but_for_precision(), _points()).map(lambda both: _with_points(*both))
-    return (_valid_but_for_precision() | of_points).map(_with_a_precision_of_its_model)
+    weighted = (_valid_but_for_precision() | of_points).map(_with_a_precision_of_its_model)
+    return weighted | weighted.map(_resampled)
 
 
 def _with_points(spec: Json, points: Json) -> Json:
@@ -82,6 +83,11 @@ def _with_points(spec: Json, points: Json) -> Json:
 def _with_a_precision_of_its_model(spec: Json) -> Json:
     dense = spec.get("model", {}).get("name") in ("mlp", "linear")
     return spec | {"precision": "fp32"} if dense and "precision" in spec else spec
+
+
+def _resampled(spec: Json) -> Json:
+    """Two to one, on a loss that can be: so all data sets and batches fit."""
+    return spec | {"resample": "repeat", "importance_weight": "2:1", "loss": {"normalization": "weight_sum"}}
 
 
 def _valid_but_for_precision() -> st.SearchStrategy[Json]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.cost import ANYWHERE, Cost, Images, Known, Place, Rate, cost_of, epoch_seconds, images_of, network_of
+from core.cost import ANYWHERE, Cost, Images, Known, Place, Rate, cost_of, epoch_seconds, images_of, kind_of, network_of
 from core.spec import Spec
 from tests.unit.training.builders import digits
 
@@ -44,6 +44,15 @@ def test_images_are_counted_without_reading_any(dataset: dict[str, Any], images:
 
 def test_the_full_batch_is_every_image() -> None:
     assert images_of(spec({"name": "mnist"}, batch_size=None)) == Images(5923 + 6742, 10_000)
+
+
+def test_an_epoch_of_resampled_examples_is_as_long_as_it_is() -> None:
+    fields: dict[str, Any] = {"importance_weight": "4:1", "batch_size": None}
+    assert images_of(spec({"name": "digits"}, resample="drop", **fields)) == Images(133 + 34, 91 + 1437)
+    assert images_of(spec({"name": "digits"}, resample="repeat", **fields)) == Images(532 + 136, 91 + 1437)
+    assert images_of(spec({"name": "digits"}, **fields)) == Images(269, 91 + 1437)
+    drops = [spec({"name": "digits"}, resample="drop", importance_weight=weight) for weight in ("4:1", "4.0:1", "8:1")]
+    assert kind_of(drops[0]) == kind_of(drops[1]) != kind_of(drops[2])
 
 
 def test_digits_are_counted_as_they_are_loaded() -> None:

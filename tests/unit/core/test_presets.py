@@ -56,6 +56,7 @@ def test_a_figure_holds_the_protocols_numbers_field_by_field(figure: str, as_dra
             "dataset": dataset,
             "model": model,
             "loss": {"name": "cross_entropy", "normalization": "weight_sum"},
+            "resample": None,
             "importance_weight": weight,
             "optimizer": optimizer,
             "batch_size": 16,

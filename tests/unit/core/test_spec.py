@@ -21,7 +21,9 @@ from core.spec import (
     ImageFolder,
     ImportanceWeight,
     ModelName,
+    Resample,
     Spec,
+    epoch_sizes,
     field_in_words,
     holds_text,
 )
@@ -60,6 +62,7 @@ DEFAULTS: Json = {
     },
     "model": {"name": "cnn", "width": 64, "dropout": 0.0},
     "loss": {"name": "cross_entropy", "normalization": "weight_sum"},
+    "resample": None,
     "importance_weight": "16:1",
     "optimizer": {"lr": 0.1, "weight_decay": 0.0, "momentum": 0.0},
     "batch_size": 16,
@@ -230,6 +233,7 @@ def test_weights_of_the_same_ratio_are_not_the_same() -> None:
         {"model": {"name": "resnet"}},
         {"model": {"name": "cnn", "dropout": 0.5}},
         {"loss": {"name": "cross_entropy", "normalization": "dataset_mean"}},
+        {"resample": "drop"},
         {"importance_weight": "1:16"},
         {"optimizer": {"lr": 0.2}},
         {"batch_size": None},
@@ -277,6 +281,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
     ("optimizer.weight_decay", [0, 1000], [-1e-12, 1000.5], "a number from 0 to 1000"),
     ("optimizer.momentum", [0, 0.9999], [-0.1, 1], "a number at least 0 and below 1"),
     ("name", ["", "é" * 200], ["x" * 201, None, 5], "text of at most 200 characters"),
+    ("resample", [None, "drop", "repeat"], ["", "keep", True], "drop, repeat or null"),
     ("precision", ["fp32", "bf16", "tf32"], ["fp16", "", None], "fp32, bf16, tf32"),
     (
         "loss.normalization",
@@ -471,6 +476,55 @@ def test_a_batch_is_no_larger_than_the_points(dataset: Json, n: int) -> None:
     assert Spec.model_validate(of_points(dataset=dataset, batch_size=n)).batch_size == n
     (fault,) = faults(of_points(dataset=dataset, batch_size=n + 1))
     assert (fault.pointer, fault.allowed) == ("/batch_size", f"at most {n}, or null for the full batch")
+
+
+@pytest.mark.parametrize("resample", ["drop", "repeat"])
+def test_resampling_is_part_of_what_decides_a_curve_and_with_its_weight_of_a_pack(resample: str) -> None:
+    plain, one, other = spec(), spec(resample=resample), spec(resample=resample, importance_weight="4:1")
+    assert (spec(resample=None).digest, spec(resample=None).pack_key) == (plain.digest, plain.pack_key)
+    assert len({plain.digest, one.digest, other.digest}) == 3
+    assert len({plain.pack_key, one.pack_key, other.pack_key}) == 3
+    assert one.pack_key == spec(resample=resample, importance_weight="16.0:1").pack_key
+    assert (plain.loss_weights, one.loss_weights) == ((16, 1), (1, 1))
+
+
+@pytest.mark.parametrize("normalization", ["batch_size", "dataset_mean"])
+def test_resampling_leaves_no_weights_to_normalise(normalization: str) -> None:
+    (fault,) = faults(sent(resample="drop", loss={"normalization": normalization}))
+    assert (fault.pointer, fault.value) == ("/resample", "drop")
+    assert fault.detail == f"leaves no weights for {normalization}"
+    assert fault.allowed == "null, or normalization weight_sum"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "detail"),
+    [
+        ({"resample": "drop", "importance_weight": "1:256"}, "/resample", "leaves no example of the class"),
+        ({"resample": "repeat", "importance_weight": "1:60000"}, "/resample", "makes an epoch of 6000100 examples"),
+        ({"resample": "drop", "batch_size": 107}, "/batch_size", "is larger than what is left of the training set"),
+    ],
+)
+def test_what_cannot_be_resampled_is_refused_where_sizes_are_known(fields: Json, pointer: str, detail: str) -> None:
+    for dataset, model in (({"name": "mnist", "train_per_class": 100}, "mlp"), ({"name": "moons"}, "mlp")):
+        (fault,) = faults(sent(**{"dataset": dataset, "model": {"name": model}} | fields))
+        assert (fault.pointer, fault.detail[: len(detail)]) == (pointer, detail)
+    assert Spec.model_validate(sent(**fields | {"batch_size": 16})).resample == fields["resample"]  # a worker will see
+
+
+@given(
+    st.sampled_from(["drop", "repeat"]),
+    st.integers(1, 9999),
+    st.integers(1, 9999),
+    st.builds(ImportanceWeight, st.integers(1, 99), st.integers(1, 99)),
+)
+def test_epochs_are_in_proportion_to_the_weights(resample: Resample, n: int, m: int, weights: ImportanceWeight) -> None:
+    sizes = epoch_sizes(resample, weights, (n, m))
+    for size, of_class, weight in zip(sizes, (n, m), weights, strict=True):
+        if resample == "drop":
+            assert abs(size - of_class * weight / max(weights)) <= 0.5
+        else:
+            assert abs(size / of_class - weight / min(weights)) <= 0.5
+    assert epoch_sizes(resample, ImportanceWeight(7, 7), (n, m)) == epoch_sizes(None, weights, (n, m)) == (n, m)
 
 
 @pytest.mark.parametrize("field", ["base_class", "train_per_class", "eval_limit"])
