@@ -73,7 +73,8 @@ def network_of(model: AnyModel) -> str:
 
 
 def images_of(spec: Spec) -> Images | None:
-    """Images, or points. None of an image folder whose spec does not say how many: only its host can count them."""
+    """Images, or points; resampled as if no label were noise. None of an image folder whose spec does not say how many:
+    only its host can count them."""
     sizes = _sizes(spec.dataset)
     if sizes is None:
         return None

@@ -13,6 +13,11 @@ DigitClass = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
 Cifar10Class = Literal["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
+LabelNoise = Annotated[
+    float, Field(ge=0, le=0.5, description="The share of the training labels that is turned over, whatever the class.")
+]
+
+
 class ImageDataset(Part):
     train_per_class: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="The first n images of each class, after the data set's own shuffle; null: all."
@@ -21,6 +26,7 @@ class ImageDataset(Part):
         None, description="At most n images of each test set, evenly over its classes; null: all."
     )
     seed: Seed = Field(0, description="Draws the subset; apart from the training seed, so that seeds share their data.")
+    label_noise: LabelNoise = 0.0
 
 
 class _TwoDigits(ImageDataset):
@@ -63,6 +69,7 @@ class PointDataset(Part):
     """Points instead of images, of two classes called base and other. Nothing lies out-of-domain."""
 
     seed: Seed = Field(0, description="Draws the points; apart from the training seed, so that seeds share their data.")
+    label_noise: LabelNoise = 0.0
 
 
 class TwoGaussians(PointDataset):

@@ -172,7 +172,9 @@ def _check_points(dataset: AnyPoints, model: ModelName, batch_size: int | None) 
 
 
 def _known_sizes(dataset: AnyDataset) -> ClassSizes | None:
-    """Training examples of each class, where the spec says how many."""
+    """Training examples of each class, where the spec says how many. (Under label noise only a worker can count.)"""
+    if dataset.label_noise:
+        return None
     if isinstance(dataset, ImageDataset):
         n = dataset.train_per_class
         return None if n is None else (n, n)

@@ -48,8 +48,8 @@ class Examples:
 class Data:
     """Labels are int64 [n]: output indices, 0 for the lower raw label."""
 
-    train: Examples  # class after class in ascending raw label
-    train_labels: Tensor
+    train: Examples  # class after class in ascending raw label, as they are without noise
+    train_labels: Tensor  # with their noise
     in_domain: Examples  # of the test set, those of the two classes, in file order
     in_domain_labels: Tensor
     out_of_domain: Examples  # of the test set, those of all other classes, in file order; empty where there are none
@@ -96,8 +96,20 @@ def load(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path, device: str 
 
     `data_dir` is written to only by a download; locks lie in `locks_dir`."""
     if isinstance(dataset, spec.ImageDataset):
-        return _of_images(dataset, _source(dataset, data_dir, locks_dir)).to(device)
-    return _of_points(dataset).to(device)
+        data = _of_images(dataset, _source(dataset, data_dir, locks_dir))
+    else:
+        data = _of_points(dataset)
+    return _with_label_noise(data, dataset.label_noise, dataset.seed).to(device)
+
+
+def _with_label_noise(data: Data, share: float, seed: int) -> Data:
+    """More noise turns over the same labels and others."""
+    n = len(data.train_labels)
+    turned = seeding.label_noise_order(seed, n)[: round(share * n)]
+    labels = data.train_labels.clone()
+    labels[turned] = 1 - labels[turned]
+    second = int(labels.sum())
+    return replace(data, train_labels=labels, class_sizes=(n - second, second))
 
 
 def _of_points(dataset: spec.AnyPoints) -> Data:

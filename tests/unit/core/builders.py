@@ -29,6 +29,7 @@ _subset = {
     "train_per_class": st.none() | st.integers(500_000, 1_000_000),
     "eval_limit": st.none() | _counts,
     "seed": _seeds,
+    "label_noise": st.floats(0, 0.5),
 }
 _folder_names = (
     st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/\\"), min_size=1, max_size=30)
@@ -64,7 +65,7 @@ _vectors = st.lists(st.lists(st.floats(-1e6, 1e6) | st.integers(-9, 9), min_size
 def _points() -> st.SearchStrategy[Json]:
     given = st.fixed_dictionaries(
         {"name": st.just("points"), "base": _vectors, "other": _vectors},
-        optional={"test_base": _vectors, "test_other": _vectors, "seed": _seeds},
+        optional={"test_base": _vectors, "test_other": _vectors, "seed": _seeds, "label_noise": st.floats(0, 0.5)},
     )
     return given | st.one_of(_some(name, seed=_seeds) for name in ("two_gaussians", "moons", "blobs"))
 

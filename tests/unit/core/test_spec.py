@@ -59,6 +59,7 @@ DEFAULTS: Json = {
         "train_per_class": None,
         "eval_limit": None,
         "seed": 0,
+        "label_noise": 0.0,
     },
     "model": {"name": "cnn", "width": 64, "dropout": 0.0},
     "loss": {"name": "cross_entropy", "normalization": "weight_sum"},
@@ -230,6 +231,7 @@ def test_weights_of_the_same_ratio_are_not_the_same() -> None:
         {"dataset": {"name": "mnist", "base_class": "2"}},
         {"dataset": {"name": "mnist", "seed": 1}},
         {"dataset": {"name": "mnist", "eval_limit": 10}},
+        {"dataset": {"name": "mnist", "label_noise": 0.1}},
         {"model": {"name": "resnet"}},
         {"model": {"name": "cnn", "dropout": 0.5}},
         {"loss": {"name": "cross_entropy", "normalization": "dataset_mean"}},
@@ -275,6 +277,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
     ("batch_size", [None, 1, 1_000_000], [0, 1_000_001, 2.5, "all"], "an integer from 1 to 1000000 or null"),
     ("dataset.train_per_class", [None, 8, 1_000_000], [0, 1_000_001], "an integer from 1 to 1000000 or null"),
     ("dataset.eval_limit", [None, 1, 1_000_000], [0, 1_000_001], "an integer from 1 to 1000000 or null"),
+    ("dataset.label_noise", [0, 0.25, 0.5], [-1e-9, 0.500001, True, None], "a number from 0 to 0.5"),
     ("model.width", [1, 1024], [0, 1025], "an integer from 1 to 1024"),
     ("model.dropout", [0, 0.0, 0.999999], [-1e-9, 1, 1.0], "a number at least 0 and below 1"),
     ("optimizer.lr", [1e-300, 1000, 5e-324], [0, 0.0, -0.1, 1000.0001, True], "a number above 0 and at most 1000"),
@@ -530,7 +533,7 @@ def test_epochs_are_in_proportion_to_the_weights(resample: Resample, n: int, m: 
 @pytest.mark.parametrize("field", ["base_class", "train_per_class", "eval_limit"])
 def test_points_have_no_field_that_is_for_images(field: str) -> None:
     (fault,) = faults(of_points(dataset={"name": "moons", field: 1}))
-    assert (fault.pointer, fault.allowed) == (f"/dataset/{field}", "seed, name")
+    assert (fault.pointer, fault.allowed) == (f"/dataset/{field}", "seed, label_noise, name")
 
 
 def test_many_points_in_words_are_cut_and_still_told_apart() -> None:
@@ -685,7 +688,7 @@ def test_which_fields_hold_text() -> None:
 FIELDS_OF = {
     "dataset": [
         *("name", "base_class", "other_class", "folder", "seed", "train_per_class", "eval_limit"),
-        *("base", "other", "test_base", "test_other"),
+        *("base", "other", "test_base", "test_other", "label_noise"),
     ],
     "model": ["name", "width", "dropout", "batch_norm", "hidden"],
     "loss": ["name", "normalization"],
