@@ -44,7 +44,7 @@ def objective(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
 ) -> Objective:
-    """For logits of `dtype` on `device`. `class_sizes` counts the training images by output index, and `base_index` is
+    """For logits of `dtype` on `device`. `class_sizes` counts the examples of an epoch by output index; `base_index` is
     the output of the base class."""
     pair = loss.class_weights(weights)
     by_output = [pair.base, pair.other] if base_index == 0 else [pair.other, pair.base]
@@ -53,7 +53,7 @@ def objective(
         total = sum(weight * size for weight, size in zip(by_output, class_sizes, strict=True))
         scale = sum(class_sizes) / total
     by_class = torch.tensor([weight * scale for weight in by_output], dtype=torch.float64)
-    sizes = torch.tensor(class_sizes, dtype=torch.float64)
+    sizes = torch.tensor(class_sizes, dtype=torch.float64).clamp(min=1)  # label noise may leave nothing of a class
     return Objective(loss, by_class.to(device, dtype), _each(loss, sizes.to(device, dtype)))
 
 

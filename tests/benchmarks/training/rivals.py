@@ -41,7 +41,7 @@ def tight(spec: Spec, data: Data) -> Epoch:
     """The plainest loop over one tensor of floats that lies in memory; no number is read before the epoch is over."""
     model = network(spec, data.input_shape[0])
     optimizer = sgd(spec, model, "")
-    weights, sizes = weights_of(spec, data, "").float(), sizes_of(data).float()
+    weights, sizes = weights_of(spec, data, "").float(), sizes_of(spec, data).float()
     images, labels = normalise(data.train.stored).float(), data.train_labels
     tests = [normalise(test.stored).float() for test in (data.in_domain, data.out_of_domain)]
     n, size = len(labels), spec.batch_size or len(labels)

@@ -256,7 +256,7 @@ def test_a_priority_out_of_range_is_refused(client: TestClient, priority: str) -
     assert (fault["pointer"], fault["allowed"]) == ("?priority", "an integer from -100 to 100")
 
 
-DATASETS = "digits, mnist, fashion_mnist, cifar10, image_folder"
+DATASETS = "digits, mnist, fashion_mnist, cifar10, image_folder, two_gaussians, moons, blobs, points"
 WEIGHTS = 'base:other, such as "16:1": two plain numbers above 0, at most 1000000, at most six decimals'
 
 

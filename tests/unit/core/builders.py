@@ -29,6 +29,7 @@ _subset = {
     "train_per_class": st.none() | st.integers(500_000, 1_000_000),
     "eval_limit": st.none() | _counts,
     "seed": _seeds,
+    "label_noise": st.floats(0, 0.5),
 }
 _folder_names = (
     st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/\\"), min_size=1, max_size=30)
@@ -76,13 +77,36 @@ def _losses() -> st.SearchStrategy[Json]:
     )
 
 
+_vectors = st.lists(st.lists(st.floats(-1e6, 1e6) | st.integers(-9, 9), min_size=3, max_size=3), min_size=1, max_size=9)
+
+
+def _points() -> st.SearchStrategy[Json]:
+    given = st.fixed_dictionaries(
+        {"name": st.just("points"), "base": _vectors, "other": _vectors},
+        optional={"test_base": _vectors, "test_other": _vectors, "seed": _seeds, "label_noise": st.floats(0, 0.5)},
+    )
+    return given | st.one_of(_some(name, seed=_seeds) for name in ("two_gaussians", "moons", "blobs"))
+
+
 def valid_specs() -> st.SearchStrategy[Json]:
-    return _valid_but_for_precision().map(_with_a_precision_of_its_model)
+    of_points = st.tuples(_valid_but_for_precision(), _points()).map(lambda both: _with_points(*both))
+    weighted = (_valid_but_for_precision() | of_points).map(_with_a_precision_of_its_model)
+    return weighted | weighted.map(_resampled)
+
+
+def _with_points(spec: Json, points: Json) -> Json:
+    dense = spec.get("model", {}).get("name") in ("mlp", "linear")
+    return spec | {"dataset": points, "batch_size": None, "model": spec["model"] if dense else {"name": "linear"}}
 
 
 def _with_a_precision_of_its_model(spec: Json) -> Json:
     dense = spec.get("model", {}).get("name") in ("mlp", "linear")
     return spec | {"precision": "fp32"} if dense and "precision" in spec else spec
+
+
+def _resampled(spec: Json) -> Json:
+    """Two to one, on a loss that can be: so all data sets and batches fit."""
+    return spec | {"resample": "repeat", "importance_weight": "2:1", "loss": {"normalization": "weight_sum"}}
 
 
 def _valid_but_for_precision() -> st.SearchStrategy[Json]:

@@ -38,9 +38,10 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
             layer.weight.data = layer.weight.data.t().contiguous().t()
     dtype = next(model.parameters()).dtype
     optimizer = sgd(spec, model, sabotage)
-    weights, sizes = weights_of(spec, data, sabotage).to(dtype), sizes_of(data).to(dtype)
+    weights, sizes = weights_of(spec, data, sabotage).to(dtype), sizes_of(spec, data).to(dtype)
     images, labels = normalise(data.train.stored).to(dtype), data.train_labels
-    n = len(labels)
+    examples = examples_of(spec, data)
+    n = len(examples)
     batch = spec.batch_size or n
     losses, correct = [], []
     for epoch in range(1, spec.epochs + 1):
@@ -49,7 +50,7 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
         order = permutation(spec.seed, epoch, n)
         last = n if sabotage == "kept last batch" else n - n % batch
         for start in range(0, last, batch):
-            chosen = order[start : start + batch]
+            chosen = examples[order[start : start + batch]]
             mask = mask_of(spec, epoch, n // batch, batch, step=start // batch)
             logits = model(images[chosen]) if mask is None else model(images[chosen], mask)
             loss = loss_of(spec, logits, labels[chosen], weights, sizes)
@@ -92,7 +93,27 @@ def sgd(spec: Spec, model: nn.Module, sabotage: Sabotage) -> torch.optim.SGD:
     )
 
 
+def examples_of(spec: Spec, data: Data) -> Tensor:
+    """Of which an epoch is a permutation, as indices."""
+    if spec.resample is None:
+        return torch.arange(len(data.train_labels))
+    base, other = (float(side) for side in spec.importance_weight.split(":"))
+    examples = []
+    for output in (0, 1):
+        weight = base if output == data.base_index else other
+        places = [place for place, label in enumerate(data.train_labels.tolist()) if label == output]
+        if spec.resample == "repeat":
+            examples += [place for place in places for _ in range(round(weight / min(base, other)))]
+            continue
+        source = torch.Generator().manual_seed(seed_of(Purpose.RESAMPLING, spec.dataset.seed, output))
+        order = torch.randperm(len(places), generator=source).tolist()
+        examples += [places[i] for i in sorted(order[: round(len(places) * weight / max(base, other))])]
+    return torch.tensor(examples)
+
+
 def weights_of(spec: Spec, data: Data, sabotage: Sabotage) -> Tensor:
+    if spec.resample is not None:
+        return torch.ones(2, dtype=torch.float64)
     base, other = (float(side) for side in spec.importance_weight.split(":"))
     if sabotage == "swapped weights":
         base, other = other, base
@@ -106,9 +127,9 @@ def weights_of(spec: Spec, data: Data, sabotage: Sabotage) -> Tensor:
     return weights
 
 
-def sizes_of(data: Data) -> Tensor:
-    """How many training images each output has."""
-    return torch.bincount(data.train_labels, minlength=2).double()
+def sizes_of(spec: Spec, data: Data) -> Tensor:
+    """How many examples of an epoch each output has."""
+    return torch.bincount(data.train_labels[examples_of(spec, data)], minlength=2).double()
 
 
 def loss_of(spec: Spec, logits: Tensor, labels: Tensor, weights: Tensor, sizes: Tensor) -> Tensor:

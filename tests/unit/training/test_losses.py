@@ -270,6 +270,17 @@ def test_no_logit_makes_a_loss_or_its_gradient_infinite(
 
 
 @every_loss
+def test_a_class_of_which_label_noise_left_nothing_is_no_trouble(fields: dict[str, Any]) -> None:
+    logits, labels = tensors([(0.5, 1, 1), (2, 0, 1)])
+    for more in (
+        {},
+        {"normalization": "dataset_mean"},
+        *([{"tau": 0}] if "tau" in type(of(fields)).model_fields else []),
+    ):
+        assert torch.isfinite(made(fields | more, (0, 2), ImportanceWeight(16, 1)).of_batch(logits, labels))
+
+
+@every_loss
 def test_what_is_no_number_stays_so_and_is_not_hidden(fields: dict[str, Any]) -> None:
     """An experiment that diverged is known by it."""
     logits, labels = tensors([(math.nan, 0, 0), (0, 0, 1)])
