@@ -5,7 +5,23 @@ how long many take on the workers that there are. Pure; what was measured is the
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
-from core.spec import AnyDataset, AnyModel, Cnn, ImageFolder, Linear, Mlp, ResNet, Spec
+from core.spec import (
+    AnyDataset,
+    AnyModel,
+    Cifar10,
+    Cnn,
+    Digits,
+    FashionMnist,
+    ImageDataset,
+    ImageFolder,
+    Linear,
+    Mlp,
+    Mnist,
+    ResNet,
+    Spec,
+    epoch_sizes,
+    point_counts,
+)
 
 # Images by class, in the training set and in the test set, as they are published (core/training/README.md, "The
 # protocol"). Of digits, which have no test set, every fourth of a trained class is one.
@@ -57,20 +73,29 @@ def network_of(model: AnyModel) -> str:
 
 
 def images_of(spec: Spec) -> Images | None:
-    """None of an image folder whose spec does not say how many: only its host can count them."""
-    dataset = spec.dataset
-    sizes = None if isinstance(dataset, ImageFolder) else _sizes(dataset)
-    per_class, limit = dataset.train_per_class, dataset.eval_limit
-    if sizes is None and (per_class is None or limit is None):
+    """Images, or points; resampled as if no label were noise. None of an image folder whose spec does not say how many:
+    only its host can count them."""
+    sizes = _sizes(spec.dataset)
+    if sizes is None:
         return None
-    train = 2 * per_class if per_class is not None else sum(sizes.train) if sizes else 0
+    train = sum(epoch_sizes(spec.resample, spec.weights, sizes.train))
     batch = spec.batch_size or train
-    tests = (sizes.in_domain, sizes.out_of_domain) if sizes else (limit, limit)
-    evaluated = sum(n if limit is None else min(n, limit) for n in tests if n is not None)
-    return Images(train // batch * batch, evaluated)
+    return Images(train // batch * batch, sizes.in_domain + sizes.out_of_domain)
 
 
-def _sizes(dataset: AnyDataset) -> _Sizes:
+def _sizes(dataset: AnyDataset) -> _Sizes | None:
+    if not isinstance(dataset, ImageDataset):
+        points = point_counts(dataset)
+        return _Sizes((points.base, points.other), points.in_domain, 0)
+    per_class, limit = dataset.train_per_class, dataset.eval_limit
+    if isinstance(dataset, ImageFolder):
+        return None if per_class is None or limit is None else _Sizes((per_class, per_class), limit, limit)
+    whole = _published(dataset)
+    tests = [n if limit is None else min(n, limit) for n in (whole.in_domain, whole.out_of_domain)]
+    return _Sizes(whole.train if per_class is None else (per_class, per_class), *tests)
+
+
+def _published(dataset: Digits | Mnist | FashionMnist | Cifar10) -> _Sizes:
     if dataset.name == "cifar10":
         return _Sizes((5000, 5000), 2000, 8000)
     base, other = _CLASSES.index(dataset.base_class), _CLASSES.index(dataset.other_class)
@@ -125,7 +150,8 @@ class Cost(NamedTuple):
 
 def kind_of(spec: Spec) -> Hashable:
     """Equal where epochs take equally long. (`Spec.pack_key` says nearly the same, and takes longer to make.)"""
-    return spec.dataset, spec.model, spec.loss, spec.batch_size, spec.precision, spec.eval_every, spec.epochs
+    sizes = None if spec.resample is None else (spec.resample, spec.weights)
+    return spec.dataset, spec.model, spec.loss, sizes, spec.batch_size, spec.precision, spec.eval_every, spec.epochs
 
 
 def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Spec, Place], Known | None]) -> Cost:

@@ -122,8 +122,14 @@ def _place(loc: Sequence[int | str], schema: Schema) -> _Place:
             here = _resolved({"$ref": variants[key]}, definitions)
             continue
         keys.append(key)
-        around, here = here, _resolved(here.get("properties", {}).get(key, {}), definitions)
+        around, here = here, _resolved(_inside(here, key), definitions)
     return _Place(keys, around, here, definitions)
+
+
+def _inside(schema: Schema, key: int | str) -> Schema:
+    """Of a list every item is the same."""
+    inner: Schema = schema.get("items", {}) if isinstance(key, int) else schema.get("properties", {}).get(key, {})
+    return inner
 
 
 def _resolved(schema: Schema, definitions: Schema) -> Schema:
@@ -161,7 +167,7 @@ def _detail(details: ErrorDetails) -> str:
             return "is not valid Unicode"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "is not an object"
-        case "list_type":
+        case "list_type" | "tuple_type":
             return "is not a list"
         case kind if kind.startswith("int_"):
             return "is not an integer"

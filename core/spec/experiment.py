@@ -7,10 +7,11 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from core.fit import LAST_EVALUATED
-from core.spec.datasets import AnyDataset
+from core.spec.datasets import AnyDataset, AnyImages, AnyPoints, ImageDataset, point_counts
 from core.spec.fields import ImportanceWeight, Label, Part, Seed, Weight, misfit
-from core.spec.losses import AnyLoss, CrossEntropy
-from core.spec.models import AnyModel, Cnn, Precision
+from core.spec.losses import AnyLoss, CrossEntropy, Polynomial
+from core.spec.models import AnyModel, Cnn, ModelName, Precision
+from core.spec.resampling import ClassSizes, Resample, epoch_sizes, resampling_fault
 
 
 class Optimizer(Part):
@@ -26,6 +27,11 @@ class Spec(Part):
     dataset: AnyDataset
     model: AnyModel = Cnn()
     loss: AnyLoss = CrossEntropy()
+    resample: Resample | None = Field(
+        None,
+        description="Have examples in proportion to the weights instead of weighting their loss: drop those of the "
+        "lighter class, or repeat those of the heavier one.",
+    )
     importance_weight: Weight = Field(
         description='base:other, as in the paper; "256:1" lets an image of the base class count 256 times.'
     )
@@ -46,28 +52,49 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.dataset.base_class == self.dataset.other_class:
-            raise misfit(
-                ("dataset", "other_class"),
-                ("dataset", "base_class"),
-                "is the base class too",
-                "a class other than the base class",
-            )
-        per_class = self.dataset.train_per_class
-        if per_class and self.batch_size and self.batch_size > 2 * per_class:
-            raise misfit(
-                ("batch_size",),
-                ("dataset", "train_per_class"),
-                "is larger than the training set",
-                f"at most 2 × train_per_class = {2 * per_class}",
-            )
+        if isinstance(self.dataset, ImageDataset):
+            _check_images(self.dataset, self.batch_size)
+        else:
+            _check_points(self.dataset, self.model.name, self.batch_size)
+        if self.resample is not None:
+            self._check_resampling(self.resample)
         if self.precision != "fp32" and self.model.name in ("mlp", "linear"):
             raise misfit(("precision",), ("model", "name"), f"makes no {self.model.name} any faster", "fp32")
         return self
 
+    def _check_resampling(self, resample: Resample) -> None:
+        if self.loss.normalization != "weight_sum":
+            raise misfit(
+                ("resample",),
+                ("loss", "normalization"),
+                f"leaves no weights for {self.loss.normalization}",
+                "null, or normalization weight_sum",
+            )
+        if isinstance(self.loss, Polynomial) and self.loss.weight_exponent != 1:
+            raise misfit(("loss", "weight_exponent"), ("resample",), "has no weights to raise", "1, or no resample")
+        known = _known_sizes(self.dataset)
+        if known is None:
+            return
+        sizes = epoch_sizes(resample, self.weights, known)
+        fault = resampling_fault(resample, sizes)
+        if fault is not None:
+            raise misfit(("resample",), ("importance_weight",), fault, "a weight nearer to 1:1, or null")
+        if self.batch_size and self.batch_size > sum(sizes):
+            raise misfit(
+                ("batch_size",),
+                ("resample",),
+                "is larger than what is left of the training set",
+                f"at most {sum(sizes)}",
+            )
+
     @property
     def weights(self) -> ImportanceWeight:
         return ImportanceWeight.parse(self.importance_weight)
+
+    @property
+    def loss_weights(self) -> ImportanceWeight:
+        """What the loss is weighted with: nothing, where examples are resampled instead."""
+        return self.weights if self.resample is None else ImportanceWeight(1, 1)
 
     @property
     def digest(self) -> str:
@@ -79,8 +106,11 @@ class Spec(Part):
     def pack_key(self) -> str:
         """Hash, by the same rule, of what must be equal for two experiments to be trained side by side."""
         decided = self._other_than_default()
-        shared = ("dataset", "model", "loss", "batch_size", "precision")
-        return _sha256({name: decided[name] for name in shared if name in decided})
+        shared = ("dataset", "model", "loss", "resample", "batch_size", "precision")
+        key: dict[str, Any] = {name: decided[name] for name in shared if name in decided}
+        if self.resample is not None:
+            key["importance_weight"] = list(self.weights)  # it decides how long an epoch is
+        return _sha256(key)
 
     def _other_than_default(self) -> dict[str, Any]:
         """Without `name`, and without values equal to their default; a part that differs from it says its name too."""
@@ -107,7 +137,50 @@ class Spec(Part):
 
     def warnings(self) -> list[str]:
         """Sentences about what is allowed and seldom meant."""
-        return self.loss.warnings(self.weights)
+        return self.loss.warnings(self.loss_weights, self.optimizer.lr)
+
+
+def _check_images(dataset: AnyImages, batch_size: int | None) -> None:
+    if dataset.base_class == dataset.other_class:
+        raise misfit(
+            ("dataset", "other_class"),
+            ("dataset", "base_class"),
+            "is the base class too",
+            "a class other than the base class",
+        )
+    per_class = dataset.train_per_class
+    if per_class and batch_size and batch_size > 2 * per_class:
+        raise misfit(
+            ("batch_size",),
+            ("dataset", "train_per_class"),
+            "is larger than the training set",
+            f"at most 2 × train_per_class = {2 * per_class}",
+        )
+
+
+def _check_points(dataset: AnyPoints, model: ModelName, batch_size: int | None) -> None:
+    if model not in ("linear", "mlp"):
+        raise misfit(("model", "name"), ("dataset", "name"), f"takes images, no {dataset.name}", "linear, mlp")
+    counts = point_counts(dataset)
+    n = counts.base + counts.other
+    if batch_size and batch_size > n:
+        raise misfit(
+            ("batch_size",),
+            ("dataset", "name"),
+            "is larger than the training set",
+            f"at most {n}, or null for the full batch",
+        )
+
+
+def _known_sizes(dataset: AnyDataset) -> ClassSizes | None:
+    """Training examples of each class, where the spec says how many. (Under label noise only a worker can count.)"""
+    if dataset.label_noise:
+        return None
+    if isinstance(dataset, ImageDataset):
+        n = dataset.train_per_class
+        return None if n is None else (n, n)
+    counts = point_counts(dataset)
+    return counts.base, counts.other
 
 
 def _sha256(value: Any) -> str:

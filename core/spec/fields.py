@@ -86,6 +86,8 @@ def by_default(name: str) -> BeforeValidator:
     return BeforeValidator(lambda sent: {"name": name, **sent} if isinstance(sent, dict) else sent)
 
 
-def misfit(path: tuple[str, ...], other: tuple[str, ...], message: str, allowed: str) -> PydanticCustomError:
+def misfit(
+    path: tuple[str | int, ...], other: tuple[str | int, ...], message: str, allowed: str
+) -> PydanticCustomError:
     """A fault of the whole spec that belongs to two fields. pydantic knows no place for it, so it travels inside."""
     return PydanticCustomError("misfit", message, {"path": path, "with": other, "allowed": allowed})

@@ -1,5 +1,6 @@
 """A spec in words: a field and its value for a person, and which fields are text."""
 
+import hashlib
 import json
 from typing import Any, get_args
 
@@ -7,10 +8,14 @@ from core.paths import keys_of
 from core.spec.experiment import Spec
 from core.spec.fields import Part
 
+_LONGEST = 40  # characters of a list; where it is cut, a few of its checksum tell it from others
+
 
 def field_in_words(path: str, value: Any) -> str:
     """A field of a spec and its value, for a person: "16:1", "mlp", "weight_decay 0.01", "dataset.seed 3"."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
+    if len(text) > _LONGEST and isinstance(value, list):
+        text = f"{text[:_LONGEST]}… ({len(value)}, {hashlib.sha256(text.encode()).hexdigest()[:6]})"
     field = keys_of(path)[-1]
     if field in ("importance_weight", "name"):
         return text

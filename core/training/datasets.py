@@ -1,4 +1,4 @@
-"""The data of an experiment, all of it in memory: split into train, in-domain and out-of-domain. Images, up to now.
+"""The data of an experiment, all of it in memory: split into train, in-domain and out-of-domain.
 
 Whatever the source, the paper's split and the subset are made here, in one place (core/training/README.md, "The
 protocol").
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core import spec
-from core.training import folders, seeding, vision
+from core.training import folders, seeding, synthetic, vision
 from core.training.errors import BadData
 from core.training.images import normalised, resized
 
@@ -26,7 +26,7 @@ _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hor
 class Examples:
     """As they are stored, small, and as a network takes them: prepared a batch at a time, on their device."""
 
-    stored: Tensor  # [n, *input shape]; of images uint8 [n, channels, 32, 32]
+    stored: Tensor  # [n, *input shape]: images uint8 [n, channels, 32, 32], points float32 [n, d]
     prepare: Callable[[Tensor, torch.dtype], Tensor]  # some of `stored` as inputs of that dtype
 
     def __len__(self) -> int:
@@ -48,11 +48,11 @@ class Examples:
 class Data:
     """Labels are int64 [n]: output indices, 0 for the lower raw label."""
 
-    train: Examples  # class after class in ascending raw label
-    train_labels: Tensor
+    train: Examples  # class after class in ascending raw label, as they are without noise
+    train_labels: Tensor  # with their noise
     in_domain: Examples  # of the test set, those of the two classes, in file order
     in_domain_labels: Tensor
-    out_of_domain: Examples  # of the test set, those of all other classes, in file order
+    out_of_domain: Examples  # of the test set, those of all other classes, in file order; empty where there are none
     base_index: int  # which output is the base class
     class_sizes: tuple[int, int]  # training examples by output index
 
@@ -95,7 +95,43 @@ def load(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path, device: str 
     """The data that `dataset` describes, on `device`. Raises BadData where they are missing, damaged or too few.
 
     `data_dir` is written to only by a download; locks lie in `locks_dir`."""
-    source = _source(dataset, data_dir, locks_dir)
+    if isinstance(dataset, spec.ImageDataset):
+        data = _of_images(dataset, _source(dataset, data_dir, locks_dir))
+    else:
+        data = _of_points(dataset)
+    return _with_label_noise(data, dataset.label_noise, dataset.seed).to(device)
+
+
+def _with_label_noise(data: Data, share: float, seed: int) -> Data:
+    """More noise turns over the same labels and others."""
+    n = len(data.train_labels)
+    turned = seeding.label_noise_order(seed, n)[: round(share * n)]
+    labels = data.train_labels.clone()
+    labels[turned] = 1 - labels[turned]
+    second = int(labels.sum())
+    return replace(data, train_labels=labels, class_sizes=(n - second, second))
+
+
+def _of_points(dataset: spec.AnyPoints) -> Data:
+    """Output 0 is the base class, and nothing lies out-of-domain."""
+    train, test = synthetic.read(dataset)
+    counts = spec.point_counts(dataset)
+    return Data(
+        train=Examples(train.points, _as_they_are),
+        train_labels=train.labels,
+        in_domain=Examples(test.points, _as_they_are),
+        in_domain_labels=test.labels,
+        out_of_domain=Examples(test.points[:0], _as_they_are),
+        base_index=0,
+        class_sizes=(counts.base, counts.other),
+    )
+
+
+def _as_they_are(points: Tensor, dtype: torch.dtype) -> Tensor:
+    return points.to(dtype)
+
+
+def _of_images(dataset: spec.AnyImages, source: _Source) -> Data:
     (low, low_name), (high, high_name) = sorted(
         [(source.base, dataset.base_class), (source.other, dataset.other_class)]
     )
@@ -115,14 +151,14 @@ def load(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path, device: str 
         out_of_domain=_examples(out_of_domain.images),
         base_index=int(source.base == high),
         class_sizes=(len(chosen[0]), len(chosen[1])),
-    ).to(device)
+    )
 
 
 def _examples(images: Tensor) -> Examples:
     return Examples(resized(images), normalised)
 
 
-def _source(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path) -> _Source:
+def _source(dataset: spec.AnyImages, data_dir: Path, locks_dir: Path) -> _Source:
     match dataset:
         case spec.Digits():
             return _digits(int(dataset.base_class), int(dataset.other_class))
@@ -164,7 +200,7 @@ def _labelled(classes: dict[str, Tensor], names: list[str]) -> _Images:
     return _Images(torch.cat(list(classes.values())), torch.cat(labels))
 
 
-def _subset(dataset: spec.AnyDataset, of_class: Tensor, output: int, name: str) -> Tensor:
+def _subset(dataset: spec.AnyImages, of_class: Tensor, output: int, name: str) -> Tensor:
     """Where the training images of one class stand, in the order of the data set's own shuffle: a larger subset begins
     with the smaller one."""
     places = of_class.nonzero().squeeze(1)

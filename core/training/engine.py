@@ -65,7 +65,7 @@ def train(
             if tests is None:
                 continue  # its command, which is heard before anything else happens
         metrics = experiment.end_epoch()
-        if tests is None:
+        if tests is None or metrics is None:
             continue
         now = time.perf_counter()
         row = _row(experiment, data, metrics, *tests, seconds=now - since)

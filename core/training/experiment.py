@@ -14,7 +14,8 @@ from core.training.checkpoint import Snapshot, decode, encode
 from core.training.datasets import Data
 from core.training.errors import BadCheckpoint, BadData
 from core.training.evaluation import output_indices
-from core.training.losses import class_weights
+from core.training.losses import objective
+from core.training.resampling import examples_of_epoch
 from core.training.stepping import Batch, learner_of, take_step
 
 
@@ -71,9 +72,11 @@ class Experiment:
         self._iteration = 0  # steps of the whole passes
         self._data = data
         self._dtype = dtype
-        self._batch = _batch_size(spec, data)
-        weights = class_weights(spec.loss, spec.weights, data.base_index, data.class_sizes)
-        self._weights = weights.to(data.device, dtype)
+        self._examples = examples_of_epoch(spec, data)  # on the CPU, as permutations are
+        self._batch = _batch_size(spec, len(self._examples))
+        self._objective = objective(
+            spec.loss, spec.loss_weights, data.base_index, self._class_sizes(), data.device, dtype
+        )
         self._dropout = models.dropout(spec.model)
         if checkpoint is None:
             self._open = self._next_epoch()
@@ -106,11 +109,14 @@ class Experiment:
             self._take_a_step()
         return Command.GO_ON
 
-    def end_epoch(self) -> TrainMetrics:
-        """What the epoch that is over has given. The next one is drawn."""
-        metrics = TrainMetrics(self._open.losses.cpu(), *_pairs(self._open.counts()))
+    def end_epoch(self) -> TrainMetrics | None:
+        """What the epoch that is over has given; None where it has no row. The next one is drawn."""
+        losses = self._open.losses.cpu()
         self.epoch += 1
-        self._collect_losses(metrics.losses.float().tolist())
+        metrics = None
+        if self.spec.evaluated(self.epoch):  # counting takes as long as a small step
+            metrics = TrainMetrics(losses, *_pairs(self._open.counts()))
+        self._collect_losses(losses.float().tolist())
         self._open = self._next_epoch()
         return metrics
 
@@ -159,17 +165,22 @@ class Experiment:
     def _next_epoch(self) -> _OpenEpoch:
         """The next one, not yet begun."""
         data, batch = self._data, self._batch
-        n = len(data.train_labels)
+        n = len(self._examples)
         steps = n // batch  # the last incomplete batch is dropped
-        order = seeding.permutation(self.spec.seed, self.epoch + 1, n).to(data.device)
-        order = order[: steps * batch].view(steps, batch)
+        order = self._examples[seeding.permutation(self.spec.seed, self.epoch + 1, n)[: steps * batch]]
+        order = order.view(steps, batch).to(data.device)
         return _OpenEpoch(order, data.train_labels[order], self._keep_bits(steps), self._dtype)
+
+    def _class_sizes(self) -> tuple[int, int]:
+        """Examples of an epoch, by output index."""
+        second = int(self._data.train_labels.cpu()[self._examples].sum())
+        return len(self._examples) - second, second
 
     def _take_a_step(self) -> None:
         now = self._open
         batch = self._next_batch()
         now.losses[now.step], now.logits[now.step] = take_step(
-            self._learner, batch, self.spec.loss, self._weights, self.spec.optimizer
+            self._learner, batch, self._objective, self.spec.optimizer
         )
         now.step += 1
 
@@ -222,12 +233,12 @@ def _copy_into(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
         tensor.copy_(stored[name])
 
 
-def _batch_size(spec: Spec, data: Data) -> int:
-    n = len(data.train_labels)
+def _batch_size(spec: Spec, n: int) -> int:
+    """For an epoch of `n` examples."""
     batch = n if spec.batch_size is None else spec.batch_size
     if batch > n:
         raise BadData(
-            f"batch_size {batch} is larger than the training set of {spec.dataset.name}, which has {n} images: choose "
-            f"at most {n}, or null for the full batch"
+            f"batch_size {batch} is larger than the training set of {spec.dataset.name}, which has {n} examples: "
+            f"choose at most {n}, or null for the full batch"
         )
     return batch

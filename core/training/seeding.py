@@ -20,6 +20,9 @@ class Purpose(IntEnum):
     PERMUTATION = 1
     DROPOUT = 2
     SUBSET = 3
+    LABEL_NOISE = 4
+    TEST_POINTS = 5
+    RESAMPLING = 6
 
 
 def seed_of(purpose: Purpose, seed: int, epoch: int) -> int:
@@ -36,6 +39,16 @@ def permutation(seed: int, epoch: int, n: int) -> Tensor:
 def subset_order(dataset_seed: int, output: int, n: int) -> Tensor:
     """The order in which a subset takes the n images of the class at output index `output`: int64 [n], on the CPU."""
     return torch.randperm(n, generator=_generator(Purpose.SUBSET, dataset_seed, output))
+
+
+def label_noise_order(dataset_seed: int, n: int) -> Tensor:
+    """The order in which label noise turns the n training labels over: int64 [n], on the CPU."""
+    return torch.randperm(n, generator=_generator(Purpose.LABEL_NOISE, dataset_seed, 0))
+
+
+def resampling_order(dataset_seed: int, output: int, n: int) -> Tensor:
+    """The order in which `drop` keeps the n training examples of output index `output`: int64 [n], on the CPU."""
+    return torch.randperm(n, generator=_generator(Purpose.RESAMPLING, dataset_seed, output))
 
 
 def initialise(model: nn.Module, seed: int) -> None:

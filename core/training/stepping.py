@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from core.spec import AnyLoss, Optimizer
-from core.training.losses import loss_of_batch
+from core.spec import Optimizer
+from core.training.losses import Objective
 
 
 class Learner(NamedTuple):
@@ -32,13 +32,11 @@ class Batch(NamedTuple):
     keep: Tensor | None  # [n, units of dropout]: 0 where one is dropped, else 1 / (1 - p); None: nothing is dropped
 
 
-def take_step(
-    learner: Learner, batch: Batch, loss: AnyLoss, weights: Tensor, optimizer: Optimizer
-) -> tuple[Tensor, Tensor]:
+def take_step(learner: Learner, batch: Batch, objective: Objective, optimizer: Optimizer) -> tuple[Tensor, Tensor]:
     """Train `learner`, whose model is in training mode, on `batch`. Returns the loss, a scalar, and the logits [n, 2],
-    both from before the step. `weights` [2] as `class_weights` gives them, in the logits' dtype."""
+    both from before the step."""
     logits = learner.model(batch.inputs) if batch.keep is None else learner.model(batch.inputs, batch.keep)
-    value = loss_of_batch(loss, logits, batch.labels, weights)
+    value = objective.of_batch(logits, batch.labels)
     _descend(learner, torch.autograd.grad(value, learner.parameters), optimizer)
     return value.detach(), logits.detach()
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from core.spec import FOLDER_NAMES, FolderName
+from core.spec import FOLDER_NAMES, AnyPoints, FolderName
 from core.streams import print_error, printable
-from core.training import folders, vision
+from core.training import folders, synthetic, vision
 from core.training.errors import BadData
 from core.training.programs.ending import DONE, FAILED, USAGE, exit_code
 
-_KNOWN = ("digits", *vision.CLASSES)
+_DRAWN = ("two_gaussians", "moons", "blobs")  # whenever they are needed
+_KNOWN = ("digits", *vision.CLASSES, *_DRAWN)
 
 Counts = dict[str, dict[str, int]]  # training and test set: images by class
 Report = dict[str, Any]
@@ -48,7 +49,7 @@ def _fetch(options: argparse.Namespace) -> int:
     if options.name not in _KNOWN:
         print_error(f"{options.name!r} is no data set that can be fetched: there are {', '.join(_KNOWN)}")
         return USAGE
-    if options.name != "digits":  # which scikit-learn brings along
+    if options.name in vision.CLASSES:  # the digits are inside scikit-learn
         vision.read(options.name, options.data_dir, options.locks_dir)
     return _print_report(_report(options), options.json)
 
@@ -64,19 +65,20 @@ def _report(options: argparse.Namespace) -> Report:
     if options.name not in _KNOWN:
         return _folder(options.name, options.data_dir)
     try:
-        sets = _digits() if options.name == "digits" else _counts(options.name, options.data_dir)
+        sets = _counts(options.name, options.data_dir)
     except BadData as error:
         return _report_of(options.name, {}, problems=[str(error)])
     return _report_of(options.name, sets)
 
 
-def _digits() -> Counts:
-    from sklearn.datasets import load_digits
-
-    return {"all": _by_class(load_digits().target)}
-
-
 def _counts(name: str, data_dir: Path) -> Counts:
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        return {"all": _by_class(load_digits().target)}
+    if name in _DRAWN:
+        train_points, test_points = synthetic.read(TypeAdapter(AnyPoints).validate_python({"name": name}))
+        return {"train": _by_class(train_points.labels), "test": _by_class(test_points.labels)}
     train, test = vision.read_without_download(name, data_dir)
     return {"train": _by_class(train[1].numpy()), "test": _by_class(test[1].numpy())}
 

@@ -25,7 +25,7 @@ from core.training import Data, Member, load, train
 from tests.benchmarks.training.racing import Answer
 from tests.benchmarks.training.subjects import BY_NAME
 from tests.unit.training.builders import invented, locks_dir
-from tests.unit.training.reference import loss_of, network, normalise, sgd, weights_of
+from tests.unit.training.reference import loss_of, network, normalise, sgd, sizes_of, weights_of
 
 Epoch = Callable[[], object]
 _EVALUATED_AT_ONCE = 64  # of the tight loop; the script takes its batch size
@@ -41,7 +41,7 @@ def tight(spec: Spec, data: Data) -> Epoch:
     """The plainest loop over one tensor of floats that lies in memory; no number is read before the epoch is over."""
     model = network(spec, data.input_shape[0])
     optimizer = sgd(spec, model, "")
-    weights = weights_of(spec, data, "").float()
+    weights, sizes = weights_of(spec, data, "").float(), sizes_of(spec, data).float()
     images, labels = normalise(data.train.stored).float(), data.train_labels
     tests = [normalise(test.stored).float() for test in (data.in_domain, data.out_of_domain)]
     n, size = len(labels), spec.batch_size or len(labels)
@@ -49,7 +49,7 @@ def tight(spec: Spec, data: Data) -> Epoch:
     def epoch() -> None:
         model.train()
         for chosen in torch.randperm(n)[: n - n % size].split(size):
-            loss = loss_of(spec, model(images[chosen]), labels[chosen], weights)
+            loss = loss_of(spec, model(images[chosen]), labels[chosen], weights, sizes)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -115,8 +115,9 @@ def test_what_has_not_learned_is_named_and_left_out(client: TestClient, store: S
     with store.writing() as tx:
         attempts.finish(tx, claim, row("256:1", 0, 4, 0.1, **constant), State.SUCCEEDED)
     for weight in WEIGHTS[1:]:
+        claim = claimed(store)
         with store.writing() as tx:
-            attempts.finish(tx, claimed(store), row(weight, 0, 4, 0.1), State.SUCCEEDED)
+            attempts.finish(tx, claim, row(weight, 0, 4, 0.1), State.SUCCEEDED)
     (group,) = effect(client, number)["groups"]
     assert [run["fit"] for run in group["runs"]] == ["not_started", "fit", "fit", "fit", "fit"]
     assert group["out_of_domain"]["fit_runs"]["runs"] == 4

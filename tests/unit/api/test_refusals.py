@@ -58,7 +58,10 @@ def post(client: TestClient, content: Any, **headers: str | bytes) -> Any:
         ('"model": {"width": 16, "hidden": 4}', "/model/hidden", 4),
         ('"model": {"hidden": 4}', "/model/hidden", 4),
         ('"model": {"name": null}', "/model/name", None),
-        ('"loss": {"name": "focal"}', "/loss/name", "focal"),
+        ('"loss": {"name": "hinge"}', "/loss/name", "hinge"),
+        ('"loss": {"name": "focal", "gamma": -1}', "/loss/gamma", -1),
+        ('"loss": {"name": "polynomial", "alpha": 0}', "/loss/alpha", 0),
+        ('"loss": {"name": "polynomial", "polynomial": 0}', "/loss/polynomial", 0),
         ('"loss": {"gamma": 2}', "/loss/gamma", 2),
         ('"epochs": {"\\ud800": NaN}', "/epochs", '{"\\ud800": NaN}'),
         ('"label_noise": 0.1', "/label_noise", 0.1),
@@ -253,7 +256,7 @@ def test_a_priority_out_of_range_is_refused(client: TestClient, priority: str) -
     assert (fault["pointer"], fault["allowed"]) == ("?priority", "an integer from -100 to 100")
 
 
-DATASETS = "digits, mnist, fashion_mnist, cifar10, image_folder"
+DATASETS = "digits, mnist, fashion_mnist, cifar10, image_folder, two_gaussians, moons, blobs, points"
 WEIGHTS = 'base:other, such as "16:1": two plain numbers above 0, at most 1000000, at most six decimals'
 
 

@@ -141,6 +141,22 @@ class TestSweep:
         assert [spec["model"]["hidden"] for spec in found[:2]] == [16, 32]
         assert len(specs_of(ballast, "figure-2", "--set", "importance_weight=2:1")) == 1
 
+    def test_a_loss_is_set_and_its_fields_vary(self, ballast: Ballast) -> None:
+        file = ballast.file(json.dumps(SPEC))
+        found = specs_of(ballast, file, "--set", "loss.name=focal", "--axis", "loss.gamma=0,1,2")
+        assert [(spec["loss"]["name"], spec["loss"]["gamma"]) for spec in found] == [
+            *(("focal", 0), ("focal", 1), ("focal", 2))
+        ]
+        found = specs_of(ballast, "figure-2", "--set", "loss.name=polynomial", "--axis", "loss.weight_exponent=1,1.5")
+        assert [spec["loss"]["weight_exponent"] for spec in found[:2]] == [1, 1.5]
+        axis = ("--axis", "loss.name=cross_entropy,vs,ldam", "--dry-run")
+        assert ballast("sweep", file, *axis).splitlines()[1:4] == [
+            "1:1\t0\tcross_entropy",
+            "1:1\t0\tvs",
+            "1:1\t0\tldam",
+        ]
+        assert "/axes/loss.gamma/0 is not a field" in ballast("sweep", file, "--axis", "loss.gamma=1", status=2)
+
     def test_a_class_needs_no_quotes(self, ballast: Ballast) -> None:
         file = ballast.file(json.dumps(SPEC))
         found = specs_of(ballast, file, "--axis", "dataset.base_class=3,5", "--set", "dataset.other_class=7")

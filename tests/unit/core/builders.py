@@ -29,6 +29,7 @@ _subset = {
     "train_per_class": st.none() | st.integers(500_000, 1_000_000),
     "eval_limit": st.none() | _counts,
     "seed": _seeds,
+    "label_noise": st.floats(0, 0.5),
 }
 _folder_names = (
     st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/\\"), min_size=1, max_size=30)
@@ -58,13 +59,54 @@ def _datasets() -> st.SearchStrategy[Json]:
     return two_digits | _some("cifar10", **_subset, **animals) | folder
 
 
+def _losses() -> st.SearchStrategy[Json]:
+    normalization = st.sampled_from(["weight_sum", "batch_size", "dataset_mean"])
+    up_to_100 = st.floats(0, 100) | st.integers(0, 100)
+    return st.one_of(
+        _some("cross_entropy", normalization=normalization),
+        _some(
+            "polynomial",
+            normalization=normalization,
+            alpha=st.floats(0, 100, exclude_min=True),
+            weight_exponent=st.floats(0, 4),
+        ),
+        _some("logit_adjusted", normalization=normalization, tau=up_to_100),
+        _some("vs", normalization=normalization, tau=up_to_100, gamma=st.floats(0, 5)),
+        _some("ldam", normalization=normalization, max_margin=up_to_100, scale=st.floats(0, 1000, exclude_min=True)),
+        _some("focal", normalization=normalization, gamma=up_to_100),
+    )
+
+
+_vectors = st.lists(st.lists(st.floats(-1e6, 1e6) | st.integers(-9, 9), min_size=3, max_size=3), min_size=1, max_size=9)
+
+
+def _points() -> st.SearchStrategy[Json]:
+    given = st.fixed_dictionaries(
+        {"name": st.just("points"), "base": _vectors, "other": _vectors},
+        optional={"test_base": _vectors, "test_other": _vectors, "seed": _seeds, "label_noise": st.floats(0, 0.5)},
+    )
+    return given | st.one_of(_some(name, seed=_seeds) for name in ("two_gaussians", "moons", "blobs"))
+
+
 def valid_specs() -> st.SearchStrategy[Json]:
-    return _valid_but_for_precision().map(_with_a_precision_of_its_model)
+    of_points = st.tuples(_valid_but_for_precision(), _points()).map(lambda both: _with_points(*both))
+    weighted = (_valid_but_for_precision() | of_points).map(_with_a_precision_of_its_model)
+    return weighted | weighted.map(_resampled)
+
+
+def _with_points(spec: Json, points: Json) -> Json:
+    dense = spec.get("model", {}).get("name") in ("mlp", "linear")
+    return spec | {"dataset": points, "batch_size": None, "model": spec["model"] if dense else {"name": "linear"}}
 
 
 def _with_a_precision_of_its_model(spec: Json) -> Json:
     dense = spec.get("model", {}).get("name") in ("mlp", "linear")
     return spec | {"precision": "fp32"} if dense and "precision" in spec else spec
+
+
+def _resampled(spec: Json) -> Json:
+    """Two to one, on a loss that can be: so all data sets and batches fit."""
+    return spec | {"resample": "repeat", "importance_weight": "2:1", "loss": {"normalization": "weight_sum"}}
 
 
 def _valid_but_for_precision() -> st.SearchStrategy[Json]:
@@ -78,7 +120,7 @@ def _valid_but_for_precision() -> st.SearchStrategy[Json]:
                 _some("mlp", hidden=st.integers(1, 65_536)),
                 _some("linear"),
             ),
-            "loss": _some("cross_entropy", normalization=st.sampled_from(["weight_sum", "batch_size", "dataset_mean"])),
+            "loss": _losses(),
             "optimizer": st.fixed_dictionaries(
                 {},
                 optional={

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.cost import ANYWHERE, Cost, Images, Known, Place, Rate, cost_of, epoch_seconds, images_of, network_of
+from core.cost import ANYWHERE, Cost, Images, Known, Place, Rate, cost_of, epoch_seconds, images_of, kind_of, network_of
 from core.spec import Spec
 from tests.unit.training.builders import digits
 
@@ -15,6 +15,7 @@ def spec(dataset: dict[str, Any], **fields: Any) -> Spec:
     return Spec.model_validate({"dataset": dataset, "importance_weight": "1:1", **fields})
 
 
+IMAGES = ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder")
 FOLDER = {"name": "image_folder", "folder": "f", "base_class": "a", "other_class": "b"}
 
 
@@ -27,17 +28,31 @@ FOLDER = {"name": "image_folder", "folder": "f", "base_class": "a", "other_class
         ({"name": "fashion_mnist"}, Images(12_000, 10_000)),
         ({"name": "digits"}, Images(256, 91 + 1437)),  # of 133 + 136
         ({"name": "cifar10", "train_per_class": 100, "eval_limit": 3000}, Images(192, 2000 + 3000)),
+        ({"name": "two_gaussians"}, Images(32, 1000)),
+        ({"name": "moons"}, Images(192, 1000)),
+        ({"name": "blobs"}, Images(192, 1000)),
+        ({"name": "points", "base": [[1], [2]], "other": [[3]] * 15, "test_base": [[3]]}, Images(16, 1)),
         (FOLDER, None),
         (FOLDER | {"train_per_class": 8}, None),
         (FOLDER | {"train_per_class": 8, "eval_limit": 50}, Images(16, 100)),
     ],
 )
 def test_images_are_counted_without_reading_any(dataset: dict[str, Any], images: Images | None) -> None:
-    assert images_of(spec(dataset)) == images
+    model = {"name": "cnn" if dataset["name"] in IMAGES else "mlp"}
+    assert images_of(spec(dataset, model=model)) == images
 
 
 def test_the_full_batch_is_every_image() -> None:
     assert images_of(spec({"name": "mnist"}, batch_size=None)) == Images(5923 + 6742, 10_000)
+
+
+def test_an_epoch_of_resampled_examples_is_as_long_as_it_is() -> None:
+    fields: dict[str, Any] = {"importance_weight": "4:1", "batch_size": None}
+    assert images_of(spec({"name": "digits"}, resample="drop", **fields)) == Images(133 + 34, 91 + 1437)
+    assert images_of(spec({"name": "digits"}, resample="repeat", **fields)) == Images(532 + 136, 91 + 1437)
+    assert images_of(spec({"name": "digits"}, **fields)) == Images(269, 91 + 1437)
+    drops = [spec({"name": "digits"}, resample="drop", importance_weight=weight) for weight in ("4:1", "4.0:1", "8:1")]
+    assert kind_of(drops[0]) == kind_of(drops[1]) != kind_of(drops[2])
 
 
 def test_digits_are_counted_as_they_are_loaded() -> None:

@@ -20,7 +20,7 @@ def faults(value: Any) -> list[Fault]:
     return faults_of(caught.value, value)
 
 
-DATASETS = "cifar10, digits, fashion_mnist, image_folder, mnist"
+DATASETS = "blobs, cifar10, digits, fashion_mnist, image_folder, mnist, moons, points, two_gaussians"
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,11 @@ def drawn(*lines: Line) -> Svg:
     return Svg(picture([Group("", lines)]))
 
 
+def test_a_panel_of_what_lies_nowhere_says_so() -> None:
+    words = drawn(line("1:1", [0.5, 0.6], [None, None])).words
+    assert words.count("nothing was measured") == 1
+
+
 def strokes(panel: ElementTree.Element, width: str = MEAN) -> list[ElementTree.Element]:
     """The lines of a panel, without its legend."""
     lines = [g for g in panel if re.fullmatch(r"line2d_\d+", g.get("id", ""))]

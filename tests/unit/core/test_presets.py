@@ -13,9 +13,9 @@ from core.sweeps import SweepRequest, grids_and_specs
 NINE = ["256:1", "64:1", "16:1", "4:1", "1:1", "1:4", "1:16", "1:64", "1:256"]
 FIVE = ["256:1", "16:1", "1:1", "1:16", "1:256"]
 CNN = {"name": "cnn", "width": 64, "dropout": 0.0}
-CIFAR10 = {"name": "cifar10", "train_per_class": None, "eval_limit": None, "seed": 0}
+CIFAR10 = {"name": "cifar10", "train_per_class": None, "eval_limit": None, "seed": 0, "label_noise": 0.0}
 CIFAR10 |= {"base_class": "dog", "other_class": "cat"}
-MNIST = {"name": "mnist", "train_per_class": None, "eval_limit": None, "seed": 0}
+MNIST = {"name": "mnist", "train_per_class": None, "eval_limit": None, "seed": 0, "label_noise": 0.0}
 MNIST |= {"base_class": "0", "other_class": "1"}
 DROPOUT = {"name": "cnn", "width": 64, "dropout": 0.5}
 SGD = {"lr": 0.1, "weight_decay": 0.0, "momentum": 0.0}
@@ -56,6 +56,7 @@ def test_a_figure_holds_the_protocols_numbers_field_by_field(figure: str, as_dra
             "dataset": dataset,
             "model": model,
             "loss": {"name": "cross_entropy", "normalization": "weight_sum"},
+            "resample": None,
             "importance_weight": weight,
             "optimizer": optimizer,
             "batch_size": 16,

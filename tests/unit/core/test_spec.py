@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.faults import Fault, faults_of
-from core.spec import Cnn, CrossEntropy, DatasetName, ImageFolder, ImportanceWeight, ModelName, Spec, holds_text
+from core.spec import (
+    Cnn,
+    DatasetName,
+    ImageFolder,
+    ImportanceWeight,
+    ModelName,
+    Resample,
+    Spec,
+    epoch_sizes,
+    field_in_words,
+    holds_text,
+)
 from tests.unit.core.builders import Json, sent, spec, valid_specs
 
 FULL: Json = {
@@ -38,6 +49,9 @@ FULL: Json = {
     "seed": 4294967295,
 }
 
+LOSSES = set(Spec.model_json_schema()["properties"]["loss"]["discriminator"]["mapping"])
+OTHER_LOSSES = sorted(LOSSES - {"cross_entropy"})
+
 DEFAULTS: Json = {
     "name": "",
     "dataset": {
@@ -47,9 +61,11 @@ DEFAULTS: Json = {
         "train_per_class": None,
         "eval_limit": None,
         "seed": 0,
+        "label_noise": 0.0,
     },
     "model": {"name": "cnn", "width": 64, "dropout": 0.0},
     "loss": {"name": "cross_entropy", "normalization": "weight_sum"},
+    "resample": None,
     "importance_weight": "16:1",
     "optimizer": {"lr": 0.1, "weight_decay": 0.0, "momentum": 0.0},
     "batch_size": 16,
@@ -67,13 +83,19 @@ def faults(value: Any) -> list[Fault]:
 
 
 def at(path: str, value: Any) -> Json:
-    """A spec with `value` at a dotted path. A field of a part stands beside the name of that part."""
+    """A spec with `value` at a dotted path. A field of a part stands beside the name of that part: "loss=focal.gamma",
+    or the default one's."""
     part, _, field = path.rpartition(".")
+    part, _, name = part.partition("=")
     names = {"model": "cnn", "loss": "cross_entropy", "dataset": "mnist"}
     if not part:
         return sent(**{field: value})
-    named = {"name": names[part]} if part in names else {}
+    named = {"name": name or names[part]} if part in names else {}
     return sent(**{part: {**named, field: value}})
+
+
+def without_names(path: str) -> str:
+    return re.sub("=[a-z_]+", "", path)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +115,13 @@ def at(path: str, value: Any) -> Json:
             sent(loss={"name": "cross_entropy", "normalization": "batch_size"}),
             "effef44dceb28d4ee77838902b5a1f112a7ca591eeb6554c42b1ba7a346203fe",
         ),
+        (sent(loss={"name": "focal"}), "a8b71920edb445ef3c3b8566933acda4986fb6d19e6656098d70f49c02a362a3"),
+        (
+            sent(loss={"name": "polynomial", "weight_exponent": 1.5}),
+            "f97d7507f2aacf54376a570224ad40a0dd6cdf01086fccda11523433d2b61882",
+        ),
     ],
-    ids=["shortest", "digits", "full", "width", "normalization"],
+    ids=["shortest", "digits", "full", "width", "normalization", "focal", "polynomial"],
 )
 def test_the_digests_of_what_was_ever_stored_stay_as_they_are(value: Json, digest: str) -> None:
     assert Spec.model_validate(value).digest == digest
@@ -217,9 +244,12 @@ def test_weights_of_the_same_ratio_are_not_the_same() -> None:
         {"dataset": {"name": "mnist", "base_class": "2"}},
         {"dataset": {"name": "mnist", "seed": 1}},
         {"dataset": {"name": "mnist", "eval_limit": 10}},
+        {"dataset": {"name": "mnist", "label_noise": 0.1}},
         {"model": {"name": "resnet"}},
         {"model": {"name": "cnn", "dropout": 0.5}},
         {"loss": {"name": "cross_entropy", "normalization": "dataset_mean"}},
+        *({"loss": {"name": name}} for name in OTHER_LOSSES),
+        {"resample": "drop"},
         {"importance_weight": "1:16"},
         {"optimizer": {"lr": 0.2}},
         {"batch_size": None},
@@ -245,6 +275,7 @@ def test_whatever_decides_the_curve_changes_the_digest(changed: Json) -> None:
         ({"dataset": {"name": "mnist", "seed": 1}}, False),
         ({"model": {"name": "cnn", "width": 32}}, False),
         ({"loss": {"name": "cross_entropy", "normalization": "batch_size"}}, False),
+        *(({"loss": {"name": name}}, False) for name in OTHER_LOSSES),
         ({"batch_size": 32}, False),
     ],
     ids=str,
@@ -261,12 +292,14 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
     ("batch_size", [None, 1, 1_000_000], [0, 1_000_001, 2.5, "all"], "an integer from 1 to 1000000 or null"),
     ("dataset.train_per_class", [None, 8, 1_000_000], [0, 1_000_001], "an integer from 1 to 1000000 or null"),
     ("dataset.eval_limit", [None, 1, 1_000_000], [0, 1_000_001], "an integer from 1 to 1000000 or null"),
+    ("dataset.label_noise", [0, 0.25, 0.5], [-1e-9, 0.500001, True, None], "a number from 0 to 0.5"),
     ("model.width", [1, 1024], [0, 1025], "an integer from 1 to 1024"),
     ("model.dropout", [0, 0.0, 0.999999], [-1e-9, 1, 1.0], "a number at least 0 and below 1"),
     ("optimizer.lr", [1e-300, 1000, 5e-324], [0, 0.0, -0.1, 1000.0001, True], "a number above 0 and at most 1000"),
     ("optimizer.weight_decay", [0, 1000], [-1e-12, 1000.5], "a number from 0 to 1000"),
     ("optimizer.momentum", [0, 0.9999], [-0.1, 1], "a number at least 0 and below 1"),
     ("name", ["", "é" * 200], ["x" * 201, None, 5], "text of at most 200 characters"),
+    ("resample", [None, "drop", "repeat"], ["", "keep", True], "drop, repeat or null"),
     ("precision", ["fp32", "bf16", "tf32"], ["fp16", "", None], "fp32, bf16, tf32"),
     (
         "loss.normalization",
@@ -274,13 +307,22 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
         ["sum", None],
         "weight_sum, batch_size, dataset_mean",
     ),
+    ("loss=polynomial.alpha", [1e-9, 100], [0, -1, 100.5, "1", None], "a number above 0 and at most 100"),
+    ("loss=polynomial.weight_exponent", [0, 1.5, 4], [-0.1, 4.001], "a number from 0 to 4"),
+    ("loss=logit_adjusted.tau", [0, 100], [-1e-9, 101], "a number from 0 to 100"),
+    ("loss=vs.tau", [0, 100], [-1, 101], "a number from 0 to 100"),
+    ("loss=vs.gamma", [0, 5], [-0.1, 5.1], "a number from 0 to 5"),
+    ("loss=ldam.max_margin", [0, 100], [-0.1, 100.1], "a number from 0 to 100"),
+    ("loss=ldam.scale", [1e-9, 1000], [0, 1000.1], "a number above 0 and at most 1000"),
+    ("loss=focal.gamma", [0, 100], [-1, 100.1, True], "a number from 0 to 100"),
+    ("loss=focal.normalization", ["dataset_mean"], ["sum"], "weight_sum, batch_size, dataset_mean"),
     ("dataset.base_class", ["0", "9"], ["10", 0, ""], ", ".join(f'"{n}"' for n in range(10))),
 ]
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, inside, *_ in BOUNDS for value in inside])
 def test_just_inside_a_bound_is_accepted(path: str, value: Any) -> None:
-    part, _, field = path.rpartition(".")
+    part, _, field = without_names(path).rpartition(".")
     accepted = Spec.model_validate(at(path, value))
     assert getattr(getattr(accepted, part) if part else accepted, field) == value
 
@@ -292,14 +334,20 @@ def test_just_inside_a_bound_is_accepted(path: str, value: Any) -> None:
 )
 def test_just_outside_a_bound_is_refused_at_its_field_with_the_whole_range(path: str, value: Any, allowed: str) -> None:
     (fault,) = faults(at(path, value))
-    assert (fault.pointer, fault.allowed) == ("/" + path.replace(".", "/"), allowed)
+    assert (fault.pointer, fault.allowed) == ("/" + without_names(path).replace(".", "/"), allowed)
 
 
-@pytest.mark.parametrize("path", ["optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "model.dropout"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "model.dropout"),
+        *("loss=polynomial.alpha", "loss=vs.tau", "loss=ldam.scale"),
+    ],
+)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_no_number_may_be_infinite_or_nan(path: str, value: float) -> None:
     (fault,) = faults(at(path, value))
-    assert fault.pointer == "/" + path.replace(".", "/")
+    assert fault.pointer == "/" + without_names(path).replace(".", "/")
 
 
 @pytest.mark.parametrize(
@@ -366,6 +414,9 @@ def test_a_name_may_be_in_any_script() -> None:
         (sent(model={"name": "resnet", "dropout": 0.5}), "/model/dropout"),
         (sent(model={"name": "linear", "width": 5}), "/model/width"),
         (sent(loss={"name": "cross_entropy", "gamma": 2}), "/loss/gamma"),
+        (sent(loss={"gamma": 2}), "/loss/gamma"),
+        (sent(loss={"name": "focal", "alpha": 2}), "/loss/alpha"),
+        (sent(loss={"name": "logit_adjusted", "weight_exponent": 2}), "/loss/weight_exponent"),
         (sent(optimizer={"name": "adam"}), "/optimizer/name"),
         (sent(**{"a/b~c": 1}), "/a~1b~0c"),
     ],
@@ -392,6 +443,138 @@ def test_a_batch_is_no_larger_than_a_training_set_whose_size_the_spec_says(batch
     (fault,) = faults(value)
     assert (fault.pointer, fault.value) == ("/batch_size", 201)
     assert fault.allowed == "at most 2 × train_per_class = 200"
+
+
+SIX_POINTS: Json = {"name": "points", "base": [[1, 5], [0, 1], [3, 5]], "other": [[4, 1], [5, 5], [4, -1]]}
+
+
+def of_points(**fields: Any) -> Json:
+    return sent(**{"dataset": SIX_POINTS, "model": {"name": "linear"}, "batch_size": None} | fields)
+
+
+def test_points_are_part_of_what_decides_a_curve() -> None:
+    one, other = (
+        Spec.model_validate(of_points()),
+        Spec.model_validate(of_points(dataset=SIX_POINTS | {"base": [[1, 5]]})),
+    )
+    assert one.digest != other.digest
+    assert one.pack_key != other.pack_key
+    as_numbers = SIX_POINTS | {"base": [[1.0, 5.0], [0.0, 1.0], [3.0, 5.0]]}
+    assert Spec.model_validate(of_points(dataset=as_numbers)).digest == one.digest
+    assert hash(one.dataset) == hash(Spec.model_validate(of_points()).dataset)
+
+
+@pytest.mark.parametrize(
+    ("points", "pointer", "allowed"),
+    [
+        ({"base": []}, "/dataset/base", "at least one point"),
+        ({"other": []}, "/dataset/other", "at least one point"),
+        ({"base": [[]]}, "/dataset/base/0", "a list of at least one number"),
+        ({"base": 3}, "/dataset/base", "a list"),
+        ({"base": [1, 5]}, "/dataset/base/0", "a list"),
+        ({"base": [[1, 5], [1, "5"]]}, "/dataset/base/1/1", "a number from -1000000 to 1000000"),
+        ({"base": [[1, None]]}, "/dataset/base/0/1", "a number from -1000000 to 1000000"),
+        ({"other": [[1, 1000001]]}, "/dataset/other/0/1", "a number from -1000000 to 1000000"),
+        ({"other": [[1, float("nan")]]}, "/dataset/other/0/1", "a number from -1000000 to 1000000"),
+        ({"other": [[1, 2], [1, 2, 3]]}, "/dataset/other/1", "a list of 2 numbers"),
+        ({"test_base": [[1]]}, "/dataset/test_base/0", "a list of 2 numbers"),
+        ({"test_other": [[1, 2]] * 4998}, "/dataset/test_other", "at most 10000 numbers in all points"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_points_that_are_none_are_refused_at_their_place(points: Json, pointer: str, allowed: str) -> None:
+    (fault,) = faults(of_points(dataset=SIX_POINTS | points))
+    assert (fault.pointer, fault.allowed) == (pointer, allowed)
+
+
+def test_ten_thousand_numbers_are_not_too_many() -> None:
+    assert (
+        len(Spec.model_validate(of_points(dataset=SIX_POINTS | {"test_other": [[1, 2]] * 4994})).dataset.test_other)
+        == 4994
+    )
+
+
+@pytest.mark.parametrize(
+    "dataset", [SIX_POINTS, *({"name": name} for name in ("two_gaussians", "moons", "blobs"))], ids=str
+)
+def test_points_are_for_networks_without_convolutions(dataset: Json) -> None:
+    for name in ("cnn", "resnet"):
+        (fault,) = faults(of_points(dataset=dataset, model={"name": name}))
+        assert (fault.pointer, fault.value, fault.allowed) == ("/model/name", name, "linear, mlp")
+    assert Spec.model_validate(of_points(dataset=dataset, model={"name": "mlp"})).dataset.name == dataset["name"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "n"),
+    [(SIX_POINTS, 6), ({"name": "two_gaussians"}, 40), ({"name": "moons"}, 200), ({"name": "blobs"}, 200)],
+)
+def test_a_batch_is_no_larger_than_the_points(dataset: Json, n: int) -> None:
+    assert Spec.model_validate(of_points(dataset=dataset, batch_size=n)).batch_size == n
+    (fault,) = faults(of_points(dataset=dataset, batch_size=n + 1))
+    assert (fault.pointer, fault.allowed) == ("/batch_size", f"at most {n}, or null for the full batch")
+
+
+@pytest.mark.parametrize("resample", ["drop", "repeat"])
+def test_resampling_is_part_of_what_decides_a_curve_and_with_its_weight_of_a_pack(resample: str) -> None:
+    plain, one, other = spec(), spec(resample=resample), spec(resample=resample, importance_weight="4:1")
+    assert (spec(resample=None).digest, spec(resample=None).pack_key) == (plain.digest, plain.pack_key)
+    assert len({plain.digest, one.digest, other.digest}) == 3
+    assert len({plain.pack_key, one.pack_key, other.pack_key}) == 3
+    assert one.pack_key == spec(resample=resample, importance_weight="16.0:1").pack_key
+    assert (plain.loss_weights, one.loss_weights) == ((16, 1), (1, 1))
+
+
+@pytest.mark.parametrize("normalization", ["batch_size", "dataset_mean"])
+def test_resampling_leaves_no_weights_to_normalise(normalization: str) -> None:
+    (fault,) = faults(sent(resample="drop", loss={"normalization": normalization}))
+    assert (fault.pointer, fault.value) == ("/resample", "drop")
+    assert fault.detail == f"leaves no weights for {normalization}"
+    assert fault.allowed == "null, or normalization weight_sum"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "detail"),
+    [
+        ({"resample": "drop", "importance_weight": "1:256"}, "/resample", "leaves no example of the class"),
+        ({"resample": "repeat", "importance_weight": "1:60000"}, "/resample", "makes an epoch of 6000100 examples"),
+        ({"resample": "drop", "batch_size": 107}, "/batch_size", "is larger than what is left of the training set"),
+    ],
+)
+def test_what_cannot_be_resampled_is_refused_where_sizes_are_known(fields: Json, pointer: str, detail: str) -> None:
+    for dataset, model in (({"name": "mnist", "train_per_class": 100}, "mlp"), ({"name": "moons"}, "mlp")):
+        (fault,) = faults(sent(**{"dataset": dataset, "model": {"name": model}} | fields))
+        assert (fault.pointer, fault.detail[: len(detail)]) == (pointer, detail)
+    assert Spec.model_validate(sent(**fields | {"batch_size": 16})).resample == fields["resample"]  # a worker will see
+
+
+@given(
+    st.sampled_from(["drop", "repeat"]),
+    st.integers(1, 9999),
+    st.integers(1, 9999),
+    st.builds(ImportanceWeight, st.integers(1, 99), st.integers(1, 99)),
+)
+def test_epochs_are_in_proportion_to_the_weights(resample: Resample, n: int, m: int, weights: ImportanceWeight) -> None:
+    sizes = epoch_sizes(resample, weights, (n, m))
+    for size, of_class, weight in zip(sizes, (n, m), weights, strict=True):
+        if resample == "drop":
+            assert abs(size - of_class * weight / max(weights)) <= 0.5
+        else:
+            assert abs(size / of_class - weight / min(weights)) <= 0.5
+    assert epoch_sizes(resample, ImportanceWeight(7, 7), (n, m)) == epoch_sizes(None, weights, (n, m)) == (n, m)
+
+
+@pytest.mark.parametrize("field", ["base_class", "train_per_class", "eval_limit"])
+def test_points_have_no_field_that_is_for_images(field: str) -> None:
+    (fault,) = faults(of_points(dataset={"name": "moons", field: 1}))
+    assert (fault.pointer, fault.allowed) == (f"/dataset/{field}", "seed, label_noise, name")
+
+
+def test_many_points_in_words_are_cut_and_still_told_apart() -> None:
+    assert field_in_words("dataset.base", [[1, 5], [0, 1]]) == "base [[1, 5], [0, 1]]"
+    one, other = (field_in_words("dataset.base", [[1, 5]] * 30 + [[n, 0]]) for n in (1, 2))
+    assert one.startswith("base [[1, 5], [1, 5], [1, 5], ")
+    assert len(one) < 70
+    assert one != other
 
 
 @pytest.mark.parametrize("field", ["folder", "base_class", "other_class"])
@@ -461,6 +644,43 @@ def test_the_curve_has_a_row_every_so_many_epochs_and_after_the_last(epochs: int
     assert [epoch for epoch in range(1, epochs + 1) if evaluated(epoch)] == rows
 
 
+def test_no_two_losses_have_the_same_digest_though_their_fields_are_alike() -> None:
+    losses: list[Json] = [{"name": name} for name in LOSSES]
+    losses += [{"name": "vs", "gamma": 2}, {"name": "focal", "gamma": 3}, {"name": "vs", "gamma": 3}]
+    losses += [{"name": "ldam", "scale": 1}, {"name": "focal", "normalization": "batch_size"}]
+    assert len({spec(loss=loss).digest for loss in losses}) == len(losses)
+    assert len({spec(loss=loss).pack_key for loss in losses}) == len(losses)
+    assert spec(loss={"name": "focal", "gamma": 2}).digest == spec(loss={"name": "focal"}).digest
+
+
+def test_weights_that_resampling_takes_away_are_raised_to_no_power() -> None:
+    loss = {"name": "polynomial", "weight_exponent": 1.5}
+    (fault,) = faults(sent(loss=loss, resample="drop"))
+    assert (fault.pointer, fault.value, fault.allowed) == ("/loss/weight_exponent", 1.5, "1, or no resample")
+    assert spec(loss={"name": "polynomial"}, resample="drop").loss_weights == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "weight", "lr", "warned"),
+    [
+        ({"name": "polynomial", "normalization": "batch_size", "weight_exponent": 1.5}, "9:1", 0.1, ["by up to 27:"]),
+        ({"name": "polynomial", "normalization": "batch_size", "weight_exponent": 0.5}, "256:1", 0.1, ["by up to 16:"]),
+        ({"name": "polynomial", "normalization": "batch_size", "weight_exponent": 0}, "256:1", 0.1, []),
+        ({"name": "focal", "normalization": "batch_size"}, "1:64", 0.1, ["by up to 64:"]),
+        ({"name": "ldam"}, "1:1", 0.1, ["scale 30 multiplies the gradient: with lr 0.1 "]),
+        ({"name": "ldam"}, "1:1", 0.01, []),
+        ({"name": "ldam", "scale": 3}, "1:1", 0.1, []),
+        ({"name": "ldam", "normalization": "batch_size"}, "16:1", 0.1, ["by up to 16:", "scale 30"]),
+        ({"name": "vs"}, "256:1", 1, []),
+    ],
+    ids=str,
+)
+def test_a_loss_warns_of_what_makes_the_steps_too_long(loss: Json, weight: str, lr: float, warned: list[str]) -> None:
+    sentences = spec(loss=loss, importance_weight=weight, optimizer={"lr": lr}).warnings()
+    assert len(sentences) == len(warned)
+    assert all(part in sentence for part, sentence in zip(warned, sentences, strict=True))
+
+
 @pytest.mark.parametrize(
     ("weight", "normalization", "warned"),
     [
@@ -479,12 +699,26 @@ def test_a_weight_that_multiplies_the_learning_rate_is_warned_of(weight: str, no
 
 
 @pytest.mark.parametrize(
-    ("normalization", "remedies"),
-    [("weight_sum", []), ("batch_size", ["normalization weight_sum"]), ("dataset_mean", ["normalization weight_sum"])],
+    ("loss", "remedies"),
+    [
+        ({}, []),
+        ({"normalization": "batch_size"}, ["normalization weight_sum"]),
+        ({"normalization": "dataset_mean"}, ["normalization weight_sum"]),
+        ({"name": "focal", "normalization": "dataset_mean"}, ["normalization weight_sum"]),
+        ({"name": "ldam"}, ["a smaller scale"]),
+        ({"name": "ldam", "scale": 1}, []),
+        ({"name": "ldam", "normalization": "batch_size"}, ["normalization weight_sum", "a smaller scale"]),
+        ({"name": "polynomial", "weight_exponent": 2}, []),
+        ({"name": "polynomial", "normalization": "batch_size"}, ["normalization weight_sum"]),
+        (
+            {"name": "polynomial", "normalization": "batch_size", "weight_exponent": 2},
+            ["normalization weight_sum", "a smaller weight_exponent"],
+        ),
+    ],
+    ids=str,
 )
-def test_a_loss_says_what_else_helps_where_it_diverged(normalization: str, remedies: list[str]) -> None:
-    loss = CrossEntropy.model_validate({"normalization": normalization})
-    assert loss.remedies == remedies
+def test_a_loss_says_what_else_helps_where_it_diverged(loss: Json, remedies: list[str]) -> None:
+    assert spec(loss=loss).loss.remedies == remedies
 
 
 @pytest.mark.parametrize(
@@ -526,6 +760,19 @@ def test_the_names_of_data_sets_and_models_are_those_of_the_spec() -> None:
     assert set(get_args(ModelName)) == set(schema["model"]["discriminator"]["mapping"])
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("loss.name", "focal", "focal"),
+        ("loss.gamma", 2.0, "gamma 2"),
+        ("loss.weight_exponent", 1.5, "weight_exponent 1.5"),
+        ("loss", {"name": "vs"}, 'loss {"name": "vs"}'),
+    ],
+)
+def test_a_field_of_a_loss_in_words(path: str, value: Any, words: str) -> None:
+    assert field_in_words(path, value) == words
+
+
 def test_which_fields_hold_text() -> None:
     paths = [f"{part}.{field}" for part in ("dataset", "model", "loss", "optimizer") for field in FIELDS_OF[part]]
     text = {path for path in [*paths, *Spec.model_fields, "nothing", "seed.x", "dataset.x", ""] if holds_text(path)}
@@ -536,8 +783,11 @@ def test_which_fields_hold_text() -> None:
 
 
 FIELDS_OF = {
-    "dataset": ["name", "base_class", "other_class", "folder", "seed", "train_per_class", "eval_limit"],
+    "dataset": [
+        *("name", "base_class", "other_class", "folder", "seed", "train_per_class", "eval_limit"),
+        *("base", "other", "test_base", "test_other", "label_noise"),
+    ],
     "model": ["name", "width", "dropout", "batch_norm", "hidden"],
-    "loss": ["name", "normalization"],
+    "loss": [*("name", "normalization", "alpha", "weight_exponent", "tau", "gamma"), "max_margin", "scale"],
     "optimizer": ["lr", "weight_decay", "momentum"],
 }

@@ -58,6 +58,17 @@ def test_an_axis_inside_of_a_model_that_is_not_said_is_of_the_default_model() ->
     assert [fault.pointer for fault in refused.value.faults] == ["/base/dataset/name"]
 
 
+def test_losses_and_their_fields_are_axes() -> None:
+    names = ["cross_entropy", "polynomial", "logit_adjusted", "vs", "ldam", "focal"]
+    specs = sweep(base=BASE, axes={"loss.name": names, "importance_weight": ["16:1", "1:16"]})
+    assert [spec.loss.name for spec in specs[::2]] == names
+    assert len({spec.digest for spec in specs}) == 12
+    assert [spec.name for spec in specs[2:4]] == ["polynomial, 16:1", "polynomial, 1:16"]
+    gammas = sweep(base={**BASE, "loss": {"name": "focal"}}, axes={"loss.gamma": [0, 1, 2]})
+    assert [spec.loss.model_dump()["gamma"] for spec in gammas] == [0, 1, 2]
+    assert [spec.name for spec in gammas] == ["gamma 0", "gamma 1", "gamma 2"]
+
+
 def test_members_are_named_by_where_they_stand() -> None:
     axes = {"importance_weight": ["16:1"], "optimizer.weight_decay": [0.5], "seed": [3]}
     assert [spec.name for spec in sweep(name="mine", base=BASE, axes=axes)] == ["16:1, weight_decay 0.5, seed 3"]

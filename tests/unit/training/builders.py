@@ -83,7 +83,9 @@ def out_of_domain_fraction(row: EpochResult) -> float:
 def an_epoch(experiment: Experiment) -> TrainMetrics:
     """Train it for one epoch."""
     assert experiment.advance(go_on) is Command.GO_ON
-    return experiment.end_epoch()
+    metrics = experiment.end_epoch()
+    assert metrics is not None
+    return metrics
 
 
 def command_after(calls: int, command: Command = Command.DROP) -> Any:

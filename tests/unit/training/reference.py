@@ -1,10 +1,11 @@
 """The reference trainer: the plainest loop that could be right, written from core/training/README.md alone.
 
 It shares with the project only its random numbers (core.training.seeding) and the uint8 images. In fp32 it computes in
-float64, to be compared closely; bf16 is compared bit by bit, so there it has the memory format of ours. `sabotage`
-breaks it on purpose, to show that the comparison would notice.
+float64, to be compared closely; bf16 and the mlp are compared bit by bit, so there it has the memory format of ours.
+`sabotage` breaks it on purpose, to show that the comparison would notice.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,11 +33,15 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
     torch.manual_seed(seed_of(Purpose.INITIAL_WEIGHTS, spec.seed, 0))
     model = network(spec, data.input_shape[0])
     model = model.to(memory_format=torch.channels_last) if spec.precision == "bf16" else model.double()
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):  # transposed in memory, as ours is: some processors sum in that order
+            layer.weight.data = layer.weight.data.t().contiguous().t()
     dtype = next(model.parameters()).dtype
     optimizer = sgd(spec, model, sabotage)
-    weights = weights_of(spec, data, sabotage).to(dtype)
+    weights, sizes = weights_of(spec, data, sabotage).to(dtype), sizes_of(spec, data).to(dtype)
     images, labels = normalise(data.train.stored).to(dtype), data.train_labels
-    n = len(labels)
+    examples = examples_of(spec, data)
+    n = len(examples)
     batch = spec.batch_size or n
     losses, correct = [], []
     for epoch in range(1, spec.epochs + 1):
@@ -45,10 +50,10 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
         order = permutation(spec.seed, epoch, n)
         last = n if sabotage == "kept last batch" else n - n % batch
         for start in range(0, last, batch):
-            chosen = order[start : start + batch]
+            chosen = examples[order[start : start + batch]]
             mask = mask_of(spec, epoch, n // batch, batch, step=start // batch)
             logits = model(images[chosen]) if mask is None else model(images[chosen], mask)
-            loss = loss_of(spec, logits, labels[chosen], weights)
+            loss = loss_of(spec, logits, labels[chosen], weights, sizes)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -88,23 +93,75 @@ def sgd(spec: Spec, model: nn.Module, sabotage: Sabotage) -> torch.optim.SGD:
     )
 
 
+def examples_of(spec: Spec, data: Data) -> Tensor:
+    """Of which an epoch is a permutation, as indices."""
+    if spec.resample is None:
+        return torch.arange(len(data.train_labels))
+    base, other = (float(side) for side in spec.importance_weight.split(":"))
+    examples = []
+    for output in (0, 1):
+        weight = base if output == data.base_index else other
+        places = [place for place, label in enumerate(data.train_labels.tolist()) if label == output]
+        if spec.resample == "repeat":
+            examples += [place for place in places for _ in range(round(weight / min(base, other)))]
+            continue
+        source = torch.Generator().manual_seed(seed_of(Purpose.RESAMPLING, spec.dataset.seed, output))
+        order = torch.randperm(len(places), generator=source).tolist()
+        examples += [places[i] for i in sorted(order[: round(len(places) * weight / max(base, other))])]
+    return torch.tensor(examples)
+
+
 def weights_of(spec: Spec, data: Data, sabotage: Sabotage) -> Tensor:
+    if spec.resample is not None:
+        return torch.ones(2, dtype=torch.float64)
     base, other = (float(side) for side in spec.importance_weight.split(":"))
     if sabotage == "swapped weights":
         base, other = other, base
     weights = torch.empty(2, dtype=torch.float64)
     weights[data.base_index] = base
     weights[1 - data.base_index] = other
+    if spec.loss.name == "polynomial":
+        weights = weights**spec.loss.weight_exponent
     if spec.loss.normalization == "dataset_mean":
         weights /= weights[data.train_labels].mean()
     return weights
 
 
-def loss_of(spec: Spec, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    if spec.loss.normalization == "weight_sum":
+def sizes_of(spec: Spec, data: Data) -> Tensor:
+    """How many examples of an epoch each output has."""
+    return torch.bincount(data.train_labels[examples_of(spec, data)], minlength=2).double()
+
+
+def loss_of(spec: Spec, logits: Tensor, labels: Tensor, weights: Tensor, sizes: Tensor) -> Tensor:
+    if spec.loss.name == "cross_entropy" and spec.loss.normalization == "weight_sum":
         return F.cross_entropy(logits, labels, weight=weights)
-    each = F.cross_entropy(logits, labels, reduction="none")
-    return (weights[labels] * each).mean()
+    each = weights[labels] * loss_of_each(spec, logits, labels, sizes)
+    return each.sum() / weights[labels].sum() if spec.loss.normalization == "weight_sum" else each.mean()
+
+
+def loss_of_each(spec: Spec, logits: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
+    loss, share, right = spec.loss, sizes / sizes.sum(), F.one_hot(labels, 2)
+    margins = ((2 * right - 1) * logits).sum(1)
+    match loss.name:
+        case "cross_entropy":
+            return F.cross_entropy(logits, labels, reduction="none")
+        case "polynomial":
+            left = math.log(1 + math.exp(-1))
+            return torch.stack([torch.log(1 + torch.exp(-z)) / left if z <= 1 else 1 / z**loss.alpha for z in margins])
+        case "logit_adjusted":
+            return F.cross_entropy(logits + loss.tau * torch.log(share), labels, reduction="none")
+        case "vs":
+            scaled = (sizes / sizes.max()) ** loss.gamma * logits + loss.tau * torch.log(share)
+            return F.cross_entropy(scaled, labels, reduction="none")
+        case "ldam":
+            margin = 1 / sizes.sqrt().sqrt()
+            margin = margin * (loss.max_margin / margin.max())
+            return F.cross_entropy(loss.scale * (logits - margin * right), labels, reduction="none")
+        case "focal":
+            p = (logits.softmax(1) * right).sum(1)
+            return -((1 - p) ** loss.gamma) * torch.log(p)
+        case _:
+            raise ValueError(loss.name)
 
 
 def mask_of(spec: Spec, epoch: int, steps: int, batch: int, step: int) -> Tensor | None:

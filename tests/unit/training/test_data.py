@@ -44,6 +44,16 @@ def test_digits_need_no_fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert sum(report(tmp_path, "digits", capsys)["sets"]["all"].values()) == 1797
 
 
+@pytest.mark.parametrize(("name", "per_class"), [("two_gaussians", 20), ("moons", 100), ("blobs", 100)])
+def test_points_that_are_drawn_need_no_fetch(
+    name: str, per_class: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "fetch", name) == 0
+    assert f"{name} is ready" in capsys.readouterr().out
+    classes = {"0": per_class, "1": per_class}
+    assert report(tmp_path, name, capsys)["sets"] == {"train": classes, "test": {"0": 500, "1": 500}}
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
 def test_a_check_downloads_nothing_and_says_how_to(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

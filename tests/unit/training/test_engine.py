@@ -115,7 +115,7 @@ def test_rows_come_every_so_many_epochs_and_after_the_last() -> None:
 def test_loss_points_average_a_hundred_batches_through_epochs() -> None:
     spec = spec_of(epochs=20, eval_every=4)  # 16 batches an epoch
     rows = rows_of(spec, digits())
-    experiment = Experiment(spec, digits(), torch.float32)
+    experiment = Experiment(spec_of(epochs=20), digits(), torch.float32)
     losses = [loss for _ in range(20) for loss in an_epoch(experiment).losses.tolist()]
     points = [point for row in rows for point in row.loss]
     assert [point.iteration for point in points] == [100, 200, 300]

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.training.models import build
-from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of, subset_order
+from core.training.seeding import (
+    Purpose,
+    dropout_bits,
+    keep_mask,
+    label_noise_order,
+    permutation,
+    resampling_order,
+    seed_of,
+    subset_order,
+)
 from tests.unit.training.builders import spec_of
 from tests.unit.training.reference import network
 
@@ -24,6 +33,9 @@ def test_seeds_are_frozen(purpose: int, seed: int, epoch: int, drawn: int) -> No
 
 def test_draws_are_frozen() -> None:
     assert permutation(0, 1, 8).tolist() == [7, 1, 4, 5, 2, 3, 0, 6]
+    assert seed_of(Purpose.TEST_POINTS, 0, 0) == 16823399
+    assert label_noise_order(0, 8).tolist() == [4, 3, 7, 2, 6, 0, 5, 1]
+    assert resampling_order(0, 1, 8).tolist() == [5, 0, 2, 4, 6, 7, 1, 3]
     assert subset_order(0, 1, 8).tolist() == [7, 4, 3, 2, 0, 5, 6, 1]
     assert dropout_bits(0, 1, 1, 2, 16, 0.5).flatten().tolist() == [55, 78, 176, 139]
     assert dropout_bits(0, 1, 1, 2, 16, 0.2).flatten().tolist() == [223, 247, 243, 249]
