@@ -19,7 +19,7 @@ _LAST_EPOCH = 2**31 - 1  # an INTEGER
 
 # The fields of a result in their order, the loss points packed; then where those begin. What is kept beside a row has
 # tables of its own.
-_BESIDE = ("predictions", "weights")
+_BESIDE = ("diagnostics", "predictions", "weights")
 _FIELDS = [name for name in EpochResult._fields if name not in _BESIDE]
 _COLUMNS = [curve_rows.c["loss_values" if name == "loss" else name] for name in _FIELDS]
 _ROW = select(*_COLUMNS, curve_rows.c.loss_from)

@@ -57,6 +57,7 @@ DEFAULTS: Json = {
     "eval_every": 1,
     "seed": 0,
     "precision": "fp32",
+    "diagnostics": False,
 }
 
 
@@ -226,6 +227,7 @@ def test_weights_of_the_same_ratio_are_not_the_same() -> None:
         {"epochs": 999},
         {"eval_every": 2},
         {"seed": 1},
+        {"diagnostics": True},
     ],
     ids=str,
 )
@@ -241,6 +243,7 @@ def test_whatever_decides_the_curve_changes_the_digest(changed: Json) -> None:
         ({"epochs": 5}, True),
         ({"optimizer": {"lr": 0.2}}, True),
         ({"eval_every": 3}, True),
+        ({"diagnostics": True}, True),
         ({"name": "other"}, True),
         ({"dataset": {"name": "mnist", "seed": 1}}, False),
         ({"model": {"name": "cnn", "width": 32}}, False),
@@ -267,6 +270,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
     ("optimizer.weight_decay", [0, 1000], [-1e-12, 1000.5], "a number from 0 to 1000"),
     ("optimizer.momentum", [0, 0.9999], [-0.1, 1], "a number at least 0 and below 1"),
     ("name", ["", "é" * 200], ["x" * 201, None, 5], "text of at most 200 characters"),
+    ("diagnostics", [True, False], [1, 0, "true", None], "true or false"),
     ("precision", ["fp32", "bf16", "tf32"], ["fp16", "", None], "fp32, bf16, tf32"),
     (
         "loss.normalization",
