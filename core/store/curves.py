@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.curve import CurveHead, Fractions, measured_share
-from core.results import LOSS_POINT_EVERY, EpochResult, LossPoint
+from core.results import LOSS_POINT_EVERY, Diagnostics, EpochResult, LossPoint
 from core.states import ENDED, State
 from core.store.errors import NotFound
 from core.store.tables import AnyRow, curve_rows, experiments, is_id
@@ -19,11 +19,11 @@ _LAST_EPOCH = 2**31 - 1  # an INTEGER
 
 # The fields of a result in their order, the loss points packed; then where those begin. What is kept beside a row has
 # tables of its own.
-_BESIDE = ("diagnostics", "predictions", "weights")
+_BESIDE = ("predictions", "weights")
 _FIELDS = [name for name in EpochResult._fields if name not in _BESIDE]
 _COLUMNS = [curve_rows.c["loss_values" if name == "loss" else name] for name in _FIELDS]
 _ROW = select(*_COLUMNS, curve_rows.c.loss_from)
-_TRAIN_LOSS, _LOSS = EpochResult._fields.index("train_loss"), EpochResult._fields.index("loss")
+_TRAIN_LOSS, _LOSS, _DIAGNOSTICS = map(EpochResult._fields.index, ("train_loss", "loss", "diagnostics"))
 
 
 def read(tx: Connection, experiment_id: int, after: int = 0) -> tuple[CurveHead, list[EpochResult]]:
@@ -66,6 +66,7 @@ def write(tx: Connection, experiment_id: int, attempt: int, result: EpochResult)
     packed = {name: getattr(result, name) for name in _FIELDS}
     points = _evenly_spaced(packed.pop("loss"))
     packed["train_loss"] = _packed(result.train_loss)
+    packed["diagnostics"] = result.diagnostics and result.diagnostics.packed()
     row = _insert_once(tx).values(
         experiment_id=experiment_id,
         attempt=attempt,
@@ -119,4 +120,6 @@ def _result(row: AnyRow) -> EpochResult:
     fields[_LOSS] = tuple(
         LossPoint(first + i * LOSS_POINT_EVERY, value) for i, value in enumerate(_unpacked(fields[_LOSS]))
     )
+    if fields[_DIAGNOSTICS] is not None:
+        fields[_DIAGNOSTICS] = Diagnostics.unpacked(fields[_DIAGNOSTICS])
     return EpochResult(*fields)

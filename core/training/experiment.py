@@ -26,7 +26,7 @@ class Met(NamedTuple):
 
 
 class TrainMetrics(NamedTuple):
-    """What the batches of an epoch gave: in training mode, each before its step. On the CPU."""
+    """What the batches of an epoch gave: in training mode, each before its step. Numbers on the CPU."""
 
     losses: Tensor  # [steps], as computed
     n: tuple[int, int]  # images by output index

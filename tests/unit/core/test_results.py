@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from core.results import Diagnostics, EpochResult, LossPoint, Predictions
-from tests.unit.store.builders import result
+from tests.unit.store.builders import DIAGNOSTICS, result
 
 BESIDE = ("predictions", "weights")
-DIAGNOSTICS = Diagnostics(0.5, 0.25, 1.5, -1.5, 0.125, math.nan, 7.0, math.inf, -0.0, 1000, 512, 999, (0.0, 0.25, 1.0))
 NOT_A_NUMBER = (
     struct.unpack("<f", b"\x00\x00\xc0\x7f")[0],
     struct.unpack("<f", b"\x01\x00\xc0\xff")[0],  # another payload, another sign

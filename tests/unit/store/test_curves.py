@@ -4,12 +4,14 @@ import math
 import struct
 
 import pytest
+from sqlalchemy import update
 
 from core.results import EpochResult, LossPoint
 from core.store import attempts, curves
 from core.store.errors import NotFound
 from core.store.session import Store
-from tests.unit.store.builders import claimed, result, submitted
+from core.store.tables import curve_rows
+from tests.unit.store.builders import DIAGNOSTICS, claimed, result, submitted
 
 
 def stored(store: Store, *rows: EpochResult) -> int:
@@ -48,6 +50,21 @@ def test_loss_points_keep_their_iterations(store: Store) -> None:
 def test_loss_points_with_a_gap_are_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="every 100th"):
         stored(store, result(1, loss=(LossPoint(100, 0.5), LossPoint(300, 0.5))))
+
+
+@pytest.mark.parametrize("dead_units", [(), (0.5,), (0.0, 0.25, 1.0)])
+def test_diagnostics_come_back_bit_for_bit(store: Store, dead_units: tuple[float, ...]) -> None:
+    row = result(1, diagnostics=DIAGNOSTICS._replace(dead_units=dead_units))
+    (back,) = read(store, stored(store, row))
+    assert back.same_as(row)
+    assert repr(back.diagnostics) == repr(row.diagnostics)
+
+
+def test_diagnostics_that_a_newer_ballast_has_packed_are_not_read_and_the_row_is(store: Store) -> None:
+    experiment_id = stored(store, result(1, diagnostics=DIAGNOSTICS))
+    with store.writing() as tx:
+        tx.execute(update(curve_rows).values(diagnostics=b"\x02" + bytes(16)))
+    assert read(store, experiment_id) == [result(1)]
 
 
 def test_rows_come_in_the_order_of_their_epochs_and_after_a_given_one(store: Store) -> None:
