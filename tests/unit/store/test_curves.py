@@ -2,10 +2,12 @@
 
 import math
 import struct
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from core.curve import learned_at
 from core.results import EpochResult, LossPoint
 from core.store import attempts, curves
 from core.store.errors import NotFound
@@ -14,8 +16,8 @@ from core.store.tables import curve_rows
 from tests.unit.store.builders import DIAGNOSTICS, claimed, result, submitted
 
 
-def stored(store: Store, *rows: EpochResult) -> int:
-    experiment_id = submitted(store)
+def stored(store: Store, *rows: EpochResult, **fields: Any) -> int:
+    experiment_id = submitted(store, **fields)
     claim = claimed(store)
     for row in rows:
         with store.writing() as tx:
@@ -78,6 +80,22 @@ def test_rows_come_in_the_order_of_their_epochs_and_after_a_given_one(store: Sto
 def test_the_curve_of_no_experiment_is_not_found(store: Store, no_such_id: int) -> None:
     with store.reading() as tx, pytest.raises(NotFound):
         curves.read(tx, no_such_id)
+
+
+def test_a_head_says_when_each_class_was_learned_whatever_tail_is_read(store: Store) -> None:
+    rows = [
+        result(1, train_correct_base=50, train_loss=math.nan),
+        result(2, train_n_other=0, train_correct_other=0),
+        result(3, train_correct_base=50, diagnostics=DIAGNOSTICS),
+        result(4, train_correct_base=50, train_correct_other=50),
+        result(5),
+    ]
+    without = stored(store, *rows)
+    experiment_id = stored(store, *rows, diagnostics=True)
+    for after in (0, 3, 9):
+        with store.reading() as tx:
+            assert curves.read(tx, experiment_id, after)[0].learned_at == learned_at(rows) == (3, 4)
+            assert curves.read(tx, without, after)[0].learned_at is None
 
 
 def test_head_and_rows_are_of_one_moment(store: Store) -> None:
