@@ -5,6 +5,7 @@ how long many take on the workers that there are. Pure; what was measured is the
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
+from core.results import NOISE_IMAGES
 from core.spec import AnyDataset, AnyModel, Cnn, ImageFolder, Linear, Mlp, ResNet, Spec
 
 # Images by class, in the training set and in the test set, as they are published (core/training/README.md, "The
@@ -33,7 +34,7 @@ def is_benchmarked(spec: Spec) -> bool:
 
 class Images(NamedTuple):
     train: int  # of an epoch, without the last incomplete batch
-    evaluated: int  # of both test sets, by one evaluation
+    evaluated: int  # of all test sets, by one evaluation
 
 
 class _Sizes(NamedTuple):
@@ -67,7 +68,8 @@ def images_of(spec: Spec) -> Images | None:
     batch = spec.batch_size or train
     tests = (sizes.in_domain, sizes.out_of_domain) if sizes else (limit, limit)
     evaluated = sum(n if limit is None else min(n, limit) for n in tests if n is not None)
-    return Images(train // batch * batch, evaluated)
+    noise = NOISE_IMAGES if spec.diagnostics else 0
+    return Images(train // batch * batch, evaluated + noise)
 
 
 def _sizes(dataset: AnyDataset) -> _Sizes:
@@ -125,7 +127,8 @@ class Cost(NamedTuple):
 
 def kind_of(spec: Spec) -> Hashable:
     """Equal where epochs take equally long. (`Spec.pack_key` says nearly the same, and takes longer to make.)"""
-    return spec.dataset, spec.model, spec.loss, spec.batch_size, spec.precision, spec.eval_every, spec.epochs
+    trained = spec.dataset, spec.model, spec.loss, spec.batch_size, spec.precision
+    return *trained, spec.eval_every, spec.epochs, spec.diagnostics
 
 
 def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Spec, Place], Known | None]) -> Cost:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from core.spec import Spec
 
 LOSS_POINT_EVERY = 100  # iterations, counted through epochs
+NOISE_IMAGES = 1000  # the test set of diagnostics, where the data are images
 
 
 class Command(Enum):

@@ -14,7 +14,7 @@ import torch
 from core.results import Checkpoint, Command, EpochResult, Predictions
 from core.spec import Spec
 from core.training import precision
-from core.training.datasets import Data
+from core.training.datasets import Data, Examples, noise_beside
 from core.training.diagnostics import dead_shares, diagnose, peaks
 from core.training.evaluation import Outputs, predict
 from core.training.experiment import Experiment, TrainMetrics, mean
@@ -51,6 +51,7 @@ def train(
     precision.require(member.spec.precision, device)
     precision.prepare(member.spec.precision, device)
     data = data.to(device)
+    noise = noise_beside(data) if member.spec.diagnostics else None
     experiment = Experiment(member.spec, data, dtype, member.checkpoint)
     since = time.perf_counter()
     while experiment.epoch < member.spec.epochs:
@@ -63,7 +64,7 @@ def train(
             continue
         tests = None
         if member.spec.evaluated(experiment.epoch + 1):
-            tests = _evaluate(experiment, data, dtype, member.command)
+            tests = _evaluate(experiment, data, noise, dtype, member.command)
             if tests is None:
                 continue  # its command, which is heard before anything else happens
         metrics = experiment.end_epoch()
@@ -85,26 +86,35 @@ class _Tests(NamedTuple):
     in_domain: Outputs
     out_of_domain: Outputs
     dead_units: tuple[float, ...]  # on the in-domain set, by layer; none without diagnostics
+    noise: Outputs | None = None  # where there is some
 
 
-def _evaluate(experiment: Experiment, data: Data, dtype: torch.dtype, command: Callable[[], Command]) -> _Tests | None:
+def _evaluate(
+    experiment: Experiment, data: Data, noise: Examples | None, dtype: torch.dtype, command: Callable[[], Command]
+) -> _Tests | None:
     """None where the command to end came between: then it is not over."""
 
     def must_stop() -> bool:
         return command() in (Command.STOP, Command.DROP)
 
-    watched = experiment.model.rectified() if experiment.spec.diagnostics else []
-    with peaks(watched) as highest:
-        in_domain = predict(experiment.model, data.in_domain, dtype, must_stop)
+    model = experiment.model
+    with peaks(model.rectified() if experiment.spec.diagnostics else []) as highest:
+        in_domain = predict(model, data.in_domain, dtype, must_stop)
     if in_domain is None:
         return None
-    out_of_domain = predict(experiment.model, data.out_of_domain, dtype, must_stop)
-    return None if out_of_domain is None else _Tests(in_domain, out_of_domain, dead_shares(highest))
+    out_of_domain = predict(model, data.out_of_domain, dtype, must_stop)
+    if out_of_domain is None:
+        return None
+    tests = _Tests(in_domain, out_of_domain, dead_shares(highest))
+    if noise is None:
+        return tests
+    of_noise = predict(model, noise, dtype, must_stop)
+    return None if of_noise is None else tests._replace(noise=of_noise)
 
 
 def _row(experiment: Experiment, data: Data, metrics: TrainMetrics, tests: _Tests, seconds: float) -> EpochResult:
     base, other = data.base_index, 1 - data.base_index
-    in_domain, out_of_domain, dead_units = tests
+    in_domain, out_of_domain, dead_units, noise = tests
     counts = torch.stack(
         [
             (in_domain.indices == base).sum(),
@@ -131,7 +141,7 @@ def _row(experiment: Experiment, data: Data, metrics: TrainMetrics, tests: _Test
         train_correct_other=metrics.correct[other],
         loss=experiment.pop_loss_points(),
         seconds=seconds,
-        diagnostics=metrics.met and diagnose(experiment.model, metrics.met, base, dead_units),
+        diagnostics=metrics.met and diagnose(experiment.model, metrics.met, base, dead_units, noise),
     )
 
 

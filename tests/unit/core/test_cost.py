@@ -40,6 +40,10 @@ def test_the_full_batch_is_every_image() -> None:
     assert images_of(spec({"name": "mnist"}, batch_size=None)) == Images(5923 + 6742, 10_000)
 
 
+def test_diagnostics_evaluate_a_thousand_images_more() -> None:
+    assert images_of(spec({"name": "cifar10"}, diagnostics=True)) == Images(10_000, 11_000)
+
+
 def test_digits_are_counted_as_they_are_loaded() -> None:
     data = digits()
     tests = len(data.in_domain) + len(data.out_of_domain)

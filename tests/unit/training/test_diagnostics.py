@@ -13,11 +13,13 @@ from core.results import Checkpoint, Command, Diagnostics, EpochResult
 from core.spec import Spec
 from core.training import BadCheckpoint, Data, Member, train
 from core.training.checkpoint import decode, encode
-from core.training.datasets import Examples
+from core.training.datasets import Examples, noise_beside
 from core.training.diagnostics import dead_shares, diagnose, peaks
+from core.training.evaluation import Outputs
 from core.training.experiment import Experiment, Met
 from core.training.models import build
-from tests.unit.training.builders import an_epoch, invented, rows_of, same, spec_of
+from core.training.weights import model_with
+from tests.unit.training.builders import an_epoch, command_after, invented, rows_of, same, spec_of
 from tests.unit.training.reference import reference
 
 LEARNING = {"importance_weight": "4:1", "epochs": 3}
@@ -194,10 +196,14 @@ def tensors_of(row: EpochResult) -> dict[str, object]:
     return {name: tensor.tolist() for name, tensor in safetensors.load(row.weights).items()}
 
 
+def rows_from(spec: Spec, content: bytes) -> list[EpochResult]:
+    return [row for _, row in train([Member(spec, content)], data())]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_goes_on_in_mid_epoch_has_the_same_bit_for_bit(case: str) -> None:
     rows, content = with_a_checkpoint_a_step(with_diagnostics(CASES[case]))
-    more = [row for _, row in train([Member(with_diagnostics(CASES[case]), content)], data())]
+    more = rows_from(with_diagnostics(CASES[case]), content)
     assert same(rows[1:], more)
     assert [row.diagnostics for row in rows[1:]] == [row.diagnostics for row in more]
 
@@ -213,3 +219,55 @@ def test_with_rare_rows_they_are_of_the_epoch_of_the_row() -> None:
     *_, every = rows_of(spec, data())
     (rare,) = rows_of(spec.model_copy(update={"eval_every": 3}), data())
     assert rare.diagnostics == every.diagnostics
+
+
+def test_the_noise_is_uniform_the_same_for_all_and_prepared_as_the_data_are() -> None:
+    noise = noise_beside(data())
+    assert noise is not None
+    assert noise.stored.shape == (1000, 3, 32, 32)
+    counts = torch.bincount(noise.stored.flatten().int(), minlength=256).double()
+    mean = 1000 * 3 * 32 * 32 / 256
+    assert ((counts - mean) ** 2 / mean).sum() < 360  # chi squared of 255 degrees of freedom: one in 100 000 is above
+    again = noise_beside(invented(n=40))
+    assert again is not None
+    assert torch.equal(noise.stored, again.stored)
+    assert noise.inputs(slice(1), torch.float32).aminmax() == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("base_index", [0, 1])
+def test_the_base_fraction_of_noise_is_that_of_the_network(base_index: int) -> None:
+    spec, on = with_diagnostics(CASES["mlp"]), invented(base_index=base_index)
+    last = rows_of(spec, on)[-1]
+    noise = noise_beside(on)
+    assert last.weights is not None
+    assert last.diagnostics is not None
+    assert noise is not None
+    logits = model_with(spec, (3, 32, 32), last.weights)(noise.inputs(slice(None), torch.float32))
+    assert (last.diagnostics.n_noise, last.diagnostics.finite_noise) == (1000, 1000)
+    assert last.diagnostics.base_noise == int((logits.argmax(1) == base_index).sum())
+
+
+def test_where_the_data_are_no_images_there_is_no_noise() -> None:
+    spec = spec_of(model={"name": "linear"}, batch_size=None, diagnostics=True)
+    assert noise_beside(two_points()) is None
+    seen = rows_of(spec, two_points())[-1].diagnostics
+    assert seen is not None
+    assert (seen.n_noise, seen.base_noise, seen.finite_noise) == (0, 0, 0)
+
+
+def test_noise_whose_logits_are_not_finite_ends_no_run() -> None:
+    """It would change when a run ends: they are counted."""
+    network = build(spec_of(model={"name": "linear"}).model, (1,), seed=0)
+    outputs = Outputs(torch.tensor([0, 1, 1]), torch.tensor([False, True, True]))
+    met = Met(torch.zeros(1, 2, 2), torch.tensor([[0, 1]]))
+    seen = diagnose(network, met, 1, (), outputs)
+    assert (seen.n_noise, seen.base_noise, seen.finite_noise) == (3, 2, 2)
+
+
+@pytest.mark.parametrize("calls", range(10, 31, 3))
+def test_a_run_stopped_in_its_evaluation_of_noise_goes_on_with_it(calls: int) -> None:
+    spec = with_diagnostics(CASES["mlp"])
+    results = [result for _, result in train([Member(spec, command=command_after(calls, Command.STOP))], data())]
+    (content,) = [each.content for each in results if isinstance(each, Checkpoint)]
+    rows = [result for result in results if isinstance(result, EpochResult)]
+    assert same(rows + rows_from(spec, content), rows_of(spec, data()))

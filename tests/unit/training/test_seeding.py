@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.training.models import build
-from core.training.seeding import Purpose, dropout_bits, keep_mask, permutation, seed_of, subset_order
+from core.training.seeding import Purpose, dropout_bits, keep_mask, noise, permutation, seed_of, subset_order
 from tests.unit.training.builders import spec_of
 from tests.unit.training.reference import network
 
@@ -25,6 +25,7 @@ def test_seeds_are_frozen(purpose: int, seed: int, epoch: int, drawn: int) -> No
 def test_draws_are_frozen() -> None:
     assert permutation(0, 1, 8).tolist() == [7, 1, 4, 5, 2, 3, 0, 6]
     assert subset_order(0, 1, 8).tolist() == [7, 4, 3, 2, 0, 5, 6, 1]
+    assert noise(2, (1, 2, 2)).flatten().tolist() == [18, 201, 158, 39, 94, 172, 213, 35]
     assert dropout_bits(0, 1, 1, 2, 16, 0.5).flatten().tolist() == [55, 78, 176, 139]
     assert dropout_bits(0, 1, 1, 2, 16, 0.2).flatten().tolist() == [223, 247, 243, 249]
     weights = build(spec_of(model={"name": "linear"}).model, (1, 32, 32), seed=0).output.weight
