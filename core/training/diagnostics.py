@@ -31,7 +31,8 @@ def peaks(layers: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
     highest: dict[nn.Module, Tensor] = {}
 
     def note(layer: nn.Module, _inputs: object, outputs: Tensor) -> None:
-        peak = outputs.amax((0, *range(2, outputs.ndim)))  # now: a ReLU may be about to work in place
+        # Now: a ReLU may be about to work in place. By `max`: `amax` takes four times as long in channels_last.
+        peak = outputs.movedim(1, -1).flatten(0, -2).max(0).values
         highest[layer] = torch.maximum(highest[layer], peak) if layer in highest else peak
 
     hooks = [layer.register_forward_hook(note) for layer in layers]
