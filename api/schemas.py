@@ -6,6 +6,7 @@ api.views fills them from what the store gives.
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from core.fit import Fit
 from core.presets import PresetName
@@ -202,6 +203,28 @@ class LossPoints(_Answer):
     value: list[float | None]
 
 
+class LearnedAtOut(_Answer):
+    base: int | None
+    other: int | None
+
+
+class DiagnosticsOut(_Answer):
+    """Columns, each as long as `epoch`; and in which row's epoch each class was first learned wholly."""
+
+    loss_base: list[float | None]
+    loss_other: list[float | None]
+    margin_base: list[float | None]
+    margin_other: list[float | None]
+    margin_low_base: list[float | None]
+    margin_low_other: list[float | None]
+    norm: list[float | None]
+    norm_last_layer: list[float | None]
+    bias_difference: list[float | None]
+    base_fraction_noise: list[float | None]
+    dead_units: list[list[float] | None]
+    learned_at: LearnedAtOut
+
+
 class CurveOut(_Answer):
     """Columns, each as long as `epoch`. Served as prepared JSON; this model documents it."""
 
@@ -220,6 +243,7 @@ class CurveOut(_Answer):
     finite_logits: list[float | None]
     seconds: list[float]
     loss: LossPoints
+    diagnostics: DiagnosticsOut | SkipJsonSchema[None] = Field(None, description="Absent where the spec has them off.")
     nonfinite: dict[str, dict[str, Literal["nan", "inf", "-inf"]]]
     diverged_at: int | None
     replay_mismatch_from: int | None

@@ -5,6 +5,7 @@ how long many take on the workers that there are. Pure; what was measured is the
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
+from core.results import NOISE_IMAGES
 from core.spec import (
     AnyDataset,
     AnyModel,
@@ -49,7 +50,7 @@ def is_benchmarked(spec: Spec) -> bool:
 
 class Images(NamedTuple):
     train: int  # of an epoch, without the last incomplete batch
-    evaluated: int  # of both test sets, by one evaluation
+    evaluated: int  # of all test sets, by one evaluation
 
 
 class _Sizes(NamedTuple):
@@ -80,7 +81,8 @@ def images_of(spec: Spec) -> Images | None:
         return None
     train = sum(epoch_sizes(spec.resample, spec.weights, sizes.train))
     batch = spec.batch_size or train
-    return Images(train // batch * batch, sizes.in_domain + sizes.out_of_domain)
+    noise = NOISE_IMAGES if spec.diagnostics and isinstance(spec.dataset, ImageDataset) else 0
+    return Images(train // batch * batch, sizes.in_domain + sizes.out_of_domain + noise)
 
 
 def _sizes(dataset: AnyDataset) -> _Sizes | None:
@@ -151,7 +153,8 @@ class Cost(NamedTuple):
 def kind_of(spec: Spec) -> Hashable:
     """Equal where epochs take equally long. (`Spec.pack_key` says nearly the same, and takes longer to make.)"""
     sizes = None if spec.resample is None else (spec.resample, spec.weights)
-    return spec.dataset, spec.model, spec.loss, sizes, spec.batch_size, spec.precision, spec.eval_every, spec.epochs
+    trained = spec.dataset, spec.model, spec.loss, sizes, spec.batch_size, spec.precision
+    return *trained, spec.eval_every, spec.epochs, spec.diagnostics
 
 
 def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Spec, Place], Known | None]) -> Cost:

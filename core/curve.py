@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from core.results import EpochResult
+from core.results import Diagnostics, EpochResult
+
+# Of a column, at a key, a value: null, and noted, where it is not finite.
+_Finite = Callable[[str, int, float | None], float | None]
 
 
 class Fractions(NamedTuple):
@@ -25,6 +28,13 @@ COUNTS = (
 )
 
 
+class LearnedAt(NamedTuple):
+    """The first row in whose epoch every image of the class was right as it was met; None: there is none yet."""
+
+    base: int | None
+    other: int | None
+
+
 class CurveHead(NamedTuple):
     """What a curve says of its experiment, read in the same snapshot as its rows."""
 
@@ -36,6 +46,7 @@ class CurveHead(NamedTuple):
     diverged_at: int | None
     replay_mismatch_from: int | None
     complete: bool
+    learned_at: LearnedAt | None = None  # None: the spec asks for no diagnostics
 
 
 def curve_json(head: CurveHead, rows: Sequence[EpochResult], after: int = 0) -> dict[str, Any]:
@@ -63,11 +74,36 @@ def curve_json(head: CurveHead, rows: Sequence[EpochResult], after: int = 0) -> 
             "iteration": [point.iteration for point in points],
             "value": [finite("loss", point.iteration, _nine_digits(point.value)) for point in points],
         },
+        **({"diagnostics": _diagnostics_json(head.learned_at, rows, finite)} if head.learned_at else {}),
         "nonfinite": nonfinite,
         "diverged_at": head.diverged_at,
         "replay_mismatch_from": head.replay_mismatch_from,
         "next_after": rows[-1].epoch if rows else after,
         "complete": head.complete,
+    }
+
+
+def learned_at(rows: Sequence[EpochResult]) -> LearnedAt:
+    """Of all rows of a curve, in order. A loss that is not finite is no measurement: NaN is class 0, and so may be
+    right."""
+    measured = [row for row in rows if math.isfinite(row.train_loss)]
+    return LearnedAt(
+        base=next((row.epoch for row in measured if row.train_correct_base == row.train_n_base > 0), None),
+        other=next((row.epoch for row in measured if row.train_correct_other == row.train_n_other > 0), None),
+    )
+
+
+def _diagnostics_json(learned: LearnedAt, rows: Sequence[EpochResult], finite: _Finite) -> dict[str, Any]:
+    def column(name: str, measure: Callable[[EpochResult, Diagnostics], float | None]) -> list[float | None]:
+        measured = [(row.epoch, row.diagnostics and measure(row, row.diagnostics)) for row in rows]
+        return [finite(f"diagnostics.{name}", epoch, value) for epoch, value in measured]
+
+    return {
+        **{name: column(name, measure) for name, measure in _DIAGNOSTICS.items()},
+        "dead_units": [
+            row.diagnostics and [_nine_digits(share) for share in row.diagnostics.dead_units] for row in rows
+        ],
+        "learned_at": learned._asdict(),
     }
 
 
@@ -90,6 +126,11 @@ def _nine_digits(value: float) -> float:
     return float(f"{value:.9g}")
 
 
+def _of_met(value: float, n: int) -> float | None:
+    """Of the images of a class in the epoch's batches: None where there were none."""
+    return _nine_digits(value) if n else None
+
+
 def _nonfinite_name(value: float) -> str:
     if math.isnan(value):
         return "nan"
@@ -108,4 +149,17 @@ _MEASURES: dict[str, Callable[[EpochResult], float | None]] = {
     "finite_logits": lambda row: _share(
         row.finite_in_domain + row.finite_out_of_domain, row.n_in_domain + row.n_out_of_domain
     ),
+}
+
+_DIAGNOSTICS: dict[str, Callable[[EpochResult, Diagnostics], float | None]] = {
+    "loss_base": lambda row, seen: _of_met(seen.loss_base, row.train_n_base),
+    "loss_other": lambda row, seen: _of_met(seen.loss_other, row.train_n_other),
+    "margin_base": lambda row, seen: _of_met(seen.margin_base, row.train_n_base),
+    "margin_other": lambda row, seen: _of_met(seen.margin_other, row.train_n_other),
+    "margin_low_base": lambda row, seen: _of_met(seen.margin_low_base, row.train_n_base),
+    "margin_low_other": lambda row, seen: _of_met(seen.margin_low_other, row.train_n_other),
+    "norm": lambda _, seen: _nine_digits(seen.norm),
+    "norm_last_layer": lambda _, seen: _nine_digits(seen.norm_last_layer),
+    "bias_difference": lambda _, seen: _nine_digits(seen.bias_difference),
+    "base_fraction_noise": lambda _, seen: measured_share(seen.base_noise, seen.n_noise, seen.finite_noise),
 }

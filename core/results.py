@@ -13,6 +13,7 @@ from typing import NamedTuple
 from core.spec import Spec
 
 LOSS_POINT_EVERY = 100  # iterations, counted through epochs
+NOISE_IMAGES = 1000  # the test set of diagnostics, where the data are images
 
 
 class Command(Enum):
@@ -37,6 +38,44 @@ class Predictions(NamedTuple):
     out_of_domain: bytes
 
 
+class Diagnostics(NamedTuple):
+    """What tells the explanations of a row apart (core/training/README.md, "Diagnostics"): float32, NaN or infinite
+    where a logit or a weight is; the loss and the margins of a class that the epoch's batches have not met are NaN."""
+
+    loss_base: float  # unweighted, the mean over the images of the class in the epoch's batches
+    loss_other: float
+    margin_base: float  # by how much the right logit exceeds the other one, the mean over the same
+    margin_other: float
+    margin_low_base: float  # and its 5 % quantile
+    margin_low_other: float
+    norm: float  # of all parameters
+    norm_last_layer: float
+    bias_difference: float  # of the last layer, base - other
+    n_noise: int  # images of noise; 0 where the data are no images
+    base_noise: int  # predicted as the base class
+    finite_noise: int  # images whose logits are all finite
+    dead_units: tuple[float, ...]  # the share of each layer's ReLU units, from the input to the output
+
+    def packed(self) -> bytes:
+        """As bytes, equal where all numbers are, bit for bit; NaN equals NaN."""
+        *numbers, dead_units = self
+        floats = [math.nan if math.isnan(value) else value for value in (*numbers, *dead_units)]
+        return _LAYOUT + struct.pack(f"<{len(floats)}f", *floats)
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> "Diagnostics | None":
+        """None where a newer Ballast has packed them otherwise."""
+        if content[:1] != _LAYOUT:
+            return None
+        floats = struct.unpack(f"<{len(content) // 4}f", content[1:])
+        (*measured, n, base, finite), dead_units = floats[:_SINGLE], floats[_SINGLE:]
+        return cls._make([*measured, int(n), int(base), int(finite), dead_units])
+
+
+_LAYOUT = b"\x01"  # of packed diagnostics: float32, little-endian, in the order of the fields
+_SINGLE = len(Diagnostics._fields) - 1  # numbers before those of the layers
+
+
 class EpochResult(NamedTuple):
     """One row of a curve: counts of whole images and float32 losses, so that rows can be compared bit by bit."""
 
@@ -55,6 +94,7 @@ class EpochResult(NamedTuple):
     train_correct_other: int
     loss: tuple[LossPoint, ...]  # the loss points since the row before
     seconds: float  # of wall clock since the row before; the one value that a repeat need not reproduce
+    diagnostics: Diagnostics | None = None  # where the spec asks for them
     predictions: Predictions | None = None  # of the epochs that `Spec.predicted` names
     weights: bytes | None = None  # the trained model as safetensors, with the last epoch
 
@@ -81,9 +121,10 @@ class EpochResult(NamedTuple):
     def _bits(self) -> tuple[object, ...]:
         losses = (self.train_loss, *(point.value for point in self.loss))
         return (
-            self._replace(seconds=0.0, train_loss=0.0, loss=(), predictions=None, weights=None),
+            self._replace(seconds=0.0, train_loss=0.0, loss=(), diagnostics=None, predictions=None, weights=None),
             tuple(point.iteration for point in self.loss),
             tuple("nan" if math.isnan(value) else struct.pack("<f", value) for value in losses),
+            self.diagnostics and self.diagnostics.packed(),
         )
 
 

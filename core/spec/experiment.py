@@ -49,6 +49,9 @@ class Spec(Part):
         description="In which the convolutions and dense layers of a cnn or resnet compute and hand on; tf32 is a "
         "GPU's. Weights, the last layer and the loss stay in fp32.",
     )
+    diagnostics: bool = Field(
+        False, description="Whether the curve has `diagnostics` too. They change nothing else of it."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -17,17 +17,17 @@ from core.store.tables import experiments, literally
 
 _NEWEST = 10_000  # experiments that are looked through: pack keys have no index
 
-_Kind = tuple[str, int, str]  # pack key, eval_every, kind of device
+_Kind = tuple[str, int, bool, str]  # pack key, eval_every, diagnostics, kind of device
 
 
 def expected_cost(tx: Connection, specs: Sequence[Spec]) -> Cost:
     """Of `specs`, in this order, once their turn has come. An epoch is of the same kind where data set, model, loss,
-    batch size, precision, `eval_every` and the kind of device are the same."""
+    batch size, precision, `eval_every`, `diagnostics` and the kind of device are the same."""
     measured = _measured_epochs(tx, {spec.pack_key for spec in {kind_of(spec): spec for spec in specs}.values()})
     rates = benchmarks.rates(tx)
 
     def known(spec: Spec, place: Place) -> Known | None:
-        seconds = _somewhere(measured, (spec.pack_key, spec.eval_every, place.device_kind))
+        seconds = _somewhere(measured, (spec.pack_key, spec.eval_every, spec.diagnostics, place.device_kind))
         if seconds is not None:
             return Known(seconds, measured=True)
         rate = _rate(rates, spec, place) if is_benchmarked(spec) else None
@@ -50,16 +50,17 @@ def _measured_epochs(tx: Connection, pack_keys: set[str]) -> dict[_Kind, float]:
     )
     seconds: dict[_Kind, list[float]] = defaultdict(list)
     for row in found:
-        eval_every = int(json.loads(row.spec).get("eval_every", 1))
-        seconds[row.pack_key, eval_every, row.checkpoint_device_kind].append(row.epoch_seconds)
+        spec = json.loads(row.spec)
+        evaluation = int(spec.get("eval_every", 1)), bool(spec.get("diagnostics"))
+        seconds[row.pack_key, *evaluation, row.checkpoint_device_kind].append(row.epoch_seconds)
     return {kind: median(each) for kind, each in seconds.items()}
 
 
 def _somewhere(measured: dict[_Kind, float], kind: _Kind) -> float | None:
     """On that kind of device; on the fastest, where none is said."""
-    if kind[2] != ANYWHERE.device_kind:
+    if kind[-1] != ANYWHERE.device_kind:
         return measured.get(kind)
-    return min((seconds for each, seconds in measured.items() if each[:2] == kind[:2]), default=None)
+    return min((seconds for each, seconds in measured.items() if each[:-1] == kind[:-1]), default=None)
 
 
 def _rate(rates: dict[tuple[Place, str, str], Rate], spec: Spec, place: Place) -> Rate | None:

@@ -2,6 +2,7 @@
 write is the concern of `attempts` (core/store/README.md, "Curves").
 """
 
+import json
 import math
 import struct
 from array import array
@@ -9,8 +10,8 @@ from array import array
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.curve import CurveHead, Fractions, measured_share
-from core.results import LOSS_POINT_EVERY, EpochResult, LossPoint
+from core.curve import CurveHead, Fractions, LearnedAt, measured_share
+from core.results import LOSS_POINT_EVERY, Diagnostics, EpochResult, LossPoint
 from core.states import ENDED, State
 from core.store.errors import NotFound
 from core.store.tables import AnyRow, curve_rows, experiments, is_id
@@ -23,7 +24,7 @@ _BESIDE = ("predictions", "weights")
 _FIELDS = [name for name in EpochResult._fields if name not in _BESIDE]
 _COLUMNS = [curve_rows.c["loss_values" if name == "loss" else name] for name in _FIELDS]
 _ROW = select(*_COLUMNS, curve_rows.c.loss_from)
-_TRAIN_LOSS, _LOSS = EpochResult._fields.index("train_loss"), EpochResult._fields.index("loss")
+_TRAIN_LOSS, _LOSS, _DIAGNOSTICS = map(EpochResult._fields.index, ("train_loss", "loss", "diagnostics"))
 
 
 def read(tx: Connection, experiment_id: int, after: int = 0) -> tuple[CurveHead, list[EpochResult]]:
@@ -66,6 +67,7 @@ def write(tx: Connection, experiment_id: int, attempt: int, result: EpochResult)
     packed = {name: getattr(result, name) for name in _FIELDS}
     points = _evenly_spaced(packed.pop("loss"))
     packed["train_loss"] = _packed(result.train_loss)
+    packed["diagnostics"] = result.diagnostics and result.diagnostics.packed()
     row = _insert_once(tx).values(
         experiment_id=experiment_id,
         attempt=attempt,
@@ -82,13 +84,31 @@ def write(tx: Connection, experiment_id: int, attempt: int, result: EpochResult)
 def _head(tx: Connection, experiment_id: int) -> CurveHead:
     if not is_id(experiment_id):
         raise NotFound(experiment_id)
-    stored = [name for name in CurveHead._fields if name != "complete"]
+    stored = [name for name in CurveHead._fields if name not in ("complete", "learned_at")]
     row = tx.execute(
-        select(*(experiments.c[name] for name in stored)).where(experiments.c.id == experiment_id)
+        select(*(experiments.c[name] for name in stored), experiments.c.spec).where(experiments.c.id == experiment_id)
     ).one_or_none()
     if row is None:
         raise NotFound(experiment_id)
-    return CurveHead(**row._mapping, complete=State(row.state) in ENDED)
+    *facts, spec = row
+    learned = _learned_at(tx, experiment_id) if json.loads(spec).get("diagnostics") else None
+    return CurveHead._make([*facts, State(row.state) in ENDED, learned])
+
+
+def _learned_at(tx: Connection, experiment_id: int) -> LearnedAt:
+    """As `core.curve.learned_at`, of the whole curve, whatever tail of it is read."""
+    return LearnedAt(*(_first_learned(tx, experiment_id, which) for which in LearnedAt._fields))
+
+
+def _first_learned(tx: Connection, experiment_id: int, which: str) -> int | None:
+    n, correct = curve_rows.c[f"train_n_{which}"], curve_rows.c[f"train_correct_{which}"]
+    # Of one curve, by its key, two columns.
+    rows = tx.execute(
+        select(curve_rows.c.epoch, curve_rows.c.train_loss)
+        .where(curve_rows.c.experiment_id == experiment_id, n > 0, correct == n)
+        .order_by(curve_rows.c.epoch)
+    ).all()
+    return next((row.epoch for row in rows if math.isfinite(_unpacked(row.train_loss)[0])), None)
 
 
 def _insert_once(tx: Connection) -> sqlite.Insert | postgresql.Insert:
@@ -119,4 +139,6 @@ def _result(row: AnyRow) -> EpochResult:
     fields[_LOSS] = tuple(
         LossPoint(first + i * LOSS_POINT_EVERY, value) for i, value in enumerate(_unpacked(fields[_LOSS]))
     )
+    if fields[_DIAGNOSTICS] is not None:
+        fields[_DIAGNOSTICS] = Diagnostics.unpacked(fields[_DIAGNOSTICS])
     return EpochResult(*fields)

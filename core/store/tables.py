@@ -164,6 +164,7 @@ curve_rows = Table(
     Column("loss_from", BigInteger),  # iteration of the first loss point; the others follow at every 100th
     Column("loss_values", LargeBinary, nullable=False),  # as train_loss
     Column("seconds", Double, nullable=False),
+    Column("diagnostics", LargeBinary),  # as `core.results.Diagnostics.packed` makes them, for the same reason
 )
 
 sweeps = Table(

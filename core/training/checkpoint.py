@@ -26,6 +26,7 @@ class Snapshot(NamedTuple):
     model: dict[str, Tensor]  # parameters, float32, and buffers, under the names of the plain module
     momentum: dict[str, Tensor]  # float32, by parameter; empty without momentum
     losses: Tensor  # float32 [step], of the open epoch
+    logits: Tensor | None  # float32 [step, batch, 2], of the open epoch, for diagnostics; None without them
     counts: tuple[int, ...]  # images met in it, by output; then how many of them were right
     loss_tail: tuple[float, ...]  # up to the open epoch, since the last loss point
     loss_points: tuple[LossPoint, ...]  # not yet in a row
@@ -41,6 +42,7 @@ def encode(snapshot: Snapshot) -> bytes:
             **{_MOMENTUM + name: tensor for name, tensor in snapshot.momentum.items()},
             "numbers": torch.tensor(numbers, dtype=torch.int64),
             "losses": snapshot.losses,
+            **({} if snapshot.logits is None else {"logits": snapshot.logits}),
             "loss_tail": torch.tensor(snapshot.loss_tail, dtype=torch.float32),
             "loss_points": torch.tensor([point.value for point in points], dtype=torch.float32),
         }
@@ -60,6 +62,7 @@ def decode(content: bytes) -> Snapshot:
             model=_below(_MODEL, tensors),
             momentum=_below(_MOMENTUM, tensors),
             losses=tensors["losses"],
+            logits=tensors.get("logits"),
             counts=tuple(counts),
             loss_tail=tuple(tensors["loss_tail"].tolist()),
             loss_points=tuple(LossPoint(first_point + i * LOSS_POINT_EVERY, value) for i, value in points),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core import spec
+from core.results import NOISE_IMAGES
 from core.training import folders, seeding, synthetic, vision
 from core.training.errors import BadData
 from core.training.images import normalised, resized
@@ -152,6 +153,14 @@ def _of_images(dataset: spec.AnyImages, source: _Source) -> Data:
         base_index=int(source.base == high),
         class_sizes=(len(chosen[0]), len(chosen[1])),
     )
+
+
+def noise_beside(data: Data) -> Examples | None:
+    """Images of uniform noise in the shape of `data`, prepared alike, on their device: the same for every experiment.
+    None where the data are no images."""
+    if data.train.stored.dtype != torch.uint8:
+        return None
+    return Examples(seeding.noise(NOISE_IMAGES, data.input_shape), data.train.prepare).to(data.device)
 
 
 def _examples(images: Tensor) -> Examples:

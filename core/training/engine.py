@@ -6,6 +6,7 @@ One experiment a pack for now; the pairs (member, row) are the shape that packs 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ import torch
 from core.results import Checkpoint, Command, EpochResult, Predictions
 from core.spec import Spec
 from core.training import precision
-from core.training.datasets import Data
+from core.training.datasets import Data, Examples, noise_beside
+from core.training.diagnostics import dead_shares, diagnose, peaks
 from core.training.evaluation import Outputs, predict
 from core.training.experiment import Experiment, TrainMetrics, mean
 from core.training.weights import encode_weights
@@ -49,6 +51,7 @@ def train(
     precision.require(member.spec.precision, device)
     precision.prepare(member.spec.precision, device)
     data = data.to(device)
+    noise = noise_beside(data) if member.spec.diagnostics else None
     experiment = Experiment(member.spec, data, dtype, member.checkpoint)
     since = time.perf_counter()
     while experiment.epoch < member.spec.epochs:
@@ -61,46 +64,57 @@ def train(
             continue
         tests = None
         if member.spec.evaluated(experiment.epoch + 1):
-            tests = _evaluate(experiment, data, dtype, member.command)
+            tests = _evaluate(experiment, data, noise, dtype, member.command)
             if tests is None:
                 continue  # its command, which is heard before anything else happens
         metrics = experiment.end_epoch()
         if tests is None or metrics is None:
             continue
         now = time.perf_counter()
-        row = _row(experiment, data, metrics, *tests, seconds=now - since)
+        row = _row(experiment, data, metrics, tests, seconds=now - since)
         since = now
-        yield 0, row if row.diverged else _with_predictions_and_weights(row, experiment, data, *tests)
+        yield 0, row if row.diverged else _with_predictions_and_weights(row, experiment, data, tests)
         if row.diverged:
             return
     if member.command() in (Command.SAVE, Command.STOP):
         yield 0, experiment.checkpoint()
 
 
+class _Tests(NamedTuple):
+    """What an evaluation gives."""
+
+    in_domain: Outputs
+    out_of_domain: Outputs
+    dead_units: tuple[float, ...]  # on the in-domain set, by layer; none without diagnostics
+    noise: Outputs | None = None  # where there is some
+
+
 def _evaluate(
-    experiment: Experiment, data: Data, dtype: torch.dtype, command: Callable[[], Command]
-) -> tuple[Outputs, Outputs] | None:
+    experiment: Experiment, data: Data, noise: Examples | None, dtype: torch.dtype, command: Callable[[], Command]
+) -> _Tests | None:
     """None where the command to end came between: then it is not over."""
 
     def must_stop() -> bool:
         return command() in (Command.STOP, Command.DROP)
 
-    in_domain = predict(experiment.model, data.in_domain, dtype, must_stop)
+    model = experiment.model
+    with peaks(model.rectified() if experiment.spec.diagnostics else []) as highest:
+        in_domain = predict(model, data.in_domain, dtype, must_stop)
     if in_domain is None:
         return None
-    out_of_domain = predict(experiment.model, data.out_of_domain, dtype, must_stop)
-    return None if out_of_domain is None else (in_domain, out_of_domain)
+    out_of_domain = predict(model, data.out_of_domain, dtype, must_stop)
+    if out_of_domain is None:
+        return None
+    tests = _Tests(in_domain, out_of_domain, dead_shares(highest))
+    if noise is None:
+        return tests
+    of_noise = predict(model, noise, dtype, must_stop)
+    return None if of_noise is None else tests._replace(noise=of_noise)
 
 
-def _row(
-    experiment: Experiment,
-    data: Data,
-    metrics: TrainMetrics,
-    in_domain: Outputs,
-    out_of_domain: Outputs,
-    seconds: float,
-) -> EpochResult:
+def _row(experiment: Experiment, data: Data, metrics: TrainMetrics, tests: _Tests, seconds: float) -> EpochResult:
     base, other = data.base_index, 1 - data.base_index
+    in_domain, out_of_domain, dead_units, noise = tests
     counts = torch.stack(
         [
             (in_domain.indices == base).sum(),
@@ -127,14 +141,13 @@ def _row(
         train_correct_other=metrics.correct[other],
         loss=experiment.pop_loss_points(),
         seconds=seconds,
+        diagnostics=metrics.met and diagnose(experiment.model, metrics.met, base, dead_units, noise),
     )
 
 
-def _with_predictions_and_weights(
-    row: EpochResult, experiment: Experiment, data: Data, in_domain: Outputs, out_of_domain: Outputs
-) -> EpochResult:
+def _with_predictions_and_weights(row: EpochResult, experiment: Experiment, data: Data, tests: _Tests) -> EpochResult:
     if experiment.spec.predicted(row.epoch):
-        bits = Predictions(_bits(in_domain, data.base_index), _bits(out_of_domain, data.base_index))
+        bits = Predictions(_bits(tests.in_domain, data.base_index), _bits(tests.out_of_domain, data.base_index))
         row = row._replace(predictions=bits)
     if row.epoch == experiment.spec.epochs:
         row = row._replace(weights=encode_weights(experiment.model, experiment.spec, row.epoch))

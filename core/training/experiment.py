@@ -19,12 +19,20 @@ from core.training.resampling import examples_of_epoch
 from core.training.stepping import Batch, learner_of, take_step
 
 
+class Met(NamedTuple):
+    """The batches of an epoch, on the device that trains."""
+
+    logits: Tensor  # [steps, batch, 2], as computed
+    labels: Tensor  # int64 [steps, batch]: output indices
+
+
 class TrainMetrics(NamedTuple):
-    """What the batches of an epoch gave: in training mode, each before its step. On the CPU."""
+    """What the batches of an epoch gave: in training mode, each before its step. Numbers on the CPU."""
 
     losses: Tensor  # [steps], as computed
     n: tuple[int, int]  # images by output index
     correct: tuple[int, int]  # and how many of them were right
+    met: Met | None  # for diagnostics; None without: after a resume in mid-epoch, some of it would be unknown
 
 
 class _OpenEpoch:
@@ -41,10 +49,17 @@ class _OpenEpoch:
         self._counted_to, self._counts = 0, torch.zeros(4, dtype=torch.int64)
 
     def resume(self, step: int, losses: Tensor, counts: tuple[int, ...]) -> None:
-        """As it stood after `step` steps."""
+        """As it stood after `step` steps, but for their logits."""
         self.step = self._counted_to = step
         self.losses[:step] = losses.to(self.losses)
         self._counts = torch.tensor(counts)
+
+    def resume_logits(self, logits: Tensor | None) -> None:
+        """Those of the steps taken, for diagnostics."""
+        taken = self.logits[: self.step]
+        if logits is None or logits.shape != taken.shape:
+            raise BadCheckpoint("it is the checkpoint of another experiment: it does not hold what diagnostics need")
+        taken.copy_(logits)
 
     def counts(self) -> tuple[int, ...]:
         """Images of the steps taken, by output; then how many of them were right."""
@@ -115,7 +130,8 @@ class Experiment:
         self.epoch += 1
         metrics = None
         if self.spec.evaluated(self.epoch):  # counting takes as long as a small step
-            metrics = TrainMetrics(losses, *_pairs(self._open.counts()))
+            met = Met(self._open.logits, self._open.labels) if self.spec.diagnostics else None
+            metrics = TrainMetrics(losses, *_pairs(self._open.counts()), met)
         self._collect_losses(losses.float().tolist())
         self._open = self._next_epoch()
         return metrics
@@ -136,6 +152,7 @@ class Experiment:
             model={name: _cpu_copy(tensor) for name, tensor in self.model.state_dict().items()},
             momentum={name: _cpu_copy(velocity) for name, velocity in self._momentum().items()},
             losses=_cpu_copy(self._open.losses[: self._open.step]),
+            logits=_cpu_copy(self._open.logits[: self._open.step]) if self.spec.diagnostics else None,
             counts=self._open.counts(),
             loss_tail=tuple(self.loss_tail),
             loss_points=tuple(self.loss_points),
@@ -154,6 +171,8 @@ class Experiment:
         if snapshot.step > len(self._open.order):
             raise BadCheckpoint("it is the checkpoint of another experiment: its epochs have more steps")
         self._open.resume(snapshot.step, snapshot.losses, snapshot.counts)
+        if self.spec.diagnostics:
+            self._open.resume_logits(snapshot.logits)
 
     def _momentum(self) -> dict[str, Tensor]:
         """Velocities by parameter, where there is momentum: else they stay zero."""

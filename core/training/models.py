@@ -19,9 +19,16 @@ from core.training.seeding import initialise
 OUTPUTS = 2
 
 
-def build(
-    model: spec.AnyModel, input_shape: tuple[int, ...], seed: int, precision: spec.Precision = "fp32"
-) -> nn.Module:
+class Network(nn.Module):
+    output: nn.Linear  # the last layer
+
+    def rectified(self) -> list[nn.Module]:
+        """The layers that ReLU is applied to, or that end with it. A unit is dead where it is never above 0: before a
+        ReLU or after it, before the pool of a `cnn` or after it, that is the same."""
+        raise NotImplementedError
+
+
+def build(model: spec.AnyModel, input_shape: tuple[int, ...], seed: int, precision: spec.Precision = "fp32") -> Network:
     """The network that `model` describes, for examples of `input_shape`, with the initial weights of `seed`: float32,
     on the CPU, in the memory format that trains fastest (core/training/README.md, "Memory format"). Its logits are
     float32 in every precision."""
@@ -41,7 +48,7 @@ def memory_format(model: spec.AnyModel) -> str:
     return "channels_last, dense transposed" if isinstance(model, spec.Cnn | spec.ResNet) else "dense transposed"
 
 
-def _construct(model: spec.AnyModel, input_shape: tuple[int, ...], precision: spec.Precision) -> nn.Module:
+def _construct(model: spec.AnyModel, input_shape: tuple[int, ...], precision: spec.Precision) -> Network:
     match model:
         case spec.Cnn():
             return Cnn(input_shape[0], model.width, precision)
@@ -65,7 +72,7 @@ def dropout(model: spec.AnyModel) -> Dropout | None:
     return None
 
 
-class Cnn(nn.Module):
+class Cnn(Network):
     def __init__(self, channels: int, width: int, precision: spec.Precision) -> None:
         super().__init__()
         self.precision = precision
@@ -96,8 +103,11 @@ class Cnn(nn.Module):
         x = F.relu(self.dense2(x * keep[:, :units]))
         return x * keep[:, units:]
 
+    def rectified(self) -> list[nn.Module]:
+        return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.dense1, self.dense2]
 
-class ResNet(nn.Module):
+
+class ResNet(Network):
     def __init__(self, channels: int, width: int, batch_norm: bool, precision: spec.Precision) -> None:
         super().__init__()
         self.precision = precision
@@ -121,6 +131,10 @@ class ResNet(nn.Module):
             features = F.relu(self.dense(x.mean((2, 3))))
         return self.output(features.to(self.output.weight.dtype))  # type: ignore[no-any-return]
 
+    def rectified(self) -> list[nn.Module]:
+        within = [layer for block in self.blocks for layer in (block.get_submodule("norm1"), block)]
+        return [self.norm, *within, self.dense]
+
 
 class _Block(nn.Module):
     def __init__(self, channels: int, filters: int, stride: int, batch_norm: bool) -> None:
@@ -143,7 +157,7 @@ def _norm(filters: int, batch_norm: bool) -> nn.Module:
     return nn.BatchNorm2d(filters) if batch_norm else nn.Identity()
 
 
-class Mlp(nn.Module):
+class Mlp(Network):
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(features, hidden)
@@ -152,11 +166,17 @@ class Mlp(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return self.output(F.relu(self.hidden(inputs.flatten(1))))  # type: ignore[no-any-return]
 
+    def rectified(self) -> list[nn.Module]:
+        return [self.hidden]
 
-class Linear(nn.Module):
+
+class Linear(Network):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.output = nn.Linear(features, OUTPUTS)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.output(inputs.flatten(1))  # type: ignore[no-any-return]
+
+    def rectified(self) -> list[nn.Module]:
+        return []

@@ -4,6 +4,7 @@ No generator of the process is read or moved, so experiments cannot disturb each
 generator state (core/training/README.md, "Randomness").
 """
 
+import math
 from enum import IntEnum
 
 import numpy as np
@@ -23,6 +24,7 @@ class Purpose(IntEnum):
     LABEL_NOISE = 4
     TEST_POINTS = 5
     RESAMPLING = 6
+    NOISE = 8
 
 
 def seed_of(purpose: Purpose, seed: int, epoch: int) -> int:
@@ -82,6 +84,12 @@ def dropout_bits(seed: int, epoch: int, steps: int, batch: int, units: int, p: f
         words = _raw_bytes(source, 4 * batch * units).view("<u4").reshape(batch, units)
         packed[step] = np.packbits(words >= threshold, axis=1, bitorder="little")
     return torch.from_numpy(packed)
+
+
+def noise(n: int, shape: tuple[int, ...]) -> Tensor:
+    """`n` images of uniform noise: uint8 [n, *shape] on the CPU, the same for every experiment."""
+    source = np.random.PCG64(seed_of(Purpose.NOISE, 0, 0))
+    return torch.from_numpy(_raw_bytes(source, n * math.prod(shape)).reshape(n, *shape))
 
 
 def keep_mask(bits: Tensor, units: int) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from core.curve import CurveHead, curve_json
+from core.curve import CurveHead, curve_json, learned_at
 from core.faults import faults_of
 from core.reading import UnreadableSpec, read_json
 from core.results import EpochResult
@@ -102,6 +102,7 @@ def _curve(spec: Spec, rows: list[EpochResult]) -> dict[str, object]:
         diverged_at=last.epoch if last.diverged else None,
         replay_mismatch_from=None,
         complete=True,
+        learned_at=learned_at(rows) if spec.diagnostics else None,
     )
     return curve_json(head, rows)
 

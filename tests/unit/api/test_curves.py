@@ -6,6 +6,7 @@ import math
 import pytest
 from fastapi.testclient import TestClient
 
+from api.schemas import CurveOut
 from core.results import EpochResult, LossPoint
 from core.states import ErrorKind, State
 from core.store import attempts
@@ -14,11 +15,11 @@ from core.store.leases import Claim
 from core.store.session import Store
 from tests.unit.api.builders import Json, problem, spec
 from tests.unit.core.builders import COLUMNS
-from tests.unit.store.builders import claimed, result
+from tests.unit.store.builders import DIAGNOSTICS, claimed, result
 
 
-def running_claim(client: TestClient, store: Store, epochs: int = 3) -> Claim:
-    assert client.post("/experiments", json=spec(epochs=epochs)).status_code == 201
+def running_claim(client: TestClient, store: Store, epochs: int = 3, **fields: object) -> Claim:
+    assert client.post("/experiments", json=spec(epochs=epochs, **fields)).status_code == 201
     return claimed(store)
 
 
@@ -62,6 +63,39 @@ def test_a_curve_has_the_keys_of_the_contract_and_no_other(client: TestClient, s
         "next_after": 2,
         "complete": False,
     }
+
+
+def test_diagnostics_are_in_the_curve_of_who_asked_for_them(client: TestClient, store: Store) -> None:
+    claim = running_claim(client, store, diagnostics=True)
+    assert curve(client, claim)["diagnostics"]["norm"] == []
+    seen = DIAGNOSTICS._replace(margin_low_other=0.5, norm_last_layer=2.0, finite_noise=1000)
+    record(store, claim, result(1, diagnostics=seen), result(2, diagnostics=seen, train_correct_base=50))
+    assert curve(client, claim, after=1)["diagnostics"] == {
+        "loss_base": [0.5],
+        "loss_other": [0.25],
+        "margin_base": [1.5],
+        "margin_other": [-1.5],
+        "margin_low_base": [0.125],
+        "margin_low_other": [0.5],
+        "norm": [7.0],
+        "norm_last_layer": [2.0],
+        "bias_difference": [-0.0],
+        "base_fraction_noise": [0.512],
+        "dead_units": [[0.0, 0.25, 1.0]],
+        "learned_at": {"base": 2, "other": None},
+    }
+
+
+def test_the_document_says_of_diagnostics_what_is_served_and_that_they_may_be_absent(
+    client: TestClient, store: Store
+) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert "diagnostics" not in schemas["CurveOut"]["required"]
+    claim = running_claim(client, store, diagnostics=True)
+    record(store, claim, result(1, diagnostics=DIAGNOSTICS))
+    seen = curve(client, claim)
+    assert set(schemas["DiagnosticsOut"]["required"]) == set(seen["diagnostics"])
+    assert CurveOut.model_validate(seen).model_dump(exclude_unset=True) == seen
 
 
 def test_a_queued_experiment_has_an_empty_curve(client: TestClient) -> None:

@@ -20,7 +20,7 @@ from core.store.checkpoints import Saved
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from core.store.tables import experiments
-from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, claimed, expired, result
+from tests.unit.store.builders import DIAGNOSTICS, MINUTE, PROVENANCE, a_worker, claimed, expired, result
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -82,7 +82,8 @@ def _submit(story: Story) -> None:
     story.ask("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
     story.ask("POST", "/experiments?priority=3", ALONE | {"name": "first"}, **{"Idempotency-Key": "one"})
     story.ask("POST", "/experiments?dedupe=spec", ALONE)
-    story.ask("POST", "/experiments?priority=2", {"dataset": {"name": "cifar10"}, "importance_weight": "1:256"})
+    cifar10 = {"dataset": {"name": "cifar10"}, "importance_weight": "1:256", "diagnostics": True}
+    story.ask("POST", "/experiments?priority=2", cifar10)
     story.ask("POST", "/experiments?priority=1", {"dataset": {"name": "mnist"}, "importance_weight": "4:1", "seed": 3})
     story.ask("POST", "/experiments?priority=1", ALONE | {"loss": {"normalization": "batch_size"}, "epochs": 5})
     axes = {"importance_weight": ["16:1", "1:1"], "optimizer.weight_decay": [0.0, 0.01], "seed": [0, 1]}
@@ -112,8 +113,9 @@ def _work_off(store: Store) -> None:
         attempts.finish(tx, claim, result(3, weights=b"weights"), State.SUCCEEDED, epoch_seconds=1.5, saved=saved)
     claim = claimed(store, worker_id=first)
     with store.writing() as tx:
-        attempts.record(tx, claim, result(1), 1.5)
-        row = result(2, train_loss=float("nan"), finite_in_domain=3, finite_out_of_domain=0)
+        attempts.record(tx, claim, result(1, diagnostics=DIAGNOSTICS), 1.5)
+        nothing = {"train_loss": float("nan"), "finite_in_domain": 3, "finite_out_of_domain": 0}
+        row = result(2, **nothing, diagnostics=DIAGNOSTICS)
         error = ExperimentError(ErrorKind.DIVERGED, row.divergence(claim.spec))
         attempts.finish(tx, claim, row, State.FAILED, error)
     claim = claimed(store, worker_id=first)

@@ -134,6 +134,7 @@ def _valid_but_for_precision() -> st.SearchStrategy[Json]:
             "eval_every": _counts,
             "seed": _seeds,
             "precision": st.sampled_from(["fp32", "bf16", "tf32"]),
+            "diagnostics": st.booleans(),
         },
     )
 

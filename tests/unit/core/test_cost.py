@@ -55,6 +55,10 @@ def test_an_epoch_of_resampled_examples_is_as_long_as_it_is() -> None:
     assert kind_of(drops[0]) == kind_of(drops[1]) != kind_of(drops[2])
 
 
+def test_diagnostics_evaluate_a_thousand_images_more() -> None:
+    assert images_of(spec({"name": "cifar10"}, diagnostics=True)) == Images(10_000, 11_000)
+
+
 def test_digits_are_counted_as_they_are_loaded() -> None:
     data = digits()
     tests = len(data.in_domain) + len(data.out_of_domain)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.curve import CurveHead, curve_json
+from core.curve import CurveHead, LearnedAt, curve_json, learned_at
 from core.results import LossPoint
 from tests.unit.core.builders import COLUMNS
-from tests.unit.store.builders import result
+from tests.unit.store.builders import DIAGNOSTICS, result
 
 HEAD = CurveHead(417, "running", 1, 3, 50, None, None, complete=False)
 
@@ -122,3 +122,73 @@ def test_tails_put_together_are_the_whole_curve() -> None:
     whole = curve_json(HEAD, rows)
     assert together == {column: whole[column] for column in together}
     assert points == whole["loss"]["iteration"]
+
+
+DIAGNOSED = HEAD._replace(learned_at=LearnedAt(2, None))
+DIAGNOSTIC_COLUMNS = [
+    *("loss_base", "loss_other", "margin_base", "margin_other", "margin_low_base", "margin_low_other"),
+    *("norm", "norm_last_layer", "bias_difference", "base_fraction_noise", "dead_units"),
+]
+
+
+def test_diagnostics_are_columns_as_long_as_the_epochs_even_where_there_are_none() -> None:
+    assert "diagnostics" not in curve_json(HEAD, [result(1)])
+    for rows in ([], [result(1, diagnostics=DIAGNOSTICS)], [result(1), result(2)]):
+        whole = curve_json(DIAGNOSED, rows)
+        assert list(whole)[-7:-5] == ["loss", "diagnostics"]
+        assert list(whole["diagnostics"]) == [*DIAGNOSTIC_COLUMNS, "learned_at"]
+        assert {len(whole["diagnostics"][column]) for column in DIAGNOSTIC_COLUMNS} == {len(rows)}
+        assert whole["diagnostics"]["learned_at"] == {"base": 2, "other": None}
+
+
+def test_diagnostics_that_are_not_finite_are_null_and_named() -> None:
+    seen = curve_json(DIAGNOSED, [result(4), result(5, diagnostics=DIAGNOSTICS)])
+    assert {name: seen["diagnostics"][name][1] for name in DIAGNOSTIC_COLUMNS} == {
+        "loss_base": 0.5,
+        "loss_other": 0.25,
+        "margin_base": 1.5,
+        "margin_other": -1.5,
+        "margin_low_base": 0.125,
+        "margin_low_other": None,
+        "norm": 7.0,
+        "norm_last_layer": None,
+        "bias_difference": -0.0,
+        "base_fraction_noise": None,  # one of a thousand images has a logit that is not finite
+        "dead_units": [0.0, 0.25, 1.0],
+    }
+    assert seen["nonfinite"] == {
+        "diagnostics.margin_low_other": {"5": "nan"},
+        "diagnostics.norm_last_layer": {"5": "inf"},
+        "diagnostics.base_fraction_noise": {"5": "nan"},
+    }
+    assert {seen["diagnostics"][name][0] for name in DIAGNOSTIC_COLUMNS} == {None}
+    json.dumps(seen, allow_nan=False)
+
+
+def test_what_was_not_there_to_be_measured_is_null_without_a_note() -> None:
+    """No image of the class in the epoch's batches, no images of noise."""
+    nothing = DIAGNOSTICS._replace(
+        **dict.fromkeys(("loss_base", "margin_base", "margin_low_base"), math.nan),
+        **dict.fromkeys(("n_noise", "base_noise", "finite_noise"), 0),
+        **dict.fromkeys(("margin_low_other", "norm_last_layer"), 1.0),
+    )
+    seen = curve_json(DIAGNOSED, [result(1, train_n_base=0, train_correct_base=0, diagnostics=nothing)])
+    for name in ("loss_base", "margin_base", "margin_low_base", "base_fraction_noise"):
+        assert seen["diagnostics"][name] == [None]
+    assert seen["nonfinite"] == {}
+    noise = DIAGNOSTICS._replace(finite_noise=1000)
+    assert curve_json(DIAGNOSED, [result(1, diagnostics=noise)])["diagnostics"]["base_fraction_noise"] == [0.512]
+
+
+def test_a_class_is_learned_at_the_first_row_all_of_whose_images_were_right() -> None:
+    rows = [
+        result(2, train_correct_other=50, train_loss=math.nan),  # NaN is class 0, and may be right
+        result(4, train_n_base=0, train_correct_base=0),
+        result(6, train_correct_base=49),
+        result(8, train_correct_base=50),
+        result(10),
+        result(12, train_correct_base=50, train_correct_other=50),
+    ]
+    assert learned_at(rows) == LearnedAt(8, 12)
+    assert learned_at(rows[:5]) == LearnedAt(8, None)
+    assert learned_at([]) == LearnedAt(None, None)

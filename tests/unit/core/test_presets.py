@@ -64,6 +64,7 @@ def test_a_figure_holds_the_protocols_numbers_field_by_field(figure: str, as_dra
             "eval_every": 1,
             "seed": 0,
             "precision": "fp32",
+            "diagnostics": False,
         }
         for weight in (drawn if as_drawn else text)
     ]

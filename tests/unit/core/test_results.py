@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.results import EpochResult, LossPoint, Predictions
-from tests.unit.store.builders import result
+from core.results import Diagnostics, EpochResult, LossPoint, Predictions
+from tests.unit.store.builders import DIAGNOSTICS, result
 
 BESIDE = ("predictions", "weights")
 NOT_A_NUMBER = (
@@ -48,10 +48,46 @@ def test_nan_is_the_same_as_nan(one: float, other: float) -> None:
     )
 
 
+def test_packed_diagnostics_come_back_bit_for_bit() -> None:
+    back = Diagnostics.unpacked(DIAGNOSTICS.packed())
+    assert repr(back) == repr(DIAGNOSTICS)
+    for layers in ((), (0.5,)):
+        assert Diagnostics.unpacked(DIAGNOSTICS._replace(dead_units=layers, margin_low_other=0.0).packed()) == (
+            DIAGNOSTICS._replace(dead_units=layers, margin_low_other=0.0)
+        )
+
+
+def test_the_layout_of_packed_diagnostics_is_frozen() -> None:
+    """What is stored must be read for ever: a version, then float32."""
+    packed = Diagnostics(*(float(i) for i in range(9)), 9, 10, 11, (12.0,)).packed()
+    assert packed == b"\x01" + struct.pack("<13f", *range(13))
+    assert Diagnostics.unpacked(b"\x02" + packed[1:]) is None
+
+
+@pytest.mark.parametrize("one", NOT_A_NUMBER)
+@pytest.mark.parametrize("other", NOT_A_NUMBER)
+def test_a_nan_of_diagnostics_is_the_same_as_nan(one: float, other: float) -> None:
+    rows = [result(1, diagnostics=DIAGNOSTICS._replace(loss_base=nan)) for nan in (one, other)]
+    assert rows[0].same_as(rows[1])
+
+
+@pytest.mark.parametrize("name", Diagnostics._fields)
+def test_one_bit_of_diagnostics_makes_rows_differ(name: str) -> None:
+    others = {"bias_difference": 0.0, "norm": 7.0000005, "dead_units": (0.0, 0.25)}  # -0.0 before; the next float32
+    changed = others.get(name, 7.0)
+    row = result(1, diagnostics=DIAGNOSTICS)
+    assert not row.same_as(row._replace(diagnostics=DIAGNOSTICS._replace(**{name: changed})))
+    assert not row.same_as(row._replace(diagnostics=None))
+
+
 @pytest.mark.parametrize(
     "changed",
     [
-        *({name: 7} for name in EpochResult._fields if name not in ("train_loss", "loss", "seconds", *BESIDE)),
+        *(
+            {name: 7}
+            for name in EpochResult._fields
+            if name not in ("train_loss", "loss", "seconds", "diagnostics", *BESIDE)
+        ),
         {"train_loss": math.nan},
         {"train_loss": 0.50000006},  # the next float32
         {"loss": ()},

@@ -73,6 +73,7 @@ DEFAULTS: Json = {
     "eval_every": 1,
     "seed": 0,
     "precision": "fp32",
+    "diagnostics": False,
 }
 
 
@@ -256,6 +257,7 @@ def test_weights_of_the_same_ratio_are_not_the_same() -> None:
         {"epochs": 999},
         {"eval_every": 2},
         {"seed": 1},
+        {"diagnostics": True},
     ],
     ids=str,
 )
@@ -271,6 +273,7 @@ def test_whatever_decides_the_curve_changes_the_digest(changed: Json) -> None:
         ({"epochs": 5}, True),
         ({"optimizer": {"lr": 0.2}}, True),
         ({"eval_every": 3}, True),
+        ({"diagnostics": True}, True),
         ({"name": "other"}, True),
         ({"dataset": {"name": "mnist", "seed": 1}}, False),
         ({"model": {"name": "cnn", "width": 32}}, False),
@@ -300,6 +303,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any], str]] = [
     ("optimizer.momentum", [0, 0.9999], [-0.1, 1], "a number at least 0 and below 1"),
     ("name", ["", "é" * 200], ["x" * 201, None, 5], "text of at most 200 characters"),
     ("resample", [None, "drop", "repeat"], ["", "keep", True], "drop, repeat or null"),
+    ("diagnostics", [True, False], [1, 0, "true", None], "true or false"),
     ("precision", ["fp32", "bf16", "tf32"], ["fp16", "", None], "fp32, bf16, tf32"),
     (
         "loss.normalization",

@@ -1,10 +1,20 @@
 """Short ways to what the store's tests need. A lease in the past is one that has ended."""
 
+import math
 from typing import Any
 
 from sqlalchemy import text
 
-from core.results import CodeVersion, DataFacts, DeviceFacts, EpochResult, LossPoint, NumericsKey, Provenance
+from core.results import (
+    CodeVersion,
+    DataFacts,
+    DeviceFacts,
+    Diagnostics,
+    EpochResult,
+    LossPoint,
+    NumericsKey,
+    Provenance,
+)
 from core.spec import Spec
 from core.states import Ask, State, Wish
 from core.store import attempts, claims, events, experiments, leases, sweeps, wishes, workers
@@ -52,6 +62,9 @@ def result(epoch: int, **fields: Any) -> EpochResult:
             **fields,
         }
     )
+
+
+DIAGNOSTICS = Diagnostics(0.5, 0.25, 1.5, -1.5, 0.125, math.nan, 7.0, math.inf, -0.0, 1000, 512, 999, (0.0, 0.25, 1.0))
 
 
 def submitted(store: Store, *, priority: int = 0, **fields: Any) -> int:

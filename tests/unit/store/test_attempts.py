@@ -7,6 +7,7 @@ from core.store import attempts, curves, experiments
 from core.store.experiments import ExperimentError
 from core.store.session import Store
 from tests.unit.store.builders import (
+    DIAGNOSTICS,
     all_rows,
     cancelled,
     claimed,
@@ -56,6 +57,16 @@ def test_a_row_that_differs_from_the_one_that_stands_is_recorded_and_not_written
     assert rows == [result(1), result(2), result(3)]
     assert head.replay_mismatch_from == 2
     assert event_kinds(store, experiment_id).count("replay_mismatch") == 1
+
+
+def test_a_replay_is_compared_in_its_diagnostics_too_and_nan_is_the_same_as_nan(store: Store) -> None:
+    experiment_id = submitted(store)
+    claim = claimed(store)
+    for _ in range(2):
+        recorded(store, claim, result(1, diagnostics=DIAGNOSTICS))
+        assert seen_now(store, experiment_id).replay_mismatch_from is None
+    recorded(store, claim, result(1, diagnostics=DIAGNOSTICS._replace(bias_difference=0.0)))  # it is -0.0
+    assert seen_now(store, experiment_id).replay_mismatch_from == 1
 
 
 def test_an_earlier_mismatch_replaces_a_later_one(store: Store) -> None:

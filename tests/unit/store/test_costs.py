@@ -58,7 +58,13 @@ def test_measured_epochs_of_the_same_kind_count_whatever_weight_seed_and_optimiz
 
 @pytest.mark.parametrize(
     "fields",
-    [{"eval_every": 2}, {"batch_size": 8}, {"precision": "bf16"}, {"model": {"name": "cnn", "width": 8}}],
+    [
+        {"eval_every": 2},
+        {"diagnostics": True},
+        {"batch_size": 8},
+        {"precision": "bf16"},
+        {"model": {"name": "cnn", "width": 8}},
+    ],
     ids=str,
 )
 def test_another_kind_is_not_measured_by_it(store: Store, fields: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from core.store.errors import NotAllowed, NotFound, NotLonger
 from core.store.experiments import Experiment, ExperimentError
 from core.store.leases import Claim
 from core.store.session import Store
-from tests.unit.store.builders import claimed, result, seen_now, spec, submitted
+from tests.unit.store.builders import DIAGNOSTICS, claimed, result, seen_now, spec, submitted
 
 
 def succeeded(store: Store, *, with_checkpoint: bool = True, **fields: object) -> Claim:
@@ -27,7 +27,7 @@ def with_success(store: Store, claim: Claim, *, with_checkpoint: bool = True) ->
     with store.writing() as tx:
         for epoch in rows:
             kept = Predictions(bytes([epoch]), b"o") if claim.spec.predicted(epoch) else None
-            row = result(epoch, predictions=kept)
+            row = result(epoch, predictions=kept, diagnostics=DIAGNOSTICS._replace(margin_low_other=epoch))
             if epoch < last:
                 attempts.record(tx, claim, row)
             else:
@@ -47,7 +47,9 @@ def test_the_child_begins_with_the_parents_rows_and_its_last_checkpoint(store: S
     assert (child.name, child.state, child.extends) == ("mine", State.QUEUED, parent.experiment_id)
     assert (child.epochs_done, child.epochs_total, child.attempt) == (3, 5, 0)
     with store.reading() as tx:
-        assert curves.read(tx, child.id)[1] == curves.read(tx, parent.experiment_id)[1]
+        rows = curves.read(tx, child.id)[1]
+        assert rows == curves.read(tx, parent.experiment_id)[1]
+        assert [row.diagnostics and row.diagnostics.margin_low_other for row in rows] == [1, 2, 3]
         (pointer,) = checkpoints.farthest_first(tx, child.id)
         assert (pointer.epoch, pointer.path) == (3, f"{parent.folder}/1-3-0")
         assert [event.kind for event in events.read(tx, child.id)] == ["submitted", "extends"]

@@ -15,16 +15,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 import migrations
-from core.results import Predictions
+from core.results import EpochResult, Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import attempts, experiments, moves, schema, sweeps, workers
+from core.store import attempts, curves, experiments, moves, schema, sweeps, workers
 from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import SchemaState
 from core.store.session import Store
 from core.store.tables import metadata
 from core.sweeps import SweepRequest, grids_and_specs
 from tests.servers import wait_until
-from tests.unit.store.builders import a_worker, claimed, result, spec, submitted
+from tests.unit.store.builders import DIAGNOSTICS, a_worker, claimed, result, spec, submitted
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def fill(store: Store) -> None:
         sweeps.submit(tx, *grids_and_specs(SweepRequest(base=spec().model_dump())))
     claim = claimed(store)
     with store.writing() as tx:
-        attempts.record(tx, claim, result(1, predictions=Predictions(b"1", b"0"), weights=b"safetensors"))
+        seen = DIAGNOSTICS._replace(margin_low_other=0.0)  # a number equals itself
+        kept = Predictions(b"1", b"0")
+        attempts.record(tx, claim, result(1, predictions=kept, weights=b"safetensors", diagnostics=seen))
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
         tx.execute(text("INSERT INTO idempotency_keys VALUES ('/experiments', 'k', 'f', '{}', 1)"))
         tx.execute(text("INSERT INTO benchmarks VALUES ('host', 'cpu', 'cnn 64', 'fp32', 1.5, 2.5)"))
@@ -167,6 +169,21 @@ def test_a_new_kind_of_error_comes_and_goes_beside_a_connection_that_is_open(emp
         assert counts(tx) == before
         if empty.dialect == "sqlite":
             assert tx.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
+
+
+def test_a_row_from_before_diagnostics_has_none_and_goes_down_and_up_unchanged(empty: Store, empty_url: str) -> None:
+    schema.upgrade(empty_url)
+    fill(empty)
+
+    def rows() -> list[EpochResult]:
+        with empty.reading() as tx:
+            return curves.read(tx, 1)[1]
+
+    before = rows()
+    assert [row.diagnostics for row in before] == [DIAGNOSTICS._replace(margin_low_other=0.0)]
+    schema.downgrade(empty_url, "0006")
+    schema.upgrade(empty_url)
+    assert rows() == [row._replace(diagnostics=None) for row in before]
 
 
 def test_an_upgrade_of_what_is_current_keeps_every_row(store: Store, database_url: str) -> None:

@@ -60,7 +60,8 @@ def _tell(spec: Spec, data: Data) -> None:
             case EpochResult():
                 # The spec and the epoch beside the weights come in any order.
                 weights = {name: each.tolist() for name, each in safetensors.load(given.weights or EMPTY).items()}
-                told.update(repr((given._replace(seconds=0.0, weights=None), sorted(weights.items()))).encode())
+                row = repr((given._replace(seconds=0.0, weights=None), sorted(weights.items())))
+                told.update(row.replace(", diagnostics=None", "").encode())  # a line is older than diagnostics
             case Checkpoint():
                 told.update(repr(given).encode())
     print(told.hexdigest(), spec.model_dump_json(exclude_defaults=True))

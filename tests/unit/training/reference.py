@@ -6,6 +6,7 @@ float64, to be compared closely; bf16 and the mlp are compared bit by bit, so th
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,7 @@ class Outcome:
     in_domain: Tensor  # logits of the test images, after the last step
     out_of_domain: Tensor
     correct: list[int]  # training images that were right as they were met, by epoch
+    diagnostics: dict[str, object]  # as the last row has them
 
 
 def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
@@ -46,7 +48,7 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
     losses, correct = [], []
     for epoch in range(1, spec.epochs + 1):
         model.train()
-        right = 0
+        right, met = 0, []
         order = permutation(spec.seed, epoch, n)
         last = n if sabotage == "kept last batch" else n - n % batch
         for start in range(0, last, batch):
@@ -58,6 +60,7 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+            met.append((logits.detach().double(), labels[chosen]))
             right += int(((logits[:, 1] > logits[:, 0]).long() == labels[chosen]).sum())
         correct.append(right)
     model.eval()
@@ -71,7 +74,46 @@ def reference(spec: Spec, data: Data, sabotage: Sabotage = "") -> Outcome:
             mask = mask_of(spec, spec.epochs, 1, len(test), step=0)
             return model(images, mask)
 
-    return Outcome(losses, parameters, evaluate(data.in_domain.stored), evaluate(data.out_of_domain.stored), correct)
+    dead, in_domain = dead_units(model, lambda: evaluate(data.in_domain.stored))
+    diagnostics = {**of_classes(met, data.base_index), **of_weights(model, data.base_index), "dead_units": dead}
+    return Outcome(losses, parameters, in_domain, evaluate(data.out_of_domain.stored), correct, diagnostics)
+
+
+def of_classes(met: list[tuple[Tensor, Tensor]], base_index: int) -> dict[str, object]:
+    """Of each class in the batches of an epoch."""
+    logits, labels = torch.cat([each for each, _ in met]), torch.cat([each for _, each in met])
+    found: dict[str, object] = {}
+    for name, output in (("base", base_index), ("other", 1 - base_index)):
+        of_class = logits[labels == output]
+        margins = (of_class[:, output] - of_class[:, 1 - output]).tolist()
+        found[f"loss_{name}"] = -F.log_softmax(of_class, 1)[:, output].mean().item()
+        found[f"margin_{name}"] = sum(margins) / len(margins)
+        found[f"margin_low_{name}"] = sorted(margins)[math.ceil(len(margins) / 20) - 1]
+    return found
+
+
+def of_weights(model: nn.Module, base_index: int) -> dict[str, object]:
+    last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+    return {
+        "norm": math.sqrt(sum((each.double() ** 2).sum().item() for each in model.parameters())),
+        "norm_last_layer": math.sqrt(sum((each.double() ** 2).sum().item() for each in last.parameters())),
+        "bias_difference": (last.bias[base_index] - last.bias[1 - base_index]).item(),
+    }
+
+
+def dead_units(model: nn.Module, evaluated: Callable[[], Tensor]) -> tuple[tuple[float, ...], Tensor]:
+    """The share of units of each ReLU, in their order, that are 0 for every image; and what the evaluation gives."""
+    shares: list[float] = []
+
+    def note(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        of_units = output.transpose(0, 1).flatten(1)
+        shares.append(sum(bool((unit == 0).all()) for unit in of_units) / len(of_units))
+
+    hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, nn.ReLU)]
+    logits = evaluated()
+    for hook in hooks:
+        hook.remove()
+    return tuple(shares), logits
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -246,6 +288,7 @@ class PlainBlock(nn.Module):
         self.shortcut = nn.Sequential()
         if stride == 2:
             self.shortcut = nn.Sequential(nn.Conv2d(before, filters, 3, stride=2, padding=1), norm(filters))
+        self.end = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.inner(x) + self.shortcut(x))
+        return self.end(self.inner(x) + self.shortcut(x))

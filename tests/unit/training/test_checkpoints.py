@@ -25,6 +25,7 @@ SPECS = {
     "mlp with momentum": spec_of(
         model={"name": "mlp", "hidden": 4}, optimizer={"lr": 0.01, "momentum": 0.9}, epochs=24, eval_every=3
     ),
+    "cnn with diagnostics": spec_of(model={"name": "cnn", "width": 4, "dropout": 0.3}, epochs=2, diagnostics=True),
     "linear, full batch": spec_of(model={"name": "linear"}, batch_size=None, epochs=120, eval_every=50),
 }
 

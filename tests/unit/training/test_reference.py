@@ -31,6 +31,7 @@ def trained(spec: Spec, data: Data, dtype: torch.dtype = torch.float64) -> Outco
         in_domain=in_domain,
         out_of_domain=out_of_domain,
         correct=[sum(epoch.correct) for epoch in met],
+        diagnostics={},
     )
 
 

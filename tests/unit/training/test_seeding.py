@@ -11,6 +11,7 @@ from core.training.seeding import (
     dropout_bits,
     keep_mask,
     label_noise_order,
+    noise,
     permutation,
     resampling_order,
     seed_of,
@@ -37,6 +38,7 @@ def test_draws_are_frozen() -> None:
     assert label_noise_order(0, 8).tolist() == [4, 3, 7, 2, 6, 0, 5, 1]
     assert resampling_order(0, 1, 8).tolist() == [5, 0, 2, 4, 6, 7, 1, 3]
     assert subset_order(0, 1, 8).tolist() == [7, 4, 3, 2, 0, 5, 6, 1]
+    assert noise(2, (1, 2, 2)).flatten().tolist() == [18, 201, 158, 39, 94, 172, 213, 35]
     assert dropout_bits(0, 1, 1, 2, 16, 0.5).flatten().tolist() == [55, 78, 176, 139]
     assert dropout_bits(0, 1, 1, 2, 16, 0.2).flatten().tolist() == [223, 247, 243, 249]
     weights = build(spec_of(model={"name": "linear"}).model, (1, 32, 32), seed=0).output.weight

@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 
 from core import processor
+from core.curve import learned_at
 from core.training.programs.train import main
 from tests.unit.training.builders import digits, locks_dir, rows_of, spec_of
 
@@ -55,6 +56,20 @@ def test_the_curve_goes_to_stdout_and_is_that_of_train(tmp_path: Path, capsys: p
     assert (curve["id"], curve["state"], curve["attempt"], curve["complete"]) == (None, "succeeded", 1, True)
     assert (curve["epoch"], curve["epochs_done"], curve["epochs_total"]) == ([1, 2, 3], 3, 3)
     assert curve["base_fraction_out_of_domain"] == [row.base_out_of_domain / 1437 for row in rows]
+
+
+def test_the_curve_has_diagnostics_where_the_spec_asks_for_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curves = []
+    for spec in (SPEC, SPEC | {"diagnostics": True}):
+        assert run(tmp_path, spec, "--json") == 0
+        curves.append(json.loads(capsys.readouterr().out) | {"seconds": None})
+    seen = curves[1].pop("diagnostics")
+    assert curves[0] == curves[1]
+    rows = rows_of(spec_of(importance_weight="4:1", epochs=3, diagnostics=True), digits())
+    assert seen["norm"] == pytest.approx([row.diagnostics.norm for row in rows if row.diagnostics], rel=1e-8)
+    assert seen["learned_at"] == learned_at(rows)._asdict()
 
 
 @pytest.mark.parametrize("computes_bf16", [True, False])

@@ -70,7 +70,7 @@ class Bench:
     """A worker without its process."""
 
     def __init__(self, store: Store, home: Path, spec: Spec = SPEC) -> None:
-        self.store = store
+        self.store, self.spec = store, spec
         self.settings = Settings(home=home, device="cpu", checkpoint_seconds=1e-6)  # one after every step
         self.files = Files(self.settings.checkpoint_url)
         with store.writing() as tx:
@@ -108,8 +108,8 @@ class Bench:
         return Path(self.settings.checkpoint_url.removeprefix("file://")) / path
 
     def is_whole(self) -> bool:
-        data = load(SPEC.dataset, self.settings.data_dir, self.settings.locks_dir)
-        undisturbed = [row for _, row in train([Member(SPEC)], data) if isinstance(row, EpochResult)]
+        data = load(self.spec.dataset, self.settings.data_dir, self.settings.locks_dir)
+        undisturbed = [row for _, row in train([Member(self.spec)], data) if isinstance(row, EpochResult)]
         with self.store.reading() as tx:
             return self.now().state is State.SUCCEEDED and same(curves.read(tx, self.number)[1], undisturbed)
 
@@ -124,6 +124,16 @@ def went_on_after(pointer: Pointer) -> tuple[str, str]:
 
 
 # --- from where it goes on
+
+
+@pytest.mark.parametrize("asks", [10, 25, 40, 70])  # in the first epoch, among images of its tests and of noise, later
+def test_who_leaves_has_the_diagnostics_of_who_stayed(store: Store, tmp_path: Path, asks: int) -> None:
+    bench = Bench(store, tmp_path, SPEC.model_copy(update={"diagnostics": True}))
+    bench.leave(asks)
+    bench.run()
+    with store.reading() as tx:
+        assert all(row.diagnostics for row in curves.read(tx, bench.number)[1])
+    assert bench.is_whole()
 
 
 def test_who_leaves_is_gone_on_with_from_that_step(bench: Bench) -> None:
