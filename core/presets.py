@@ -1,9 +1,10 @@
-"""The paper's figures as data: what each preset would run (core/training/README.md, "The figures")."""
+"""What each preset would run, as data: the paper's figures, and sweeps of our own that take a minute
+(core/training/README.md, "The figures")."""
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 PresetName = Literal[
-    "figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-6", "figure-7", "figure-8", "paper"
+    "figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-6", "figure-7", "figure-8", "paper", "losses"
 ]
 
 
@@ -74,10 +75,43 @@ FIGURES: dict[str, Figure] = {
     ),
 }
 
-PRESETS: dict[PresetName, tuple[str, ...]] = {  # the figures of each
-    name: tuple(FIGURES) if name == "paper" else (name,) for name in get_args(PresetName)
+_LOSSES: tuple[dict[str, Any], ...] = (
+    {"name": "cross_entropy"},
+    {"name": "polynomial"},
+    {"name": "logit_adjusted"},
+    {"name": "vs"},
+    {"name": "ldam", "scale": 1},  # so that its steps are as long as those of the others
+    {"name": "focal"},
+)
+
+LOSSES: dict[str, Figure] = {
+    loss["name"]: Figure(
+        f"{loss['name']} on two Gaussians",
+        {
+            "dataset": {"name": "two_gaussians"},
+            "model": {"name": "linear"},
+            "loss": loss,
+            "optimizer": {"lr": 0.4},
+            "batch_size": None,
+            "epochs": 10_000,
+            "eval_every": 100,
+        },
+        weights=_MNIST,
+        drawn=_MNIST,
+    )
+    for loss in _LOSSES
+}
+
+_OF_SEVERAL: dict[str, tuple[str, dict[str, Figure]]] = {
+    "paper": ("All eight figures of the paper", FIGURES),
+    "losses": ("Every loss on two Gaussians, a linear network", LOSSES),
 }
 
 
+def figures(name: PresetName) -> dict[str, Figure]:
+    """Those of a preset, by name: each is a grid of the sweep."""
+    return _OF_SEVERAL[name][1] if name in _OF_SEVERAL else {name: FIGURES[name]}
+
+
 def title(name: PresetName) -> str:
-    return "All eight figures of the paper" if name == "paper" else FIGURES[name].title
+    return _OF_SEVERAL[name][0] if name in _OF_SEVERAL else FIGURES[name].title

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.faults import Fault
 from core.grids import Grid, Json, Member, members_of, with_more_values, without_what_axes_say
-from core.presets import FIGURES, PRESETS, Figure, PresetName
+from core.presets import Figure, PresetName, figures
 from core.spec import MAX_LABEL, Label, Spec, field_in_words
 from core.sweep_faults import (
     MAX_FAULTS,
@@ -90,10 +90,9 @@ def _grids(request: SweepRequest) -> list[Grid]:
         raise BadSweep([Fault("/as_drawn", "means nothing beside weights of your own", True, "false")])
     if request.preset is None:
         return [Grid(request.base, request.axes)]
-    figures = {name: FIGURES[name] for name in PRESETS[request.preset]}
     return [
         Grid(_merged(figure.base, request.base), {**_weight_axis(figure, request), **request.axes}, name)
-        for name, figure in figures.items()
+        for name, figure in figures(request.preset).items()
     ]
 
 

@@ -100,16 +100,20 @@ def load(dataset: spec.AnyDataset, data_dir: Path, locks_dir: Path, device: str 
         data = _of_images(dataset, _source(dataset, data_dir, locks_dir))
     else:
         data = _of_points(dataset)
-    return _with_label_noise(data, dataset.label_noise, dataset.seed).to(device)
+    return _with_label_noise(data, dataset).to(device)
 
 
-def _with_label_noise(data: Data, share: float, seed: int) -> Data:
+def _with_label_noise(data: Data, dataset: spec.AnyDataset) -> Data:
     """More noise turns over the same labels and others."""
     n = len(data.train_labels)
-    turned = seeding.label_noise_order(seed, n)[: round(share * n)]
+    turned = seeding.label_noise_order(dataset.seed, n)[: round(dataset.label_noise * n)]
     labels = data.train_labels.clone()
     labels[turned] = 1 - labels[turned]
     second = int(labels.sum())
+    if len(turned) and second in (0, n):
+        raise BadData(
+            f"label_noise {dataset.label_noise:g} leaves no example of one class among {n}: choose less of it"
+        )
     return replace(data, train_labels=labels, class_sizes=(n - second, second))
 
 

@@ -1,11 +1,11 @@
 """The presets hold the protocol's numbers, field by field, written out here again (core/training/README.md, "The
 figures")."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from core.presets import FIGURES, PRESETS
+from core.presets import FIGURES, LOSSES, PresetName, figures
 from core.spec import Spec
 from core.sweep_faults import BadSweep
 from core.sweeps import SweepRequest, grids_and_specs
@@ -74,7 +74,20 @@ def test_the_paper_is_its_eight_figures_in_order() -> None:
     paper = specs(preset="paper")
     assert len(paper) == 60
     assert [spec.digest for spec in paper] == [spec.digest for figure in PROTOCOL for spec in specs(preset=figure)]
-    assert set(PRESETS) == {*FIGURES, "paper"} == {*PROTOCOL, "paper"}
+    assert list(figures("paper")) == list(FIGURES) == list(PROTOCOL)
+    assert set(get_args(PresetName)) == {*PROTOCOL, "paper", "losses"}
+
+
+def test_the_losses_are_all_there_are_each_with_five_weights_and_otherwise_alike() -> None:
+    found = specs(preset="losses")
+    names = Spec.model_json_schema()["properties"]["loss"]["discriminator"]["mapping"]
+    assert {spec.loss.name for spec in found} == set(names)
+    assert [spec.importance_weight for spec in found] == FIVE * len(LOSSES)
+    assert len({spec.model_dump_json(exclude={"name", "loss", "importance_weight"}) for spec in found}) == 1
+    assert found[0].name == "cross_entropy 256:1"
+    assert (found[0].dataset.name, found[0].model.name) == ("two_gaussians", "linear")
+    assert [warning for spec in found for warning in spec.warnings()] == []
+    assert len({spec.digest for spec in specs(preset="losses", as_drawn=True)}) == 30
 
 
 def test_overrides_reach_into_the_objects_of_every_member() -> None:

@@ -3,17 +3,14 @@ scikit-learn say that it must; and trainers that are wrong on purpose do not. Tw
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sklearn.svm import SVC
-from torch import Tensor
 
-from core.spec import Optimizer
-from core.training import experiment, losses, stepping
+from core.spec import ImportanceWeight, Optimizer, Spec
+from core.training import stepping
 from tests.unit.training.builders import in_domain_fraction, rows_of, spec_of
 from tests.unit.training.known import FAST_SEEDS, SIX_POINTS, SLOW_SEEDS, Separable, loaded, sides
 from tests.unit.training.solutions import augmented_margin, degrees, distance, minimiser
@@ -123,13 +120,9 @@ def test_blobs_that_are_far_apart_show_no_effect_at_all(model: str, seed: int) -
 # Trainers that are wrong on purpose.
 
 
-def changed_weights(change: Callable[[Tensor], Tensor]) -> Callable[[pytest.MonkeyPatch], None]:
+def changed_weights(change: Callable[[float, float], tuple[float, float]]) -> Callable[[pytest.MonkeyPatch], None]:
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def wrong(*given: Any) -> losses.Objective:
-            right = losses.objective(*given)
-            return replace(right, weights=change(right.weights))
-
-        patch.setattr(experiment, "objective", wrong)
+        patch.setattr(Spec, "loss_weights", property(lambda spec: ImportanceWeight(*change(*spec.weights))))
 
     return mutate
 
@@ -148,10 +141,10 @@ def changed_decay(factor: float) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 MUTATIONS = {
-    "weights swapped": changed_weights(lambda weights: weights.flip(0)),
-    "weights squared": changed_weights(torch.square),
-    "weights square-rooted": changed_weights(torch.sqrt),
-    "weights ignored": changed_weights(torch.ones_like),
+    "weights swapped": changed_weights(lambda base, other: (other, base)),
+    "weights squared": changed_weights(lambda base, other: (base**2, other**2)),
+    "weights square-rooted": changed_weights(lambda base, other: (base**0.5, other**0.5)),
+    "weights ignored": changed_weights(lambda _base, _other: (1, 1)),
     "half the decay": changed_decay(0.5),
     "no decay": changed_decay(0),
 }

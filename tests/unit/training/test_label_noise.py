@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.training import Data, load, provenance
+from core.training import BadData, Data, load, provenance
 from tests.unit.training.builders import digits, locks_dir, rows_of, same, spec_of
 
 DATASETS: list[dict[str, Any]] = [{"name": "digits"}, {"name": "moons"}]
@@ -65,3 +65,9 @@ def test_resampling_goes_by_the_labels_that_are_trained() -> None:
     spec = spec_of(importance_weight="2:1", resample="drop", batch_size=None, epochs=1)
     (row,) = rows_of(spec, data)
     assert (row.train_n_base, row.train_n_other) == (data.class_sizes[0], round(data.class_sizes[1] / 2))
+
+
+def test_noise_that_leaves_one_class_alone_is_said() -> None:
+    pair = {"name": "points", "base": [[1]], "other": [[2]]}
+    with pytest.raises(BadData, match=r"label_noise 0.5 leaves no example of one class among 2"):
+        load(spec_of(dataset=pair | {"label_noise": 0.5}, batch_size=None).dataset, Path("unused"), locks_dir())
