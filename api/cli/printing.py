@@ -122,9 +122,15 @@ def fraction(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+_LONGEST_LIST = 60  # characters
+
+
 def unquoted(value: Any) -> str:
-    """JSON as a person would say it: text without quotes, 0.0 as 0."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).removesuffix(".0")
+    """JSON as a person would say it: text without quotes, 0.0 as 0, of a long list the beginning."""
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False).removesuffix(".0")
+    return f"{text[:_LONGEST_LIST]}… ({len(value)})" if isinstance(value, list) and len(text) > _LONGEST_LIST else text
 
 
 def cell(value: Any) -> str:

@@ -55,10 +55,11 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        batch_size = self.batch_size if self.resample is None else None  # else of what is resampled
         if isinstance(self.dataset, ImageDataset):
-            _check_images(self.dataset, self.batch_size)
+            _check_images(self.dataset, batch_size)
         else:
-            _check_points(self.dataset, self.model.name, self.batch_size)
+            _check_points(self.dataset, self.model.name, batch_size)
         if self.resample is not None:
             self._check_resampling(self.resample)
         if self.precision != "fp32" and self.model.name in ("mlp", "linear"):
@@ -86,7 +87,7 @@ class Spec(Part):
             raise misfit(
                 ("batch_size",),
                 ("resample",),
-                "is larger than what is left of the training set",
+                "is larger than the resampled training set",
                 f"at most {sum(sizes)}",
             )
 

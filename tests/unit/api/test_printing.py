@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cli.printing import duration, number_ranges
+from api.cli.printing import duration, number_ranges, unquoted
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,8 @@ def test_numbers_in_a_row_are_said_by_their_ends(numbers: list[int], said: str) 
 )
 def test_a_duration_is_short_where_it_is(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_value_is_said_without_quotes_and_of_a_long_list_its_beginning() -> None:
+    assert [unquoted(value) for value in ("mlp", 0.0, True, [[1, 5]])] == ["mlp", "0", "true", "[[1, 5]]"]
+    assert unquoted([[1.5, 2]] * 500).endswith("[1.5, 2],… (500)")

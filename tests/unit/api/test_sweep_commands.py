@@ -407,7 +407,7 @@ class TestLists:
         lines = ballast("show", "1").splitlines()
         for line in (
             *("base in-domain\t0.500 after epoch 3", "error\tbad_data: so it was"),
-            *("dataset\tdigits, seed 0, base_class 0, other_class 1", "model\tmlp, hidden 64"),
+            *("dataset\tdigits, seed 0, label_noise 0, base_class 0, other_class 1", "model\tmlp, hidden 64"),
             *("optimizer\tlr 0.1, weight_decay 0, momentum 0", "importance_weight\t16:1", "batch_size\t16"),
         ):
             assert line in lines

@@ -541,7 +541,7 @@ def test_resampling_leaves_no_weights_to_normalise(normalization: str) -> None:
     [
         ({"resample": "drop", "importance_weight": "1:256"}, "/resample", "leaves no example of the class"),
         ({"resample": "repeat", "importance_weight": "1:60000"}, "/resample", "makes an epoch of 6000100 examples"),
-        ({"resample": "drop", "batch_size": 107}, "/batch_size", "is larger than what is left of the training set"),
+        ({"resample": "drop", "batch_size": 107}, "/batch_size", "is larger than the resampled training set"),
     ],
 )
 def test_what_cannot_be_resampled_is_refused_where_sizes_are_known(fields: Json, pointer: str, detail: str) -> None:
@@ -549,6 +549,14 @@ def test_what_cannot_be_resampled_is_refused_where_sizes_are_known(fields: Json,
         (fault,) = faults(sent(**{"dataset": dataset, "model": {"name": model}} | fields))
         assert (fault.pointer, fault.detail[: len(detail)]) == (pointer, detail)
     assert Spec.model_validate(sent(**fields | {"batch_size": 16})).resample == fields["resample"]  # a worker will see
+
+
+@pytest.mark.parametrize("dataset", [{"name": "mnist", "train_per_class": 20}, {"name": "two_gaussians"}], ids=str)
+def test_a_batch_may_be_as_large_as_an_epoch_of_repeated_examples(dataset: Json) -> None:
+    fields = {"dataset": dataset, "model": {"name": "mlp"}, "resample": "repeat"}
+    assert spec(**fields, batch_size=17 * 20).batch_size == 340
+    (fault,) = faults(sent(**fields, batch_size=341))
+    assert (fault.pointer, fault.allowed) == ("/batch_size", "at most 340")
 
 
 @given(
