@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from core.analysis.groups import SpecJson
-from core.analysis.runs import Which
+from core.analysis.runs import IN_WORDS, Which
 from core.paths import keys_of, leaves_by_path, value_at
 from core.presets import FIGURES, Figure
 
@@ -22,21 +22,14 @@ SAYS = {
     "C9": "without batch norm the weights matter more",
 }
 
-_SETS: dict[str, Which] = {
-    "cat+dog": "in_domain",
-    "0+1": "in_domain",
-    "other8": "out_of_domain",
-    "2-9": "out_of_domain",
-}
 
-
-def published_fractions(preset: str | None, spec: SpecJson) -> dict[Which, dict[str, float]]:
+def published_fractions(preset: str | None, spec: SpecJson) -> Mapping[Which, Mapping[str, float]]:
     """Of the figure that `preset` names, by test set and weight: the means of the last epochs; empty where none were
     read off, and where `spec` trains another network, or on other data, than the figure's."""
     figure = FIGURES.get(preset or "")
     if figure is None or not _is_of(figure, spec):
         return {"in_domain": {}, "out_of_domain": {}}
-    return _read_off()[preset or ""]
+    return read_off()[preset or ""]
 
 
 def _is_of(figure: Figure, spec: SpecJson) -> bool:
@@ -47,10 +40,11 @@ def _is_of(figure: Figure, spec: SpecJson) -> bool:
 
 
 @cache
-def _read_off() -> Mapping[str, dict[Which, dict[str, float]]]:
-    found: dict[str, dict[Which, dict[str, float]]] = {name: {"in_domain": {}, "out_of_domain": {}} for name in FIGURES}
-    with (files("core.analysis") / "published.csv").open() as rows:
-        for row in csv.DictReader(rows):
-            fractions = found[f"figure-{row['figure']}"][_SETS[row["testset"]]]
-            fractions[row["ratio"]] = float(row["final_fraction_positive"])
+def read_off() -> Mapping[str, Mapping[Which, Mapping[str, float]]]:
+    """By preset, test set and weight."""
+    found: dict[str, dict[Which, dict[str, float]]] = {name: {which: {} for which in IN_WORDS} for name in FIGURES}
+    lines = (files("core.analysis") / "published.csv").read_text().splitlines()
+    for row in csv.DictReader(line for line in lines if not line.startswith("#")):
+        which: Which = "in_domain" if row["test_set"] == "in_domain" else "out_of_domain"
+        found[f"figure-{row['figure']}"][which][row["importance_weight"]] = float(row["base_fraction"])
     return found

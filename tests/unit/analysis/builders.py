@@ -1,14 +1,13 @@
 """Runs made of fractions, as `ballast effect` gets them from a store."""
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.analysis.runs import Measured, Run, Which
+from core.analysis.document import read_off
+from core.analysis.runs import IN_WORDS, Measured, Run
 from core.spec import Spec
 
 MNIST_WEIGHTS = ("256:1", "16:1", "1:1", "1:16", "1:256")
@@ -71,16 +70,11 @@ def a_group(
 def published(figure: int) -> list[Run]:
     """The final fractions of a figure of the document, as runs of 1000 epochs that stand still; one that ended at
     exactly 0 or 1 once told the classes apart."""
-    lines = (Path(__file__).parent / "published.csv").read_text().splitlines()
-    fractions: dict[str, dict[Which, float]] = {}
-    for row in csv.DictReader(line for line in lines if not line.startswith("#")):
-        if row["figure"] == str(figure):
-            which: Which = "in_domain" if row["test_set"] == "in_domain" else "out_of_domain"
-            fractions.setdefault(row["importance_weight"], {})[which] = float(row["base_fraction"])
+    in_domain, out_of_domain = (read_off()[f"figure-{figure}"][which] for which in IN_WORDS)
     return numbered(
         [
-            a_run(weight, 0, [0.5, *[own["in_domain"]] * 999], [0.5, *[own["out_of_domain"]] * 999])
-            for weight, own in fractions.items()
+            a_run(weight, 0, [0.5, *[in_domain[weight]] * 999], [0.5, *[out_of_domain[weight]] * 999])
+            for weight in in_domain
         ]
     )
 
