@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.benchmarks import commands, curves, imports, latency, lists, outages, start
+from tests.benchmarks import commands, curves, effects, imports, latency, lists, outages, start
 from tests.benchmarks.harness import report
 from tests.benchmarks.training import study
 
@@ -15,6 +15,7 @@ SUBJECTS = {
     "outages": outages.measure,
     "training": study.measure,
     "curves": curves.measure,
+    "effects": effects.measure,
     "lists": lists.measure,
 }
 
