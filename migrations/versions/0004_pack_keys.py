@@ -37,6 +37,7 @@ def downgrade() -> None:
 def _with_defaults(spec: str) -> str:
     """The rule until now, which hashed defaults too: those that the spec was stored with."""
     fields = json.loads(spec, parse_float=_number)
+    fields["dataset"].pop("label_noise", None)  # which came later
     shared = {name: fields[name] for name in ("dataset", "model", "loss", "batch_size", "precision")}
     return hashlib.sha256(json.dumps(shared, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

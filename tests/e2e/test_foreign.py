@@ -110,7 +110,7 @@ ALL = (
         "show 1",
         "curve 1",
         "predictions 1",
-        "report 1 --out r.md",
+        "report 1 --out report.md",
         "weights 1",
         "presets",
         "sweep grid.json",

@@ -29,6 +29,9 @@ _QUOTED = re.compile(r"`([^`\n]+)`")
 _FUNCTION = re.compile(r"([a-z_]+)\.([a-z_]+)(?:\(.*\))?")
 
 
+REPORT = "report.md"  # the one page that the product writes
+
+
 def faults_of(name: str, text: str) -> Iterator[str]:
     """What `text`, that of the file `name` below the root, cites and is not there."""
     for found in _NOT_HERE.finditer(text):
@@ -43,6 +46,8 @@ def faults_of(name: str, text: str) -> Iterator[str]:
 
 
 def _citation_faults(name: str, text: str, found: re.Match[str]) -> Iterator[str]:
+    if Path(found[1]).name == REPORT:
+        return
     page = _page(name, found[1])
     title = " ".join(re.sub(r"\n\s*#? *", " ", found[2] or "").split())
     if page is None and not _NOT_HERE.match(found[1]):
@@ -66,6 +71,8 @@ def _link_faults(name: str, text: str, found: re.Match[str]) -> Iterator[str]:
 def _quotation_faults(name: str, text: str, found: re.Match[str]) -> Iterator[str]:
     """A file or folder of ours, or a function of a module of ours, as a page names it."""
     words = found[1]
+    if words == REPORT:
+        return
     if words.split("/")[0] in FOLDERS and re.fullmatch(r"[\w./-]+", words) and not (ROOT / words).exists():
         yield f"{_at(name, text, found)}: there is no {words}"
         return

@@ -34,8 +34,8 @@ def test_one_experiment_from_submission_to_its_end(ballast: Ballast, store: Stor
         f"`ballast curve {number}` shows how far it is\n"
     )
     assert (
-        ballast("list") == "id\tstate\tweight\tseed\tepochs\tbase in\tbase out\ttook\terror\tstarted\t"
-        f"data set\tmodel\tname\n{number}\tqueued\t16:1\t0\t0/3\t–\t–\t–\t–\t–\tmnist\tcnn\té 16:1\n"
+        ballast("list") == "id\tstate\tweight\tseed\tepochs\tbase in\tbase out\tnetwork\ttook\terror\tstarted\t"
+        f"data set\tmodel\tname\n{number}\tqueued\t16:1\t0\t0/3\t–\t–\t\t–\t–\t–\tmnist\tcnn\té 16:1\n"
     )
 
     claim = claimed(store, worker_id=a_worker(store, "gpu1", 7))

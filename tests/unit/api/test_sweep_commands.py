@@ -657,7 +657,9 @@ class TestEffect:
         assert ballast("report", sweep) == "wrote report.html\n"
         assert (ballast.folder / "report.html").read_text().startswith("<!doctype html>")
         assert ballast("report", sweep, "--out", "report.md") == "wrote report.md\n"
-        assert (ballast.folder / "report.md").read_text() == ballast("report", sweep, "--out", "-")
+        command = [*COMMAND, "report", sweep, "--out", "-"]
+        piped = subprocess.run(command, env=environment(ballast.url), capture_output=True, check=True)
+        assert piped.stdout == (ballast.folder / "report.md").read_bytes()
         assert "is neither .html nor .md" in ballast("report", sweep, "--out", "report.pdf", status=2)
 
 

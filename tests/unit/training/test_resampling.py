@@ -65,7 +65,7 @@ def test_the_weight_is_that_of_the_class_and_not_of_the_output() -> None:
 
 def test_the_loss_is_not_weighted_as_well() -> None:
     spec = spec_of(importance_weight="16:1", resample="drop", model={"name": "linear"})
-    assert Experiment(spec, digits(), torch.float32)._weights.tolist() == [1, 1]
+    assert Experiment(spec, digits(), torch.float32)._objective.weights.tolist() == [1, 1]
 
 
 def test_rows_count_what_was_met() -> None:
