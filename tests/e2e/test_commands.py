@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 MANUALS = (README, ROOT / "deploy" / "README.md", ROOT / "api" / "README.md")
 SERVES = {"up": "Ballast serves", "api": "Ballast serves", "worker": "ready", "demo": "wrote"}
-OF_A_SWEEP = ("watch", "figure")  # whose number is a sweep's
+OF_A_SWEEP = ("watch", "figure", "effect", "report")  # whose number is a sweep's
 LONG = {**DIGITS, "epochs": 100_000, "eval_every": 1000}
 GRID = {"base": DIGITS, "axes": {"seed": [0, 1]}}
 IN_THE_STATE = {
@@ -237,7 +237,7 @@ def with_our_numbers(words: list[str], up: Up) -> list[str]:
         if not word.isdigit() or (words[0] == "priority" and i == len(words) - 1):
             continue
         before = words[i - 1]
-        if before in ("--sweep", "--into"):
+        if before in ("--sweep", "--into", "--against"):
             sent[i] = str(a_sweep(up, IN_THE_STATE.get(words[0], "succeeded")))
         elif before == "--from":
             sent[i] = str(an_experiment(up, "succeeded"))
