@@ -14,7 +14,8 @@ class _Answer(BaseModel):
 
 
 class EstimateOut(_Answer):
-    """A mean over seeds with its 95 % interval (Student's t); no interval with one seed, nor where all say the same."""
+    """A mean over seeds with its 95 % interval (Student's t), of a share of images cut at 0 and 1; no interval with one
+    seed, nor where all say the same."""
 
     estimate: float
     low: float | None
@@ -147,8 +148,8 @@ class ClaimOut(_Answer):
     verdict: Literal["holds", "fails", "undecided"]
     sentence: str
     estimate: float | None
-    low: float | None
-    high: float | None
+    low: float | None = Field(description="Of the 95 % interval; of a spread, cut at 0,")
+    high: float | None = Field(description="and at 1.")
     n: int = Field(description="Seeds.")
     left_out: list[LeftRunOut]
     would_decide: str | None

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+SHARE = (0.0, 1.0)  # between which a share of images lies, and how far two fractions are apart
 _EQUAL = 1e-12  # numbers that differ by less differ by rounding
 
 
 class Estimate(NamedTuple):
     """A mean over seeds. Its interval is None with one seed, and where all seeds gave the same number: an interval of
-    no width would say that there is nothing left to know."""
+    no width would say that there is nothing left to know. It is cut where the truth cannot lie: a share is no more than
+    1."""
 
     estimate: float
     low: float | None
@@ -59,13 +61,14 @@ def t_interval(values: Floats) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def estimate_over(seeds: Sequence[float]) -> Estimate | None:
-    """None over no seeds."""
+def estimate_over(seeds: Sequence[float], possible: tuple[float, float] = (-math.inf, math.inf)) -> Estimate | None:
+    """None over no seeds. `possible`: between which numbers the truth lies whatever the seeds say. What an interval has
+    beyond them is cut off: it never held the truth, so the rest covers it as often, and still holds the mean."""
     if not seeds:
         return None
-    mean, low, high = (number_or_none(column[0]) for column in t_interval(np.array(seeds)[:, None]))
-    assert mean is not None
-    return Estimate(mean, low, high, len(seeds), list(seeds))
+    interval = t_interval(np.array(seeds)[:, None])
+    low, high = (number_or_none(np.clip(bound[0], *possible)) for bound in (interval.low, interval.high))
+    return Estimate(float(interval.mean[0]), low, high, len(seeds), list(seeds))
 
 
 def difference(first: Estimate, second: Estimate) -> Difference:

@@ -8,7 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from core.analysis.effect import FADED, MOST_SPREAD, Effect, Verdict, effect_at_end
-from core.analysis.intervals import Estimate, difference, estimate_over, fraction_of, logit, number_or_none, t_interval
+from core.analysis.intervals import (
+    SHARE,
+    Estimate,
+    difference,
+    estimate_over,
+    fraction_of,
+    logit,
+    number_or_none,
+    t_interval,
+)
 from core.analysis.runs import (
     IN_WORDS,
     Floats,
@@ -160,7 +169,7 @@ def no_effect_at_all(group: Studied) -> Judged:
     used = measuring(fit_runs(group.runs), "in_domain")
     left, words = left_out(group, used)
     epochs = common_epochs(used)
-    spread = estimate_over([float(own.max()) for own in _spreads_by_seed(used, "in_domain", epochs)])
+    spread = estimate_over([float(own.max()) for own in _spreads_by_seed(used, "in_domain", epochs)], SHARE)
     if spread is None:
         would = what_would(group, used, 0)
         return Judged(Answer.UNDECIDED, f"No seed has two weights to compare yet{words}.", None, left, would)
@@ -277,7 +286,7 @@ def _at_the_end(judged: Judged, epoch: int) -> Judged:
 def _early_spread(runs: Sequence[Run], which: Which) -> Estimate | None:
     used = measuring(runs, which)
     epochs = common_epochs(used)
-    return estimate_over([float(own.mean()) for own in _spreads_by_seed(used, which, epochs[epochs <= EARLY])])
+    return estimate_over([float(own.mean()) for own in _spreads_by_seed(used, which, epochs[epochs <= EARLY])], SHARE)
 
 
 def _spreads_by_seed(runs: Sequence[Run], which: Which, epochs: Ints) -> list[Floats]:

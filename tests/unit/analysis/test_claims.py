@@ -99,6 +99,20 @@ def test_c1_heavy_weights_move_the_boundary_early() -> None:
     assert (one.verdict, one.n) == (UNDECIDED, 1)
 
 
+def test_no_interval_of_a_spread_leaves_what_a_spread_can_be() -> None:
+    """Of 0.5, 0.9 and 1.0, Student's t over seeds would end at 1.457."""
+    runs = [
+        a_run(weight, seed, [early if weight == "256:1" else 0.0, *[0.0] * 19], [0.5] * 20)
+        for weight in MNIST_WEIGHTS
+        for seed, early in enumerate((0.5, 0.9, 1.0))
+    ]
+    early = says("C1", a_study([run._replace(epoch=run.epoch + 9) for run in numbered(runs)]))
+    assert (early.estimate, early.low, early.high) == (pytest.approx(0.8), pytest.approx(0.1428, abs=1e-4), 1)
+    mnist = a_study(numbered(runs), dataset={"name": "mnist"}, model={"name": "resnet"})
+    _, at_all = (claim for claim in claims_of([mnist]) if claim.claim == "C8")
+    assert (at_all.estimate, at_all.low, at_all.high) == (early.estimate, early.low, 1)
+
+
 def test_c1_is_not_told_from_networks_that_have_not_started() -> None:
     constants = a_group({"256:1": 1.0, "1:1": 1.0, "1:256": 0.0}, scatter=0)
     claim = says("C1", a_study(constants))

@@ -32,6 +32,19 @@ def test_what_a_weight_changes_is_what_a_seed_does_not() -> None:
     assert disagreements(found[::-1]) == [four]
 
 
+def test_no_share_of_images_lies_beyond_none_or_all_of_them() -> None:
+    """Shares of 1, 0.5 and 0.75 by t over seeds would end at 1.37; less what seeds differ in, at 1 too."""
+    seeds = zip(("0000", "0000", "0000"), ("1111", "1100", "1110"), strict=True)
+    found = [
+        predicted(w, seed, bits) for seed, own in enumerate(seeds) for w, bits in zip(("1:1", "4:1"), own, strict=True)
+    ]
+    (four,) = disagreements(found)
+    assert (four.share.estimate, four.share.high) == (0.75, 1)
+    assert four.excess
+    assert (four.excess.estimate, four.excess.high) == (0.75, 1)
+    assert four.share.low == four.excess.low == pytest.approx(0.75 - 4.3027 * 0.25 / 3**0.5, abs=1e-4)
+
+
 def test_one_seed_of_1_to_1_cannot_say_what_a_seed_makes_of_it() -> None:
     (four,) = disagreements([predicted("1:1", 0, "0000"), predicted("4:1", 0, "0001"), predicted("4:1", 1, "0011")])
     assert (four.share.seeds, four.between_seeds, four.excess) == ([0.25], None, None)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from core.analysis.effect import Verdict, effect_at_end, effect_over_epochs, variance_share
-from core.analysis.intervals import difference, estimate_over, logit, t_interval
+from core.analysis.intervals import SHARE, difference, estimate_over, logit, t_interval
 from core.analysis.runs import Run, fit_runs
 from core.fit import Fit
 from tests.unit.analysis.builders import CIFAR10_WEIGHTS, MNIST_WEIGHTS, N_IN, N_OUT, a_group, a_run, numbered
@@ -258,6 +258,31 @@ def test_the_difference_of_two_slopes_is_welchs() -> None:
     assert one
     assert difference(equal, equal)[1:3] == difference(first, one)[1:3] == (None, None)
     assert None not in difference(first, equal)
+
+
+def test_an_interval_is_cut_where_the_truth_cannot_lie_and_covers_it_as_often() -> None:
+    seeds = [0.7, 0.95, 1.0]
+    low, high = stats.t.interval(0.95, 2, np.mean(seeds), stats.sem(seeds))
+    assert high > 1
+    share = estimate_over(seeds, SHARE)
+    assert share
+    assert share[:4] == (pytest.approx(np.mean(seeds)), pytest.approx(low), 1, 3)
+    little = estimate_over([0.0, 0.01, 0.1], SHARE)
+    assert little
+    assert little.low == 0
+    assert estimate_over([1.0, 1.0], SHARE) == (1, None, None, 2, [1, 1])
+    random = np.random.default_rng(3)
+    within, cut = 0, 0
+    for drawn in random.beta(9, 1, (2000, 5)):  # of mean 0.9
+        own = estimate_over(drawn.tolist(), SHARE)
+        assert own
+        assert own.low is not None
+        assert own.high is not None
+        plain = t_interval(drawn[:, None])
+        assert (own.low <= 0.9 <= own.high) == (plain.low[0] <= 0.9 <= plain.high[0])
+        within, cut = within + (0 <= own.low <= own.estimate <= own.high <= 1), cut + (plain.high[0] > 1)
+    assert within == 2000
+    assert cut > 200
 
 
 def test_equal_numbers_have_no_interval_though_rounding_tells_them_apart() -> None:
