@@ -37,6 +37,7 @@ class DifferenceOut(_Answer):
 class LeftRunOut(_Answer):
     id: int
     fit: Fit | None
+    behind_at: int | None = Field(description="The epoch it has come to, where it is left out for being behind.")
 
 
 class RankOut(_Answer):
@@ -47,7 +48,8 @@ class RankOut(_Answer):
 
 
 class EffectOut(_Answer):
-    """At the end: of each run the mean of its last rows, up to the last epoch that all have evaluated."""
+    """At the end: of each run the mean of its last rows, up to the last epoch that all have evaluated who are not
+    behind."""
 
     epoch: int | None
     rows: int = Field(description="Over which the means are taken: 50, of short curves the last quarter.")
@@ -100,6 +102,7 @@ class RunOut(_Answer):
     seed: int
     epoch: int = Field(description="How far it has come.")
     fit: Fit | None
+    behind: bool = Field(description="So far behind the others of its group that no statistic at the end has it.")
 
 
 class SettlingOut(_Answer):
@@ -176,7 +179,7 @@ class AgainstOut(_Answer):
 class SweepEffectOut(_Answer):
     sweep_id: int
     complete: bool = Field(description="All its members have ended: what is said is no longer preliminary.")
-    epochs: int = Field(description="The last epoch that all runs with rows have come to.")
+    epochs: int = Field(description="The last epoch that all runs have come to which are not behind.")
     members: int
     left_to_read: int = Field(description="Members beyond the first 1000, which are not in it.")
     groups: list[GroupOut]

@@ -49,7 +49,13 @@ def studied(store: Store, sweep_id: int) -> WholeSweep:
         members = experiments.members(tx, sweep_id, MOST_MEMBERS)
         counts = runs.counts_of_sweep(tx, sweep_id, MOST_MEMBERS)
     own = [
-        run_of_counts(member.id, member.spec, counts.pop(member.id, ()), finite=member.diverged_at is None)
+        run_of_counts(
+            member.id,
+            member.spec,
+            counts.pop(member.id, ()),
+            finite=member.diverged_at is None,
+            ended=member.state in ENDED,
+        )
         for member in members
     ]
 
@@ -77,11 +83,10 @@ def title_of(sweep: Sweep) -> str:
 
 
 def sweep_effect_out(whole: WholeSweep, other: WholeSweep | None) -> SweepEffectOut:
-    last_epochs = [int(run.epoch[-1]) for run in whole.runs if len(run.epoch)]
     return SweepEffectOut(
         sweep_id=whole.sweep.id,
         complete=whole.complete,
-        epochs=min(last_epochs, default=0),
+        epochs=whole.study.epochs[0],
         members=len(whole.members),
         left_to_read=whole.left_to_read,
         groups=[_group_out(group) for group in whole.study.groups],

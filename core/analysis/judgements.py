@@ -58,7 +58,7 @@ _OPPOSITE = {Answer.HOLDS: Answer.FAILS, Answer.FAILS: Answer.HOLDS, Answer.UNDE
 
 def heavy_weights_move_early(group: Studied) -> Judged:
     """The spread over weights at epochs up to 10, seed by seed, on the test set that shows more of it."""
-    used = _that_measured(group.runs)
+    used = _that_measured(group.abreast)
     left, words = left_out(group, used)
     spreads = {which: spread for which in IN_WORDS if (spread := _early_spread(used, which))}
     if not spreads:
@@ -83,13 +83,13 @@ def heavy_weights_move_early(group: Studied) -> Judged:
 
 
 def fades(group: Studied) -> Judged:
-    return _faded(group, fit_runs(group.runs))
+    return _faded(group, fit_runs(group.abreast))
 
 
 def does_not_converge(group: Studied) -> Judged:
     """Of all runs: under weight decay one that does not learn is no accident."""
-    judged = _faded(group, group.runs)
-    accuracies = [accuracy for run in group.runs if (accuracy := _light_class_accuracy(run)) is not None]
+    judged = _faded(group, group.abreast)
+    accuracies = [accuracy for run in group.abreast if (accuracy := _light_class_accuracy(run)) is not None]
     light = f" The lighter class is {np.mean(accuracies):.1%} right in training." if accuracies else ""
     return judged._replace(verdict=_OPPOSITE[judged.verdict], sentence=judged.sentence + light)
 
@@ -120,7 +120,7 @@ def _faded(group: Studied, runs: Sequence[Run]) -> Judged:
 def tends_to_its_target(group: Studied) -> Judged:
     """The out-of-domain fraction, mean over weights, seed by seed; t on the logit."""
     target = TARGETS[group.kind.dataset, *group.kind.classes]
-    used = measuring(fit_runs(group.runs), "out_of_domain")
+    used = measuring(fit_runs(group.abreast), "out_of_domain")
     left, words = left_out(group, used)
     epochs = common_epochs(used)
     if not len(epochs):
@@ -140,7 +140,7 @@ def tends_to_its_target(group: Studied) -> Judged:
 
 def boundaries_agree(group: Studied) -> Judged:
     """The weight whose predictions differ most from those of 1:1, less what differs between seeds of 1:1."""
-    used = fit_runs(group.runs)
+    used = fit_runs(group.abreast)
     left, words = left_out(group, used)
     found = [(which, each) for which, all_weights in group.disagreements.items() for each in all_weights]
     known = [(which, each, each.excess) for which, each in found if each.excess is not None]
@@ -166,7 +166,7 @@ def boundaries_agree(group: Studied) -> Judged:
 
 def no_effect_at_all(group: Studied) -> Judged:
     """The largest spread over weights of any epoch from the first, in-domain, seed by seed."""
-    used = measuring(fit_runs(group.runs), "in_domain")
+    used = measuring(fit_runs(group.abreast), "in_domain")
     left, words = left_out(group, used)
     epochs = common_epochs(used)
     spread = estimate_over([float(own.max()) for own in _spreads_by_seed(used, "in_domain", epochs)], SHARE)
@@ -190,7 +190,7 @@ def mnist_settles_sooner(mnist: Studied, cifar10: Studied) -> Judged:
     """Settling epochs, the later of both test sets, mean over the weights that both have, seed by seed."""
     common = {run.importance_weight for run in mnist.runs} & {run.importance_weight for run in cifar10.runs}
     settled = [_settled(group, common) for group in (mnist, cifar10)]
-    left = [each for group in (mnist, cifar10) for each in left_of(group.runs, fit_runs(group.runs))]
+    left = [each for group in (mnist, cifar10) for each in left_of(group.runs, fit_runs(group.abreast))]
     means = [estimate_over(seeds) for seeds, _ in settled]
     if means[0] is None or means[1] is None:
         return Judged(
@@ -212,15 +212,21 @@ def mnist_settles_sooner(mnist: Studied, cifar10: Studied) -> Judged:
 
 def without_batch_norm_more(without: Studied, normed: Studied) -> Judged:
     """The slope of the fit runs without batch norm less that with it; `fails`: less, as Byrd and Lipton say."""
-    left = [each for group in (without, normed) for each in left_of(group.runs, fit_runs(group.runs))]
-    apart = []
+    left = [each for group in (without, normed) for each in left_of(group.runs, fit_runs(group.abreast))]
+    apart, ends = [], []
     for which in IN_WORDS:
-        slopes = [effect_at_end(fit_runs(group.runs), which).slope for group in (without, normed)]
-        apart += [difference(slopes[0], slopes[1])] if slopes[0] and slopes[1] else []
+        one, two = (effect_at_end(fit_runs(group.abreast), which) for group in (without, normed))
+        if one.slope and two.slope:
+            apart.append(difference(one.slope, two.slope))
+            ends.append((one.epoch, two.epoch))
     sentence = f"{_slopes_in_words(without)} With batch norm: {_slopes_in_words(normed)}"
     most = max(apart, key=lambda each: abs(each.estimate), default=None)
     if most is not None:
         sentence += f" They differ by up to {in_words(most)}."
+    for own, other in ends:
+        if own != other:  # a slope fades with time, so the one that has come farther would seem to have less of it
+            would = f"the end of both would: without it they have come to epoch {own}, with it to {other}"
+            return Judged(Answer.UNDECIDED, sentence, most, left, would)
     more = any(each.low is not None and each.low > 0 for each in apart)
     less = any(each.high is not None and each.high < 0 for each in apart)
     if more == less:
@@ -229,7 +235,7 @@ def without_batch_norm_more(without: Studied, normed: Studied) -> Judged:
 
 
 def without_batch_norm_alone(without: Studied) -> Judged:
-    left, would = left_of(without.runs, fit_runs(without.runs)), "the same with batch norm beside it would"
+    left, would = left_of(without.runs, fit_runs(without.abreast)), "the same with batch norm beside it would"
     return Judged(Answer.UNDECIDED, _slopes_in_words(without), None, left, would)
 
 
@@ -237,12 +243,12 @@ def _slopes_in_words(group: Studied) -> str:
     """With and without the runs that are not fit."""
     parts = []
     for which in IN_WORDS:
-        fit, every = effect_at_end(fit_runs(group.runs), which), effect_at_end(group.runs, which)
+        fit, every = effect_at_end(fit_runs(group.abreast), which), effect_at_end(group.abreast, which)
         clipped = f", where {every.clipped} fractions are 0 or 1" if every.clipped else ""
         parts.append(
             f"{IN_WORDS[which]} {in_words(fit.slope)} over fit runs, {in_words(every.slope)} over all{clipped}"
         )
-    _, words = left_out(group, fit_runs(group.runs))
+    _, words = left_out(group, fit_runs(group.abreast))
     return f"The slope is {'; '.join(parts)}{words}."
 
 
@@ -311,7 +317,7 @@ def _settled(group: Studied, weights: Collection[str]) -> tuple[list[float], int
     """The mean settling epoch of each seed, and how many runs have not settled."""
     by_run: dict[int, list[Settling]] = {}
     for which in IN_WORDS:
-        for settling in settling_epochs(fit_runs(group.runs), which):
+        for settling in settling_epochs(fit_runs(group.abreast), which):
             if settling.importance_weight in weights:
                 by_run.setdefault(settling.id, []).append(settling)
     by_seed: dict[int, list[int]] = {}

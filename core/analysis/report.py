@@ -85,8 +85,8 @@ def report_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str
 def _standing(study: Study, facts: Facts) -> str:
     if facts.complete:
         return ""
-    epochs = [run.epoch for group in study.groups for run in group.runs if run.epoch]
-    rests = f"it rests on epochs up to {min(epochs)} to {max(epochs)}" if epochs else "there are no rows yet"
+    least, most = study.epochs
+    rests = f"it rests on epochs up to {least} to {most}" if most else "there are no rows yet"
     return f"**Preliminary**: {facts.progress}; {rests}."
 
 
@@ -105,9 +105,13 @@ def _what_was_run(study: Study, facts: Facts) -> Iterable[str]:
 
 
 def _fits_in_words(runs: Iterable[RunFit]) -> str:
-    """ "12 fit, 3 collapsed"."""
-    counts = Counter(FIT_IN_WORDS[run.fit] for run in runs)
+    """ "11 fit, 3 collapsed, 1 behind"."""
+    counts = Counter(map(_came_out, runs))
     return ", ".join(f"{count} {words}" for words, count in counts.items()) or "none"
+
+
+def _came_out(run: RunFit) -> str:
+    return "behind" if run.behind else FIT_IN_WORDS[run.fit]
 
 
 def _claim(claim: Claim) -> str:
@@ -177,15 +181,22 @@ def _agreement(groups: Sequence[GroupStudy]) -> Iterable[str]:
 
 def _set_apart(groups: Sequence[GroupStudy]) -> Iterable[str]:
     """Runs that are no measurement of a weight, each by its number."""
-    apart = [(group, run) for group in groups for run in group.runs if run.fit not in (Fit.FIT, None)]
-    if apart:
+    runs = [run for group in groups for run in group.runs]
+    behind = [run for run in runs if run.behind]
+    unfit = [run for run in runs if run.fit not in (Fit.FIT, None) and not run.behind]
+    if unfit:
         yield "### Runs that are not fit"
         yield "They enter no statistic of the fit runs: what they predict is not what a weight does to a trained one."
-        yield _table(["experiment", "weight", "seed", "epoch", "it is"], [_apart_row(run) for _, run in apart])
+        yield _table_of_runs(unfit)
+    if behind:
+        yield "### Runs that are behind"
+        yield "They enter no statistic at the end: with them, the end of all would be where they are."
+        yield _table_of_runs(behind)
 
 
-def _apart_row(run: RunFit) -> list[str]:
-    return [str(run.id), run.importance_weight, str(run.seed), str(run.epoch), FIT_IN_WORDS[run.fit]]
+def _table_of_runs(runs: Iterable[RunFit]) -> str:
+    rows = ([str(run.id), run.importance_weight, str(run.seed), str(run.epoch), _came_out(run)] for run in runs)
+    return _table(["experiment", "weight", "seed", "epoch", "it is"], rows)
 
 
 def _provenance(facts: Facts) -> str:

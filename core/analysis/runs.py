@@ -38,7 +38,9 @@ class Run(NamedTuple):
     out_of_domain: Measured
     accuracy_base: Floats  # [rows], in training, of each class; nan where it is not finite
     accuracy_other: Floats
+    epochs: int  # that it is to train
     finite: bool  # has not diverged
+    ended: bool  # no row comes any more, unless it is retried
     decays: bool  # has weight decay
 
     def measured(self, which: Which) -> Measured:
@@ -50,9 +52,10 @@ class Left(NamedTuple):
 
     id: int
     fit: Fit | None
+    behind_at: int | None = None  # the epoch that it has come to, where it is left out for being behind the others
 
 
-def run_of_counts(id: int, spec: Mapping[str, Any], counts: Sequence[int], *, finite: bool) -> Run:
+def run_of_counts(id: int, spec: Mapping[str, Any], counts: Sequence[int], *, finite: bool, ended: bool) -> Run:
     """Of an experiment's rows as `core.curve.COUNTS`, one row after the other; `spec` with every field filled."""
     columns = dict(zip(COUNTS, np.array(counts, np.float64).reshape(-1, len(COUNTS)).T, strict=True))
 
@@ -74,7 +77,9 @@ def run_of_counts(id: int, spec: Mapping[str, Any], counts: Sequence[int], *, fi
         out_of_domain=measured("out_of_domain"),
         accuracy_base=accuracy("base"),
         accuracy_other=accuracy("other"),
+        epochs=spec["epochs"],
         finite=finite,
+        ended=ended,
         decays=spec["optimizer"]["weight_decay"] > 0,
     )
 
@@ -126,10 +131,31 @@ def fit_runs(runs: Collection[Run]) -> list[Run]:
     return [run for run in runs if fit_of_run(run) is Fit.FIT]
 
 
+def abreast(runs: Collection[Run]) -> list[Run]:
+    """Without those that are behind, of a group: statistics at the end are of an epoch that all have evaluated, and one
+    run at epoch 3 would make that the end of fourteen at 1000. Where half of the runs with rows, or more, have come to
+    their last epoch, whoever has not is behind; else whoever has not come half as far as half of them."""
+    last = sorted(int(run.epoch[-1]) for run in runs if _goes_by_rows(run))
+    if not last:
+        return list(runs)
+    most = last[len(last) // 2]
+    least = most if most >= max(run.epochs for run in runs) else most / 2
+    return [run for run in runs if not _goes_by_rows(run) or run.epoch[-1] >= least]
+
+
+def _goes_by_rows(run: Run) -> bool:
+    """One that diverged, or has no rows, enters nothing anyway."""
+    return run.finite and len(run.epoch) > 0
+
+
 def left_of(runs: Collection[Run], used: Collection[Run]) -> list[Left]:
     """Those of `runs` that are not in `used`, by id."""
-    kept = {run.id for run in used}
-    return [Left(run.id, fit_of_run(run)) for run in sorted(runs, key=lambda run: run.id) if run.id not in kept]
+    kept, level = ({run.id for run in some} for some in (used, abreast(runs)))
+    return [
+        Left(run.id, fit_of_run(run), None if run.id in level else int(run.epoch[-1]))
+        for run in sorted(runs, key=lambda run: run.id)
+        if run.id not in kept
+    ]
 
 
 def measuring(runs: Collection[Run], which: Which) -> list[Run]:

@@ -2,7 +2,7 @@
 compares with another sweep. It joins what the files of this room compute, and has no formula of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from core.analysis.bands import Band, bands_at_end
@@ -11,7 +11,7 @@ from core.analysis.disagreement import Disagreement, Predicted, disagreements
 from core.analysis.effect import Effect, EffectOverEpochs, effect_at_end, effect_over_epochs
 from core.analysis.groups import SpecJson, differences_in_words, grouped
 from core.analysis.intervals import Difference, Estimate, difference
-from core.analysis.runs import IN_WORDS, Run, Which, fit_of_run, fit_runs
+from core.analysis.runs import IN_WORDS, Run, Which, abreast, fit_of_run, fit_runs
 from core.analysis.settling import Settling, settling_epochs
 from core.analysis.verdicts import Claim, Studied
 from core.fit import Fit
@@ -30,7 +30,7 @@ class OfSet(NamedTuple):
     """What the runs of a group say of a test set."""
 
     fit_runs: Effect
-    all_runs: Effect
+    all_runs: Effect  # as all else, but for those that are behind
     over_epochs: EffectOverEpochs  # of the fit runs
     by_weight: dict[str, Band]  # the fractions of the fit runs, at the end
     settling: list[Settling]  # of all runs
@@ -43,6 +43,7 @@ class RunFit(NamedTuple):
     seed: int
     epoch: int  # how far it has come
     fit: Fit | None
+    behind: bool  # so far behind the others that no statistic at the end has it
 
 
 class GroupStudy(NamedTuple):
@@ -60,6 +61,13 @@ class GroupStudy(NamedTuple):
 class Study(NamedTuple):
     groups: list[GroupStudy]
     claims: list[Claim]
+
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """To which the runs have come that it rests on, at least and at most; 0 where there are none."""
+        runs = [run for group in self.groups for run in group.runs if run.epoch and not run.behind]
+        epochs = [run.epoch for run in runs if run.fit is not Fit.NOT_FINITE] or [0]
+        return min(epochs), max(epochs)
 
 
 class Comparison(NamedTuple):
@@ -79,9 +87,10 @@ def study(members: Sequence[Member], predictions_of: PredictionsOf) -> Study:
     groups, studied = [], []
     for title, own in grouped([(member.spec, member) for member in members]):
         runs = [member.run for member in own]
-        epoch, found = _disagreements(runs, predictions_of)
-        sets = {which: _of_set(runs, which, found[which]) for which in IN_WORDS}
-        fits = [RunFit(run.id, run.importance_weight, run.seed, _last(run), fit_of_run(run)) for run in runs]
+        level = abreast(runs)
+        epoch, found = _disagreements(level, predictions_of)
+        sets = {which: _of_set(runs, level, which, found[which]) for which in IN_WORDS}
+        fits = _fits(runs, {run.id for run in level})
         groups.append(GroupStudy(title, own[0].spec, fits, sets["in_domain"], sets["out_of_domain"], epoch))
         studied.append(Studied(title, own[0].spec, runs, found))
     return Study(groups, claims_of(studied))
@@ -109,11 +118,19 @@ def _difference(first: Estimate | None, second: Estimate | None) -> Difference |
     return difference(first, second) if first and second else None
 
 
-def _of_set(runs: Sequence[Run], which: Which, disagreement: Sequence[Disagreement]) -> OfSet:
-    fit = fit_runs(runs)
+def _fits(runs: Sequence[Run], level: Collection[int]) -> list[RunFit]:
+    return [
+        RunFit(run.id, run.importance_weight, run.seed, _last(run), fit_of_run(run), run.id not in level)
+        for run in runs
+    ]
+
+
+def _of_set(runs: Sequence[Run], level: Sequence[Run], which: Which, disagreement: Sequence[Disagreement]) -> OfSet:
+    """`level`: those of `runs` that are not behind."""
+    fit = fit_runs(level)
     return OfSet(
         fit_runs=effect_at_end(fit, which),
-        all_runs=effect_at_end(runs, which),
+        all_runs=effect_at_end(level, which),
         over_epochs=effect_over_epochs(fit, which),
         by_weight=bands_at_end(fit, which),
         settling=settling_epochs(runs, which),

@@ -13,7 +13,7 @@ from core.analysis.disagreement import Disagreement
 from core.analysis.effect import Effect, Verdict, reach
 from core.analysis.groups import SpecJson
 from core.analysis.intervals import Difference, Estimate, t_quantile
-from core.analysis.runs import IN_WORDS, Left, Run, Which, left_of
+from core.analysis.runs import IN_WORDS, Left, Run, Which, abreast, left_of
 from core.fit import Fit
 from core.paths import value_at
 
@@ -43,6 +43,11 @@ class Studied(NamedTuple):
     @property
     def epochs(self) -> int:
         return int(self.spec["epochs"])
+
+    @property
+    def abreast(self) -> list[Run]:
+        """Of which statistics at the end are made; those that are behind are left out."""
+        return abreast(self.runs)
 
 
 class Kind(NamedTuple):
@@ -129,7 +134,8 @@ def inside(estimate: Estimate, lowest: float, highest: float, grain: float) -> b
 
 def what_would(group: Studied, runs: Collection[Run], seeds: int) -> str | None:
     """What these runs of a group lack for deciding anything, the first to be mended; None: nothing but scatter."""
-    on_their_way = sum(run.finite and (not len(run.epoch) or run.epoch[-1] < group.epochs) for run in group.runs)
+    short = [run for run in group.runs if not len(run.epoch) or run.epoch[-1] < group.epochs]
+    on_their_way = sum(run.finite and not run.ended for run in short)
     if on_their_way:
         return f"the end of its runs would: {on_their_way} of {len(group.runs)} have not come to epoch {group.epochs}"
     if not runs:
@@ -182,12 +188,16 @@ def _effect_in_words(effect: Effect) -> str:
 
 
 def left_in_words(left: Collection[Left], runs: int) -> str:
-    """ "; 3 of 15 runs left out: 2 collapsed, 1 under-fit"; empty where none is."""
+    """ "; 4 of 15 runs left out: 2 collapsed, 1 under-fit, 1 behind (at epoch 3)"; empty where none is."""
     if not left:
         return ""
-    counts = {fit: sum(each.fit is fit for each in left) for fit in (*Fit, None)}
-    named = ", ".join(f"{count} {_FITS[fit]}" for fit, count in counts.items() if count)
-    return f"; {len(left)} of {runs} runs left out: {named}"
+    behind = sorted(each.behind_at for each in left if each.behind_at is not None)
+    counts = {fit: sum(each.fit is fit and each.behind_at is None for each in left) for fit in (*Fit, None)}
+    named = [f"{count} {_FITS[fit]}" for fit, count in counts.items() if count]
+    if behind:
+        at = f"epoch {behind[0]}" if behind[0] == behind[-1] else f"epochs {behind[0]} to {behind[-1]}"
+        named.append(f"{len(behind)} behind (at {at})")
+    return f"; {len(left)} of {runs} runs left out: {', '.join(named)}"
 
 
 def left_out(group: Studied, used: Collection[Run]) -> tuple[list[Left], str]:

@@ -44,7 +44,8 @@ def effect(
         _print_against(answer["against"])
     if not answer["complete"]:
         print_note(
-            f"preliminary: not all of sweep {sweep} has ended, and all of it has come to epoch {answer['epochs']}"
+            f"preliminary: not all of sweep {sweep} has ended, and what is not behind has come to epoch "
+            f"{answer['epochs']}"
         )
     if answer["left_to_read"]:
         print_note(f"of the first {answer['members']} experiments; {answer['left_to_read']} more are left out")
@@ -79,7 +80,7 @@ def _effect_rows(answer: Json) -> Iterable[tuple[Any, ...]]:
 
 
 def _fits_in_words(runs: Iterable[Json]) -> str:
-    counts = Counter(FIT_IN_WORDS[run["fit"]] for run in runs)
+    counts = Counter("behind" if run["behind"] else FIT_IN_WORDS[run["fit"]] for run in runs)
     return ", ".join(f"{count} {words}" for words, count in counts.items()) or "none"
 
 

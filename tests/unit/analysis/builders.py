@@ -26,7 +26,9 @@ def a_run(
     id: int = 1,
     accuracy: float | tuple[float, float] = 1.0,
     epoch: Sequence[int] | None = None,
+    epochs: int | None = None,
     finite: bool = True,
+    ended: bool = False,
     decays: bool = False,
     n: tuple[int, int] = (N_IN, N_OUT),
 ) -> Run:
@@ -44,7 +46,9 @@ def a_run(
         out_of_domain=Measured(np.round(outside * n[1]), n[1]),
         accuracy_base=np.full(rows, base),
         accuracy_other=np.full(rows, other),
+        epochs=rows if epochs is None else epochs,
         finite=finite,
+        ended=ended,
         decays=decays,
     )
 

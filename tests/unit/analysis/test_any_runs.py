@@ -63,7 +63,7 @@ def a_run_of(
     middle: float,
     scatter: float,
 ) -> Run:
-    rows = {"short": max(1, rows // 3), "without rows": 0}.get(fate, rows)
+    epochs, rows = rows, {"short": max(1, rows // 3), "without rows": 0}.get(fate, rows)
     sets = []
     for images in n:
         fractions = np.clip(middle + random.normal(0, scatter) + random.normal(0, scatter / 4, rows), 0, 1)
@@ -77,7 +77,7 @@ def a_run_of(
         sets.append(Measured(base, images))
     accuracy = np.full(rows, 0.5 if fate == "under-fit" else 1.0)
     epoch = np.arange(rows) + (2 if fate == "later" else 1)
-    return Run(0, weight, seed, epoch, *sets, accuracy, accuracy, finite=fate != "diverged", decays=decays)
+    return Run(0, weight, seed, epoch, *sets, accuracy, accuracy, epochs, fate != "diverged", fate == "short", decays)
 
 
 def everything(runs: list[Run]) -> list[Any]:

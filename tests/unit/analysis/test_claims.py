@@ -8,7 +8,7 @@ import pytest
 from core.analysis.claims import claims_of
 from core.analysis.disagreement import Disagreement
 from core.analysis.intervals import estimate_over
-from core.analysis.runs import Run
+from core.analysis.runs import Left, Run
 from core.analysis.verdicts import Answer, Claim, Studied, seeds_that_would
 from core.fit import Fit
 from tests.unit.analysis.builders import MNIST_WEIGHTS, a_group, a_run, a_spec, numbered, published
@@ -151,7 +151,7 @@ def test_all_weights_agree_only_where_each_has_a_run_that_has_learned() -> None:
     lost = [run._replace(accuracy_other=run.accuracy_other * 0.9) for run in runs[:5]] + runs[5:]
     claim = says("C2", a_study(lost))
     assert moved(claim) == (UNDECIDED, "runs of 256:1 that have learned would: there are none")
-    assert claim.left_out == [(id, Fit.UNDER_FIT) for id in range(1, 6)]
+    assert claim.left_out == [Left(id, Fit.UNDER_FIT) for id in range(1, 6)]
     assert "5 of 25 runs left out: 5 under-fit" in claim.sentence
 
 
@@ -332,7 +332,7 @@ def test_c9_of_figure_8_alone_has_both_slopes_and_no_verdict() -> None:
     claim = says("C9", a_study(published(8), model={"name": "resnet", "batch_norm": False}))
     assert moved(claim) == (UNDECIDED, "the same with batch norm beside it would")
     assert "in-domain 0.012 (without an interval) over fit runs, 0.628 (without an interval) over all" in claim.sentence
-    assert claim.left_out == [(id, Fit.COLLAPSED) for id in (1, 4, 9)]
+    assert claim.left_out == [Left(id, Fit.COLLAPSED) for id in (1, 4, 9)]
 
 
 def test_runs_that_diverged_wait_or_never_started_are_counted_by_name() -> None:
@@ -343,7 +343,7 @@ def test_runs_that_diverged_wait_or_never_started_are_counted_by_name() -> None:
         a_run("1:1", 11, [1.0] * 200, id=99),
     ]
     claim = says("C2", a_study(runs))
-    assert claim.left_out == [(97, Fit.NOT_FINITE), (98, None), (99, Fit.NOT_STARTED)]
+    assert claim.left_out == [Left(97, Fit.NOT_FINITE), Left(98, None), Left(99, Fit.NOT_STARTED)]
     assert "3 of 28 runs left out: 1 not started, 1 not finite, 1 without rows" in claim.sentence
     assert claim.verdict is HOLDS
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from core.analysis.effect import Verdict, effect_at_end, effect_over_epochs, variance_share
 from core.analysis.intervals import SHARE, difference, estimate_over, logit, t_interval
-from core.analysis.runs import Run, fit_runs
+from core.analysis.runs import Left, Run, fit_runs
 from core.fit import Fit
 from tests.unit.analysis.builders import CIFAR10_WEIGHTS, MNIST_WEIGHTS, N_IN, N_OUT, a_group, a_run, numbered
 
@@ -238,7 +238,7 @@ def test_a_run_that_diverged_or_has_no_rows_is_left_out_and_named() -> None:
     diverged = a_run("1:1", 3, [0.5, math.nan], id=98, finite=False)
     waiting = a_run("1:1", 4, [], id=99)
     effect = effect_at_end([diverged, *runs, waiting], "in_domain")
-    assert effect.left_out == [(98, Fit.NOT_FINITE), (99, None)]
+    assert effect.left_out == [Left(98, Fit.NOT_FINITE), Left(99, None)]
     assert effect._replace(left_out=[]) == effect_at_end(runs, "in_domain")
     assert (
         effect_at_end([diverged], "in_domain").reason == "no run has measured the in-domain test set and stayed finite"

@@ -16,7 +16,7 @@ from core.states import State
 from core.store import attempts
 from core.store.session import Store
 from tests.unit.api.builders import Json, problem
-from tests.unit.store.builders import claimed, recorded, result
+from tests.unit.store.builders import claimed, recorded, released, result
 
 WEIGHTS = ("256:1", "16:1", "1:1", "1:16", "1:256")
 N_IN, N_OUT = 100_000, 400_000
@@ -54,11 +54,13 @@ def row(weight: str, seed: int, epoch: int, slope: float, **fields: Any) -> Epoc
     return result(epoch, loss=(), **(numbers | learned | fields))
 
 
-def train(client: TestClient, store: Store, sweep_id: int, slope: float = 0.1, epochs: int = 4) -> None:
-    """All members of a sweep that is first in the queue, to their end."""
+def train(
+    client: TestClient, store: Store, sweep_id: int, slope: float = 0.1, epochs: int = 4, most: int = 500
+) -> None:
+    """The first `most` members of a sweep that is first in the queue, to their end."""
     members = client.get(f"/sweeps/{sweep_id}?limit=500").json()["members"]["items"]
     specs = {member["id"]: member["spec"] for member in members}
-    for _ in members:
+    for _ in members[:most]:
         claim = claimed(store)
         spec = specs[claim.experiment_id]
         for epoch in range(1, epochs):
@@ -125,6 +127,30 @@ def test_what_has_not_learned_is_named_and_left_out(client: TestClient, store: S
     page = client.get(f"/sweeps/{number}/report.md").text
     assert "| 1 | 256:1 | 0 | 4 | not started |" in page
     assert client.get("/experiments/1").json()["fit"] == "not_started"
+
+
+def test_a_run_that_is_behind_holds_nobody_back_and_is_named(client: TestClient, store: Store) -> None:
+    number = sweep(client, epochs=8)
+    train(client, store, number, epochs=8, most=14)
+    late = claimed(store)
+    recorded(store, late, row(late.spec.importance_weight, late.spec.seed, 1, 0.1))
+    answer = effect(client, number)
+    assert (answer["complete"], answer["epochs"]) == (False, 8)
+    (group,) = answer["groups"]
+    assert {run["id"]: run["epoch"] for run in group["runs"] if run["behind"]} == {late.experiment_id: 1}
+    for of in ("fit_runs", "all_runs"):
+        assert (group["out_of_domain"][of]["epoch"], group["out_of_domain"][of]["runs"]) == (8, 14)
+    fades = answer["claims"][1]
+    assert fades["left_out"] == [{"id": late.experiment_id, "fit": "fit", "behind_at": 1}]
+    assert "1 of 15 runs left out: 1 behind (at epoch 1)" in fades["sentence"]
+    client.post(f"/experiments/{late.experiment_id}/cancel")
+    assert released(store, late) is State.CANCELLED
+    done = effect(client, number)
+    assert done["complete"]
+    assert (done["epochs"], done["claims"][1]["left_out"]) == (8, fades["left_out"])
+    page = client.get(f"/sweeps/{number}/report.md").text
+    assert f"| {late.experiment_id} | 1:256 | 2 | 1 | behind |" in page
+    assert "of these networks 14 fit, 1 behind" in page
 
 
 @pytest.mark.parametrize("trained", [0, 1, 2])

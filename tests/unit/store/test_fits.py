@@ -95,7 +95,7 @@ def test_the_store_and_the_statistics_say_the_same(store: Store) -> None:
         members = experiments.members(tx, sweep_id, 99)
         counts = runs.counts_of_sweep(tx, sweep_id, 99)
         seen = [
-            run_of_counts(each.id, each.spec, counts.get(each.id, ()), finite=each.diverged_at is None)
+            run_of_counts(each.id, each.spec, counts.get(each.id, ()), finite=each.diverged_at is None, ended=False)
             for each in members
         ]
         assert [run.epoch[-1] if len(run.epoch) else 0 for run in seen] == [each.epochs_done for each in members]
