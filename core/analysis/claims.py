@@ -81,7 +81,7 @@ _CLAIMS: tuple[tuple[str, _Judge], ...] = (
         ),
     ),
     ("C6", _each(lambda kind: kind.weight_decay > 0, judgements.does_not_converge)),
-    ("C7", _each(lambda kind: kind.dropout > 0 and not kind.weight_decay, judgements.fades)),
+    ("C7", _each(lambda kind: kind.dropout > 0 and not kind.weight_decay, judgements.fades_with_dropout)),
     ("C8", _each(_is_normed, judgements.fades)),
     ("C8", _each(lambda kind: _is_normed(kind) and kind.dataset == "mnist", judgements.no_effect_at_all)),
     (

@@ -25,6 +25,7 @@ from core.analysis.runs import (
     Run,
     Which,
     common_epochs,
+    fit_of_run,
     fit_runs,
     fractions_at,
     is_constant,
@@ -49,6 +50,7 @@ from core.analysis.verdicts import (
     seeds_that_would,
     what_would,
 )
+from core.fit import Fit
 
 EARLY = 10  # epochs, in which heavy weights are said to move the boundary
 TARGETS = {("cifar10", "dog", "cat"): 0.3, ("mnist", "0", "1"): 0.5}  # out-of-domain, as the document names them
@@ -84,6 +86,18 @@ def heavy_weights_move_early(group: Studied) -> Judged:
 
 def fades(group: Studied) -> Judged:
     return _faded(group, fit_runs(group.abreast))
+
+
+def fades_with_dropout(group: Studied) -> Judged:
+    """Where fit runs do not tell, over those too of which it is unclear whether they have learned: one that has not
+    keeps the effect, so that it fades over all of these is no less true. That it does not may be their doing."""
+    fit = fit_runs(group.abreast)
+    unclear = [run for run in group.abreast if fit_of_run(run) is Fit.UNCLEAR]
+    certain, judged = _faded(group, fit), _faded(group, [*fit, *unclear])
+    if not unclear or certain.verdict is not Answer.UNDECIDED or judged.verdict is Answer.FAILS:
+        return certain
+    words = f" Of {len(unclear)} of {len(group.runs)} runs it is unclear whether they have learned: with dropout on, in"
+    return judged._replace(sentence=f"{judged.sentence}{words} training, they get fewer than 99 % of a class right.")
 
 
 def does_not_converge(group: Studied) -> Judged:

@@ -36,12 +36,13 @@ class Run(NamedTuple):
     epoch: Ints  # [rows], ascending
     in_domain: Measured
     out_of_domain: Measured
-    accuracy_base: Floats  # [rows], in training, of each class; nan where it is not finite
+    accuracy_base: Floats  # [rows], in training, of each class, with dropout on; nan where it is not finite
     accuracy_other: Floats
     epochs: int  # that it is to train
     finite: bool  # has not diverged
     ended: bool  # no row comes any more, unless it is retried
     decays: bool  # has weight decay
+    drops: bool  # has dropout
 
     def measured(self, which: Which) -> Measured:
         return self.in_domain if which == "in_domain" else self.out_of_domain
@@ -81,6 +82,7 @@ def run_of_counts(id: int, spec: Mapping[str, Any], counts: Sequence[int], *, fi
         finite=finite,
         ended=ended,
         decays=spec["optimizer"]["weight_decay"] > 0,
+        drops=spec["model"].get("dropout", 0) > 0,
     )
 
 
@@ -90,7 +92,7 @@ def fit_of_run(run: Run) -> Fit | None:
         return None
     constant = is_constant(run)
     signs = Signs(run.finite, bool(constant[-1]), not constant.all(), *settled_accuracies(run))
-    return fit_of(signs, run.decays)
+    return fit_of(signs, run.decays, run.drops)
 
 
 def settled_accuracies(run: Run) -> tuple[float | None, float | None]:

@@ -210,6 +210,7 @@ _VERDICTS = {Verdict.FADED: "faded", Verdict.NOT_FADED: "not faded", Verdict.UND
 _FITS: Mapping[Fit | None, str] = {
     Fit.FIT: "without this test set",
     Fit.UNDER_FIT: "under-fit",
+    Fit.UNCLEAR: "unclear (below 99 % in training, with dropout on)",
     Fit.COLLAPSED: "collapsed",
     Fit.NOT_STARTED: "not started",
     Fit.NOT_FINITE: "not finite",

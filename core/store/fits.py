@@ -40,7 +40,11 @@ def fits(tx: Connection, found: Sequence[Experiment]) -> list[Fit | None]:
             accuracy_base=accuracies.get(number, (None, None))[0],
             accuracy_other=accuracies.get(number, (None, None))[1],
         )
-        return fit_of(signs, decays=experiment.spec["optimizer"]["weight_decay"] > 0)
+        return fit_of(
+            signs,
+            decays=experiment.spec["optimizer"]["weight_decay"] > 0,
+            drops=experiment.spec["model"].get("dropout", 0) > 0,
+        )
 
     return [fit(experiment) for experiment in found]
 

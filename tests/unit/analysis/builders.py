@@ -30,6 +30,7 @@ def a_run(
     finite: bool = True,
     ended: bool = False,
     decays: bool = False,
+    drops: bool = False,
     n: tuple[int, int] = (N_IN, N_OUT),
 ) -> Run:
     """A run with these base fractions, a row each; those out-of-domain are the same where none are given."""
@@ -50,6 +51,7 @@ def a_run(
         finite=finite,
         ended=ended,
         decays=decays,
+        drops=drops,
     )
 
 

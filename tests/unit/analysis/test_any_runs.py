@@ -40,12 +40,15 @@ def groups(draw: st.DrawFn) -> list[Run]:
     that the weight moves."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, rows, decays = (draw(sizes), draw(sizes)), draw(st.sampled_from([900, 12, 4, 1])), draw(st.booleans())
+    drops = draw(st.booleans())
     middle, scatter = draw(st.sampled_from([0.5, 0.5, 0.3, 0.0, 1.0])), draw(st.sampled_from([0.0, 0.001, 0.02, 0.3]))
     slope = draw(st.sampled_from([0.0, 0.0, 0.01, 0.1]))
     fates = st.sampled_from([ORDINARY] * draw(st.sampled_from([200, 20, 1])) + FATES)
     return numbered(
         [
-            a_run_of(draw(fates), weight, seed, random, n, rows, decays, middle + slope * octaves(weight), scatter)
+            a_run_of(
+                draw(fates), weight, seed, random, n, rows, decays, drops, middle + slope * octaves(weight), scatter
+            )
             for weight in draw(st.lists(weights, min_size=draw(st.sampled_from([4, 3, 0])), max_size=6, unique=True))
             for seed in range(draw(st.integers(1, 4)))
         ]
@@ -60,6 +63,7 @@ def a_run_of(
     n: tuple[int, int],
     rows: int,
     decays: bool,
+    drops: bool,
     middle: float,
     scatter: float,
 ) -> Run:
@@ -77,7 +81,9 @@ def a_run_of(
         sets.append(Measured(base, images))
     accuracy = np.full(rows, 0.5 if fate == "under-fit" else 1.0)
     epoch = np.arange(rows) + (2 if fate == "later" else 1)
-    return Run(0, weight, seed, epoch, *sets, accuracy, accuracy, epochs, fate != "diverged", fate == "short", decays)
+    return Run(
+        0, weight, seed, epoch, *sets, accuracy, accuracy, epochs, fate != "diverged", fate == "short", decays, drops
+    )
 
 
 def everything(runs: list[Run]) -> list[Any]:

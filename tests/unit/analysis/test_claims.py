@@ -141,6 +141,28 @@ def test_c2_c7_c8_the_effect_fades(name: str, spec: dict[str, Any]) -> None:
     assert "in-domain not faded (slope 0.1" in claim.sentence
 
 
+def test_c7_of_runs_of_which_dropout_hides_whether_they_have_learned() -> None:
+    """That the effect has faded is true of all that may have learned; that it has not, of those that have."""
+    dropout = {"model": {"name": "cnn", "dropout": 0.5}}
+    faded = with_rows(a_group(about(0.0), seeds=5, accuracy=0.9, drops=True), 1000)
+    claim = says("C7", a_study(faded, **dropout))
+    assert (claim.verdict, claim.n, claim.left_out) == (HOLDS, 5, [])
+    assert "Of 25 of 25 runs it is unclear whether they have learned: with dropout on, in training," in claim.sentence
+    kept = with_rows(a_group(about(0.1), seeds=5, accuracy=0.9, drops=True), 1000)
+    claim = says("C7", a_study(kept, **dropout))
+    assert (claim.verdict, claim.estimate) == (UNDECIDED, None)
+    assert "25 of 25 runs left out: 25 unclear (below 99 % in training, with dropout on)" in claim.sentence
+    assert claim.would_decide
+    assert claim.would_decide.startswith("runs that have learned would")
+    certain = [
+        run._replace(drops=False, accuracy_base=run.accuracy_base / 0.9, accuracy_other=run.accuracy_other / 0.9)
+        for run in kept[:-1]
+    ]
+    assert says("C7", a_study([*certain, kept[-1]], **dropout)).verdict is FAILS
+    without = [run._replace(drops=False) for run in faded]
+    assert says("C7", a_study(without, **dropout)).verdict is UNDECIDED
+
+
 def test_before_800_epochs_a_clear_effect_is_held_against_nobody() -> None:
     claim = says("C2", a_study(a_group(about(0.1)), epochs=200))
     assert moved(claim) == (UNDECIDED, "800 epochs would: of fewer the document says nothing")

@@ -28,7 +28,30 @@ LEARNED = Signs(finite=True, constant=False, ever_both=True, accuracy_base=1.0, 
     ],
 )
 def test_the_states_by_their_signs(signs: Signs, decays: bool, fit: Fit) -> None:
-    assert fit_of(signs, decays) is fit
+    assert fit_of(signs, decays, drops=False) is fit
+
+
+@pytest.mark.parametrize(
+    ("signs", "fit"),
+    [
+        (LEARNED, Fit.FIT),
+        (LEARNED._replace(accuracy_other=0.9899), Fit.UNCLEAR),
+        (LEARNED._replace(accuracy_other=0.495), Fit.UNCLEAR),
+        (LEARNED._replace(accuracy_other=0.494), Fit.UNDER_FIT),
+        (LEARNED._replace(accuracy_base=0.0), Fit.UNDER_FIT),
+        (LEARNED._replace(accuracy_base=None), Fit.UNDER_FIT),
+        (LEARNED._replace(accuracy_base=0.9, constant=True), Fit.COLLAPSED),
+        (LEARNED._replace(accuracy_base=0.9, constant=True, ever_both=False), Fit.NOT_STARTED),
+        (LEARNED._replace(accuracy_base=0.9, finite=False), Fit.NOT_FINITE),
+    ],
+)
+def test_with_dropout_training_does_not_tell_what_the_whole_network_gets_right(signs: Signs, fit: Fit) -> None:
+    assert fit_of(signs, decays=False, drops=True) is fit
+
+
+def test_under_weight_decay_too_what_dropout_hides_is_unclear_and_a_constant_is_not() -> None:
+    assert fit_of(LEARNED._replace(accuracy_base=0.9), decays=True, drops=True) is Fit.UNCLEAR
+    assert fit_of(LEARNED._replace(accuracy_base=0.9, constant=True), decays=True, drops=True) is Fit.UNDER_FIT
 
 
 def test_claims_are_averaged_over_fifty_rows_and_of_a_short_curve_over_its_last_quarter() -> None:

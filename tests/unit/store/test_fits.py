@@ -57,6 +57,13 @@ def test_an_experiment_says_how_it_came_out(
     assert fit(store, trained(store, *rows, optimizer={"weight_decay": decay})) is expected
 
 
+def test_with_dropout_below_99_percent_in_training_is_unclear(store: Store) -> None:
+    dropout = {"model": {"name": "cnn", "dropout": 0.5}}
+    assert fit(store, trained(store, {}, **dropout)) is Fit.UNCLEAR  # 40 of 50 right
+    assert fit(store, trained(store, LEARNED, **dropout)) is Fit.FIT
+    assert fit(store, trained(store, {"train_correct_base": 24}, **dropout)) is Fit.UNDER_FIT
+
+
 def test_what_diverged_is_not_finite_whatever_it_said_before(store: Store) -> None:
     experiment_id = submitted(store, epochs=9)
     claim = claimed(store)
@@ -82,6 +89,7 @@ def test_the_store_and_the_statistics_say_the_same(store: Store) -> None:
             seed=seed,
             eval_every=chance.choice([1, 3]),
             optimizer={"weight_decay": chance.choice([0.0, 0.1])},
+            model={"name": "cnn", "dropout": chance.choice([0.0, 0.5])},
         )
         for seed in range(60)
     ]
