@@ -24,13 +24,14 @@ from core.spec.datasets import (
 from core.spec.experiment import Optimizer, Spec
 from core.spec.fields import FOLDER_NAMES, MAX_LABEL, FolderName, ImportanceWeight, Label, Seed, Weight
 from core.spec.losses import AnyLoss, CrossEntropy
-from core.spec.models import AnyModel, Cnn, Linear, Mlp, ModelName, Precision, ResNet
+from core.spec.models import OF_A_GPU, AnyModel, Cnn, Linear, Mlp, ModelName, Precision, ResNet
 from core.spec.resampling import Resample, epoch_sizes, resampling_fault
 from core.spec.words import field_in_words, holds_text
 
 __all__ = [
     "FOLDER_NAMES",
     "MAX_LABEL",
+    "OF_A_GPU",
     "AnyDataset",
     "AnyImages",
     "AnyLoss",

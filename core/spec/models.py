@@ -30,4 +30,5 @@ class Linear(Part):
 
 ModelName = Literal["cnn", "resnet", "mlp", "linear"]
 Precision = Literal["fp32", "bf16", "tf32"]
+OF_A_GPU: Precision = "tf32"  # which no CPU can
 AnyModel = Annotated[Cnn | ResNet | Mlp | Linear, Field(discriminator="name"), by_default("cnn")]

@@ -5,9 +5,9 @@
 import json
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
-from core.spec import Spec
+from core.spec import OF_A_GPU, Spec
 from core.states import ErrorKind, State
 from core.store import checkpoints
 from core.store.clock import now_ms
@@ -72,11 +72,16 @@ def _head(tx: Connection, device_kind: str) -> AnyRow | None:
             experiments.c.epochs_done,
             experiments.c.checkpoint_step,
         )
-        .where(experiments.c.state == literally(State.QUEUED), may_go_on)
+        .where(experiments.c.state == literally(State.QUEUED), may_go_on, _can_train(device_kind))
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
     ).one_or_none()
+
+
+def _can_train(device_kind: str) -> ColumnElement[bool]:
+    """A CPU passes over what only a GPU computes, for whose worker it waits. Within a name, quotes would be escaped."""
+    return ~experiments.c.spec.contains(f'"precision":"{OF_A_GPU}"') if device_kind == "cpu" else true()
 
 
 def _data_sha256(head: AnyRow) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, case, select
 
+from core.spec import OF_A_GPU
 from core.states import State
 from core.store.checkpoints import RESERVED_MS
 from core.store.clock import rfc3339
@@ -14,6 +15,7 @@ from core.store.tables import AnyRow, experiments, literally
 from core.store.workers import count_serving, serving_device_kinds
 
 NO_WORKER = "no worker is alive: start one with `ballast worker`, unless one is starting"
+NO_GPU = f"no worker with a GPU is alive, and no CPU computes in {OF_A_GPU}"
 PAUSED = "it is paused: resume it to queue it again"
 
 _PLACES = 1000  # of the queue that are told; beyond, counting would cost more than it says
@@ -45,12 +47,15 @@ def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     waiting = [experiment for experiment in found if experiment.state is State.QUEUED]
     workers = count_serving(tx) if waiting else 0
     places = first_places(tx, experiments.c.id, workers) if waiting else {}
-    kinds = serving_device_kinds(tx) if any(map(_is_reserved, waiting)) else set()
+    choosy = any(_is_reserved(each) or _needs_gpu(each) for each in waiting)
+    kinds = serving_device_kinds(tx) if choosy else set()
     return [_outlook(experiment, places, workers, kinds) for experiment in found]
 
 
 def _outlook(experiment: Experiment, places: dict[int, Place], workers: int, kinds: set[str]) -> Outlook:
     match experiment.state:
+        case State.QUEUED if workers and _needs_gpu(experiment) and kinds <= {"cpu"}:
+            return Outlook(waiting_because=NO_GPU)
         case State.QUEUED if workers and _is_reserved(experiment) and experiment.checkpoint_device_kind not in kinds:
             return Outlook(waiting_because=_reserved_because(experiment))
         case State.QUEUED:
@@ -60,6 +65,10 @@ def _outlook(experiment: Experiment, places: dict[int, Place], workers: int, kin
         case State.RUNNING:
             return Outlook(eta_seconds=_eta_seconds(experiment), stalled=_stalled(experiment))
     return Outlook()
+
+
+def _needs_gpu(experiment: Experiment) -> bool:
+    return bool(experiment.spec.get("precision") == OF_A_GPU)
 
 
 def _is_reserved(experiment: Experiment) -> bool:

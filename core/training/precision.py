@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from core import processor
-from core.spec import Precision
+from core.spec import OF_A_GPU, Precision
 from core.training.errors import BadDevice
 
 _FP32: AbstractContextManager[None] = nullcontext()
@@ -17,7 +17,7 @@ _FP32: AbstractContextManager[None] = nullcontext()
 
 def require(precision: Precision, device: str) -> None:
     """Raises BadDevice where a device of this kind cannot compute so."""
-    if precision == "tf32" and torch.device(device).type != "cuda":
+    if precision == OF_A_GPU and torch.device(device).type != "cuda":
         raise BadDevice(
             "precision tf32 is a GPU's, and this worker trains on a CPU: submit it with fp32 or bf16, or let "
             "only workers with GPUs serve"

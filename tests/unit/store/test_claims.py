@@ -3,12 +3,14 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from core.states import State
-from core.store import claims, experiments
+from core.store import claims, experiments, sweeps, workers
+from core.store.outlook import outlook
 from core.store.session import Store
 from tests.unit.store.builders import MINUTE, a_worker, claimed, released, seen_now, spec, submitted
 
@@ -78,6 +80,66 @@ def test_a_spec_that_this_worker_cannot_read_fails_and_does_not_stop_the_queue(s
     error = seen_now(store, strange).error
     assert error is not None
     assert "too old" in error.message
+
+
+TF32: dict[str, Any] = {"precision": "tf32"}
+
+
+def claimed_on(store: Store, worker_id: int, device_kind: str) -> int | None:
+    with store.writing() as tx:
+        claim = claims.claim(tx, worker_id, MINUTE, device_kind)
+    return None if claim is None else claim.experiment_id
+
+
+def on_gpu(store: Store) -> int:
+    with store.writing() as tx:
+        return workers.register(tx, "gpu1", 43, "cuda:0", "NVIDIA H100")
+
+
+def waits_for(store: Store, experiment_id: int) -> str | None:
+    with store.reading() as tx:
+        return outlook(tx, [experiments.get(tx, experiment_id)])[0].waiting_because
+
+
+def test_a_cpu_passes_over_what_only_a_gpu_computes_and_leaves_it_queued(store: Store) -> None:
+    cpu, gpu = a_worker(store), on_gpu(store)
+    first, plain, bf16, second = (submitted(store, **fields) for fields in (TF32, {}, {"precision": "bf16"}, TF32))
+    assert claimed_on(store, cpu, "cpu") == plain
+    assert claimed_on(store, gpu, "NVIDIA H100") == first
+    assert claimed_on(store, cpu, "cpu") == bf16
+    assert claimed_on(store, cpu, "cpu") is None
+    waiting = seen_now(store, second)
+    assert (waiting.state, waiting.attempt, waiting.error) == (State.QUEUED, 0, None)
+    assert claimed_on(store, gpu, "NVIDIA H100") == second
+
+
+def test_a_gpu_takes_the_head_of_the_queue_whatever_it_is(store: Store) -> None:
+    gpu, ids = on_gpu(store), [submitted(store), submitted(store, **TF32)]
+    assert [claimed_on(store, gpu, "NVIDIA H100") for _ in ids] == ids
+
+
+def test_a_name_that_looks_like_a_precision_is_only_a_name(store: Store) -> None:
+    named = submitted(store, name='"precision":"tf32"')
+    assert claimed_on(store, a_worker(store), "cpu") == named
+
+
+def test_why_what_needs_a_gpu_waits(store: Store) -> None:
+    of_a_gpu, plain = submitted(store, **TF32), submitted(store)
+    assert waits_for(store, of_a_gpu) == "no worker is alive: start one with `ballast worker`, unless one is starting"
+    a_worker(store)
+    assert waits_for(store, of_a_gpu) == "no worker with a GPU is alive, and no CPU computes in tf32"
+    assert waits_for(store, plain) == "1 before it in the queue"
+    on_gpu(store)
+    assert waits_for(store, of_a_gpu) == "it is the next in the queue"
+
+
+def test_a_sweep_that_needs_a_gpu_says_so(store: Store) -> None:
+    a_worker(store)
+    with store.writing() as tx:
+        sweep_id = sweeps.submit(tx, [], [spec(**TF32), spec(seed=1, **TF32)])
+        assert sweeps.get(tx, sweep_id).waiting_because == (
+            "no worker with a GPU is alive, and no CPU computes in tf32"
+        )
 
 
 def test_a_second_claim_keeps_the_time_of_the_first_start(store: Store) -> None:
