@@ -10,7 +10,6 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from sqlalchemy import text
 import torch
 from sqlalchemy import Connection, text
 
