@@ -183,6 +183,12 @@ class DryRun(_Answer):
     cost: CostOut
 
 
+class ExtensionDryRun(DryRun):
+    """`cost` is that of the epochs that are still to be trained."""
+
+    left_out: list[LeftOutOut] = Field(description="Experiments that the longer sweep would not go on from.")
+
+
 class PresetSummary(_Answer):
     name: PresetName
     title: str

@@ -21,6 +21,7 @@ from api.schemas import (
     ExperimentOut,
     ExperimentPage,
     ExtendedSweep,
+    ExtensionDryRun,
     GridOut,
     LastRowOut,
     LeftOutOut,
@@ -42,7 +43,7 @@ from core.spec import Spec
 from core.store.clock import rfc3339
 from core.store.events import Event
 from core.store.experiments import Experiment, LastRow
-from core.store.extensions import LeftOut
+from core.store.extensions import LeftOut, LongerSweep
 from core.store.fits import fits
 from core.store.outlook import Outlook, outlook
 from core.store.predictions import KeptPredictions
@@ -105,6 +106,11 @@ def member_page(tx: Connection, members: Sequence[Experiment], limit: int) -> Ex
 
 def dry_run_out(specs: Sequence[Spec], cost: Cost) -> DryRun:
     return DryRun(count=len(specs), specs=list(specs), cost=CostOut(**cost._asdict()))
+
+
+def extension_dry_run_out(longer: LongerSweep, cost: Cost) -> ExtensionDryRun:
+    left_out = [LeftOutOut(**each._asdict()) for each in longer.left_out]
+    return ExtensionDryRun(**dict(dry_run_out(longer.specs, cost)), left_out=left_out)
 
 
 def sweep_out(sweep: Sweep) -> SweepOut:

@@ -157,15 +157,20 @@ def kind_of(spec: Spec) -> Hashable:
     return *trained, spec.eval_every, spec.epochs, spec.diagnostics
 
 
-def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Spec, Place], Known | None]) -> Cost:
+def cost_of(
+    specs: Sequence[Spec],
+    workers: Sequence[Place],
+    known: Callable[[Spec, Place], Known | None],
+    epochs: Sequence[int] | None = None,
+) -> Cost:
     """Each of `workers` takes the next of `specs` when it is free, of those that it is known for. Without workers,
-    all are reckoned `ANYWHERE`."""
+    all are reckoned `ANYWHERE`. `epochs`: how many each has still to train, else all."""
     places = list(workers) or [ANYWHERE]
     free_at = [0.0] * len(places)
     known_places: set[int] = set()
     device_seconds, kinds = 0.0, {True: 0, False: 0}
     epochs_of: dict[Hashable, list[Known | None]] = {}  # by kind, at each of the places
-    for spec in specs:
+    for spec, left in zip(specs, epochs or [spec.epochs for spec in specs], strict=True):
         kind = kind_of(spec)
         if kind not in epochs_of:
             at = {place: known(spec, place) for place in set(places)}
@@ -175,8 +180,8 @@ def cost_of(specs: Sequence[Spec], workers: Sequence[Place], known: Callable[[Sp
         if not found:
             continue
         since, worker, epoch = min(found)
-        free_at[worker] = since + spec.epochs * epoch.seconds
-        device_seconds += spec.epochs * epoch.seconds
+        free_at[worker] = since + left * epoch.seconds
+        device_seconds += left * epoch.seconds
         kinds[epoch.measured] += 1
     total = kinds[True] + kinds[False]
     return Cost(

@@ -120,9 +120,18 @@ class Client:
     def grow(self, id: int, axes: Json, priority: int = 0, key: str | None = None) -> Made:
         return self._make(f"/sweeps/{id}/members", {"axes": axes}, {"priority": priority}, key, _PATIENCE)
 
-    def extend_sweep(self, id: int, epochs: int, priority: int = 0, key: str | None = None) -> Made:
-        """A new sweep that goes on from all that succeeded, to `epochs` in all; `left_out` names the others."""
-        return self._make(f"/sweeps/{id}/extend", {"epochs": epochs}, {"priority": priority}, key, _PATIENCE)
+    def extend_sweep(
+        self, id: int, epochs: int, priority: int = 0, dedupe: bool = False, key: str | None = None
+    ) -> Made:
+        """A new sweep that goes on from all that succeeded, to `epochs` in all; `left_out` names the others. With
+        `dedupe`, the newest sweep of just the same specs, none of whose members was cancelled, if any."""
+        params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
+        return self._make(f"/sweeps/{id}/extend", {"epochs": epochs}, params, key, _PATIENCE)
+
+    def try_extension(self, id: int, epochs: int, dedupe: bool = False) -> Json:
+        """What `extend_sweep` would make: count and specs, what it costs, and what it would leave out."""
+        params = {"dry_run": True, **({"dedupe": "spec"} if dedupe else {})}
+        return self._send("POST", f"/sweeps/{id}/extend", {"epochs": epochs}, params=params, timeout=_PATIENCE)
 
     def try_growth(self, id: int, axes: Json) -> Json:
         """What `grow` would add: count and specs."""

@@ -19,16 +19,26 @@ from api.schemas import (
     ExperimentPage,
     ExtendedSweep,
     Extension,
+    ExtensionDryRun,
     PriorityChange,
     SweepOut,
     SweepPage,
     SweepWithMembers,
 )
-from api.views import dry_run_out, extended_sweep, member_page, sweep_out, sweep_page, sweep_with_members
+from api.views import (
+    dry_run_out,
+    extended_sweep,
+    extension_dry_run_out,
+    member_page,
+    sweep_out,
+    sweep_page,
+    sweep_with_members,
+)
 from core.spec import Spec
 from core.states import ENDED
 from core.store import costs, experiments, extensions, sweeps
 from core.store.errors import SweepChanged
+from core.store.extensions import LongerSweep
 from core.store.session import Store
 from core.sweeps import GrowthRequest, SweepRequest, grids_and_specs, larger_grids_and_specs
 
@@ -42,6 +52,10 @@ _DRY_RUN: dict[str, Any] = {"model": DryRun, "description": "With `dry_run`: wha
 _DRY_RUN_OR_EXISTING: dict[str, Any] = {
     "model": DryRun | SweepWithMembers,
     "description": f"{_DRY_RUN['description']} With `dedupe`: the sweep that there is already.",
+}
+_LONGER_DRY_RUN_OR_EXISTING: dict[str, Any] = {
+    "model": ExtensionDryRun | ExtendedSweep,
+    "description": _DRY_RUN_OR_EXISTING["description"],
 }
 
 DEDUPE = (
@@ -153,19 +167,34 @@ def grow_sweep(
     "/{id}/extend",
     status_code=201,
     response_model=ExtendedSweep,
-    responses={201: LOCATION_HEADERS, **problem_responses(400, 404, 409, 413, 415)},
+    responses={200: _LONGER_DRY_RUN_OR_EXISTING, 201: LOCATION_HEADERS, **problem_responses(400, 404, 409, 413, 415)},
 )
 def extend_sweep(
     id: Id,
     extension: Extension,
+    store: StoreDep,
     once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
+    dry_run: DryRunQuery = False,
+    dedupe: Annotated[Literal["spec"] | None, Query(description=DEDUPE)] = None,
 ) -> Response:
     """Was it long enough? Go on with those of its experiments that have succeeded, for more epochs, as a new sweep of
     the same grids; the others are named."""
+    if dry_run:
+        with store.writing() as tx:  # which looks for the same as the real one would
+            longer, existing = _longer_or_existing(tx, id, extension.epochs, dedupe)
+        if existing is not None:
+            longer = longer._replace(longer=[])
+        with store.reading() as tx:
+            cost = costs.expected_cost(tx, longer.specs, longer.epochs_left)
+        return JSONResponse(extension_dry_run_out(longer, cost).model_dump())
 
     def make(tx: Connection) -> Response:
+        sweeps.lock(tx, id)
+        longer, existing = _longer_or_existing(tx, id, extension.epochs, dedupe)
+        if existing is not None:
+            return response_with_location(extended_sweep(_with_members(tx, existing), longer.left_out), 200)
         sweep_id, left_out = extensions.extend_sweep(tx, id, extension.epochs, priority)
         return response_with_location(extended_sweep(_with_members(tx, sweep_id), left_out))
 
@@ -184,6 +213,14 @@ def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: Backgroun
         tidy_if_reachable(store, files, folders)
         if not any(left.counts[state] for state in ENDED):
             return sweep_out(left)
+
+
+def _longer_or_existing(
+    tx: Connection, sweep_id: int, epochs: int, dedupe: str | None
+) -> tuple[LongerSweep, int | None]:
+    """What would be made, and with `dedupe` the sweep that is just that already."""
+    longer = extensions.longer_sweep(tx, sweep_id, epochs)
+    return longer, sweeps.newest_with_digests(tx, longer.specs) if dedupe else None
 
 
 def _growth(store: Store, sweep_id: int, request: GrowthRequest, priority: int) -> Callable[[Connection], Response]:

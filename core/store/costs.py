@@ -20,9 +20,11 @@ _NEWEST = 10_000  # experiments that are looked through: pack keys have no index
 _Kind = tuple[str, int, bool, str]  # pack key, eval_every, diagnostics, kind of device
 
 
-def expected_cost(tx: Connection, specs: Sequence[Spec]) -> Cost:
-    """Of `specs`, in this order, once their turn has come. An epoch is of the same kind where data set, model, loss,
-    batch size, precision, `eval_every`, `diagnostics` and the kind of device are the same."""
+def expected_cost(tx: Connection, specs: Sequence[Spec], epochs: Sequence[int] | None = None) -> Cost:
+    """Of `specs`, in this order, once their turn has come; `epochs`: how many each has still to train, else all.
+
+    An epoch is of the same kind where data set, model, loss, batch size, precision, `eval_every`, `diagnostics` and the
+    kind of device are the same."""
     measured = _measured_epochs(tx, {spec.pack_key for spec in {kind_of(spec): spec for spec in specs}.values()})
     rates = benchmarks.rates(tx)
 
@@ -34,7 +36,7 @@ def expected_cost(tx: Connection, specs: Sequence[Spec]) -> Cost:
         reckoned = None if rate is None else epoch_seconds(spec, rate)
         return None if reckoned is None else Known(reckoned, measured=False)
 
-    return cost_of(specs, workers.serving_places(tx), known)
+    return cost_of(specs, workers.serving_places(tx), known, epochs)
 
 
 def _measured_epochs(tx: Connection, pack_keys: set[str]) -> dict[_Kind, float]:

@@ -41,6 +41,22 @@ class _Longer(NamedTuple):
     pointer: Pointer  # to its last checkpoint
 
 
+class LongerSweep(NamedTuple):
+    """What becomes of a sweep that goes on."""
+
+    longer: list[_Longer]  # in the order of their positions
+    left_out: list[LeftOut]
+
+    @property
+    def specs(self) -> list[Spec]:
+        return [each.spec for each in self.longer]
+
+    @property
+    def epochs_left(self) -> list[int]:
+        """Of each, that are still to be trained."""
+        return [each.spec.epochs - each.parent.epochs_done for each in self.longer]
+
+
 def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -> Experiment:
     """The new experiment, queued. Raises NotFound; NotAllowed where it has not succeeded, where its last row would not
     be one of the longer curve, or where its last checkpoint was not kept; NotLonger."""
@@ -53,18 +69,35 @@ def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -
     return get(tx, child.id)
 
 
+def longer_sweep(tx: Connection, sweep_id: int, epochs: int) -> LongerSweep:
+    """What `extend_sweep` would make now. Raises what it raises."""
+    sweep = sweeps.get(tx, sweep_id)
+    if any("epochs" in grid.axes for grid in sweep.grids):
+        raise NothingExtended(f"epochs are an axis of sweep {sweep_id}: extend its experiments one by one")
+    all_members = members(tx, sweep_id, MAX_MEMBERS)
+    pointers = checkpoints.newest_at_the_end(tx, _succeeded_members(sweep_id))
+    longer, left_out = [], []
+    for member in all_members:
+        try:
+            longer.append(_longer(member, epochs, pointers.get(member.id)))
+        except (NotAllowed, NotLonger) as refused:
+            left_out.append(LeftOut(member.id, member.state, refused.reason))
+    if not longer:
+        raise _refusal(sweep_id, all_members, left_out, epochs)
+    return LongerSweep(longer, left_out)
+
+
 def extend_sweep(tx: Connection, sweep_id: int, epochs: int, priority: int = 0) -> tuple[int, list[LeftOut]]:
     """The id of the new sweep, queued: of the same grids but for their epochs, with those members that can go on, in
     the order of their positions; and those that it leaves out. Raises NotFound; NothingExtended where no member can go
     on, or where epochs are an axis; NotLonger where none of those that have succeeded would become longer."""
     sweeps.lock(tx, sweep_id)
     sweep = sweeps.get(tx, sweep_id)
-    if any("epochs" in grid.axes for grid in sweep.grids):
-        raise NothingExtended(f"epochs are an axis of sweep {sweep_id}: extend its experiments one by one")
-    all_members = members(tx, sweep_id, MAX_MEMBERS)
-    longer, left_out = _sorted_out(tx, sweep_id, all_members, epochs)
+    found, left_out = longer_sweep(tx, sweep_id, epochs)
+    locked = {row.id for row in lock_all(tx, _succeeded_members(sweep_id))}
+    longer = [each for each in found if each.parent.id in locked]  # the others were deleted since they were read
     if not longer:
-        raise _refusal(sweep_id, all_members, left_out, epochs)
+        raise NothingExtended(f"sweep {sweep_id} has no experiments")
     new_id = sweeps.submit(
         tx,
         [with_epochs(grid, epochs) for grid in sweep.grids],
@@ -79,21 +112,8 @@ def extend_sweep(tx: Connection, sweep_id: int, epochs: int, priority: int = 0) 
     return new_id, left_out
 
 
-def _sorted_out(
-    tx: Connection, sweep_id: int, all_members: Sequence[Experiment], epochs: int
-) -> tuple[list[_Longer], list[LeftOut]]:
-    succeeded = (experiments.c.sweep_id == sweep_id) & (experiments.c.state == State.SUCCEEDED)
-    locked = {row.id for row in lock_all(tx, succeeded)}
-    pointers = checkpoints.newest_at_the_end(tx, succeeded)
-    longer, left_out = [], []
-    for member in all_members:
-        if member.state is State.SUCCEEDED and member.id not in locked:
-            continue  # deleted since it was read
-        try:
-            longer.append(_longer(member, epochs, pointers.get(member.id)))
-        except (NotAllowed, NotLonger) as refused:
-            left_out.append(LeftOut(member.id, member.state, refused.reason))
-    return longer, left_out
+def _succeeded_members(sweep_id: int) -> ColumnElement[bool]:
+    return (experiments.c.sweep_id == sweep_id) & (experiments.c.state == State.SUCCEEDED)
 
 
 def _refusal(

@@ -7,8 +7,10 @@ import typer
 
 from api.cli.http.arguments import Changes, From, OptionalId, Priority, SweepOption, id_or_sweep
 from api.cli.http.connection import service_client
+from api.cli.http.dry_run import print_dry_run
 from api.cli.http.request import spec_of_experiment, with_changes
 from api.cli.printing import AsJson, experiment_count, number_ranges, print_json, print_note
+from api.client import Made
 from core.reading import UnreadableSpec, read_json
 from core.states import clause
 
@@ -57,13 +59,32 @@ def extend(
     id: OptionalId = None,
     sweep: SweepOption = None,
     priority: Priority = 0,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Of a sweep: only if there is none of just the same, none of it cancelled.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Of a sweep: say what would be queued, and queue nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with an experiment that succeeded, or with all of a sweep that did, for more epochs, as a new one that
     begins with its curves."""
     number = id_or_sweep(id, sweep)
+    if sweep is None and (dedupe or dry_run):
+        raise typer.BadParameter("--dedupe and --dry-run are of a sweep: give --sweep")
     with service_client() as client:
-        made = (client.extend if sweep is None else client.extend_sweep)(number, epochs, priority)
+        if dry_run:
+            found = client.try_extension(number, epochs, dedupe)
+            print_dry_run(found, as_json)
+            if not as_json:
+                _print_left_out(found["left_out"])
+            return
+        if sweep is None:
+            made = client.extend(number, epochs, priority)
+        else:
+            made = client.extend_sweep(number, epochs, priority, dedupe)
+    if as_json and made.there:
+        print_note(f"sweep {made['id']} was there already")
     if as_json:
         print_json(made)
     elif sweep is None:
@@ -72,15 +93,20 @@ def extend(
         _print_extended(made)
 
 
-def _print_extended(sweep: dict[str, Any]) -> None:
+def _print_extended(sweep: Made) -> None:
     number, count = sweep["id"], experiment_count(sum(sweep["counts"].values()))
+    done = "was there already" if sweep.there else "is queued"
     print(
-        f"sweep {number} is queued with {count} that go on from sweep {sweep['extends']}: "
+        f"sweep {number} {done} with {count} that go on from sweep {sweep['extends']}: "
         f"follow it with `ballast watch {number}`",
         flush=True,
     )
+    _print_left_out(sweep["left_out"])
+
+
+def _print_left_out(experiments: list[dict[str, Any]]) -> None:
     left_out: dict[tuple[str, str], list[int]] = {}
-    for each in sweep["left_out"]:
+    for each in experiments:
         left_out.setdefault((each["state"], each["reason"]), []).append(each["id"])
     for (state, reason), ids in left_out.items():
         which = f"experiment {ids[0]}" if len(ids) == 1 else f"experiments {number_ranges(sorted(ids))}"

@@ -8,6 +8,7 @@ import typer
 
 from api.cli.http.arguments import Changes, From, Priority
 from api.cli.http.connection import service_client
+from api.cli.http.dry_run import print_dry_run
 from api.cli.http.request import PRESETS, request_from, spec_of_experiment, sweep_axes, sweep_request
 from api.cli.http.watch import follow_sweep
 from api.cli.printing import (
@@ -18,7 +19,6 @@ from api.cli.printing import (
     print_note,
     print_table,
     refuse_binary_on_terminal,
-    roughly,
     write_file,
 )
 from api.client import Made
@@ -73,7 +73,7 @@ def sweep(
         base = given if origin is None else {"base": spec_of_experiment(client, origin)}
         request = sweep_request(base, changes or [], axes, as_drawn, name)
         if dry_run:
-            _print_dry_run(client.try_growth(into, axes) if into else client.try_sweep(request, dedupe), as_json)
+            print_dry_run(client.try_growth(into, axes) if into else client.try_sweep(request, dedupe), as_json)
             return
         before = _count(client.sweep(into)) if into else 0
         made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority, dedupe)
@@ -114,7 +114,7 @@ def presets(
     elif name is None:
         print_table(("name", "experiments", "title"), ((each["name"], each["count"], each["title"]) for each in answer))
     else:
-        _print_dry_run(answer, as_json)
+        print_dry_run(answer, as_json)
 
 
 def _print_sweep_made(made: Made, before: int, *, watched: bool, as_json: bool) -> None:
@@ -136,46 +136,3 @@ def _print_sweep_made(made: Made, before: int, *, watched: bool, as_json: bool) 
 
 def _count(sweep: Json) -> int:
     return sum(sweep["counts"].values())
-
-
-def _print_dry_run(answer: Json, as_json: bool) -> None:
-    if as_json:
-        print_json(answer)
-        return
-    from core.analysis.groups import differences_in_words, shared_in_words  # the spec's models take a while to build
-
-    specs = answer["specs"]
-    if not specs:
-        print("nothing that is not there already")
-        return
-    rows = zip(specs, differences_in_words(specs), strict=True)
-    print_table(
-        ("weight", "seed", "what differs"),
-        ((spec["importance_weight"], spec["seed"], difference) for spec, difference in rows),
-    )
-    print(f"{experiment_count(answer['count'])}: {shared_in_words(specs)}")
-    if cost := answer.get("cost"):  # a preset's listing has none, nor has an older service
-        print(cost_in_words(cost, answer["count"]))
-
-
-def cost_in_words(cost: Json, count: int) -> str:
-    """Of `count` experiments, in a sentence."""
-    if cost["device_seconds"] is None:
-        return (
-            "how long they take is not known: no epoch of their kind has been measured on a device of a worker that is "
-            "alive; `ballast bench` measures the paper's networks"
-        )
-    work = f"{roughly(cost['device_seconds'])} of one device"
-    known, notes = cost["known_workers"], []
-    if cost["unknown"]:
-        notes.append(f"of {cost['unknown']} of {count} it is not known")
-    if cost["seconds"] is None:
-        takes, when = work, "; no worker is alive now"
-    else:
-        workers = "one worker" if known == 1 else f"{known} workers, {work}"
-        takes, when = f"{roughly(cost['seconds'])} on {workers}", ", once their turn has come"
-        if known < cost["workers"]:
-            notes.append(f"how fast {cost['workers'] - known} more workers are is not known")
-    about = f"{'at least' if cost['unknown'] else 'about'} {takes}" + (f" ({'; '.join(notes)})" if notes else "")
-    sources = {"epochs of the same kind": cost["measured"], "`ballast bench`": cost["benchmarked"]}
-    return f"{about}{when}; by {' and '.join(source for source, n in sources.items() if n)}"

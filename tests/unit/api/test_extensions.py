@@ -139,7 +139,53 @@ def test_what_is_no_longer_sweep_is_refused(client: TestClient, store: Store) ->
     for body in ({}, {"epochs": "5"}, {"epochs": 5, "seeds": 3}, []):
         problem(client.post(path, json=body), 422)
     problem(client.post("/sweeps/999/extend", json={"epochs": 5}), 404)
-    problem(client.post(f"{path}?dry_run=true", json={"epochs": 5}), 422)
+    problem(client.post(f"{path}?dry_run=true", json={"epochs": 3}), 422)
+    problem(client.post(f"{path}?dedupe=name", json={"epochs": 5}), 422)
+    problem(client.post("/sweeps/999/extend?dry_run=true", json={"epochs": 5}), 404)
+
+
+def test_a_longer_sweep_is_tried_first_with_the_cost_of_what_is_still_to_train(
+    client: TestClient, store: Store
+) -> None:
+    path = f"{a_sweep(client, store, succeed=3)}/extend"
+    with store.writing() as tx:
+        tx.execute(text("UPDATE experiments SET epoch_seconds = 10, checkpoint_kind = 'cpu' WHERE state = 'succeeded'"))
+    a_worker(store)
+    tried = client.post(f"{path}?dry_run=true", json={"epochs": 5})
+    assert tried.status_code == 200
+    assert "location" not in tried.headers
+    answer = tried.json()
+    assert (answer["count"], [each["id"] for each in answer["left_out"]]) == (3, [4])
+    assert answer["cost"] == {
+        "seconds": 20.0,  # two epochs on each of three workers
+        "device_seconds": 60.0,
+        "workers": 4,
+        "known_workers": 4,
+        "measured": 3,
+        "benchmarked": 0,
+        "unknown": 0,
+    }
+    assert len(client.get("/sweeps").json()["items"]) == 1
+    made = client.post(path, json={"epochs": 5}).json()
+    assert [each["spec"] for each in made["members"]["items"]] == answer["specs"]
+    again = client.post(f"{path}?dry_run=true&dedupe=spec", json={"epochs": 5}).json()
+    assert (again["count"], again["specs"], [each["id"] for each in again["left_out"]]) == (0, [], [4])
+
+
+def test_with_dedupe_a_sweep_is_extended_once_until_that_is_cancelled(client: TestClient, store: Store) -> None:
+    path = f"{a_sweep(client, store, succeed=3)}/extend?dedupe=spec"
+    made, there = (client.post(path, json={"epochs": 5}) for _ in range(2))
+    assert (made.status_code, there.status_code) == (201, 200)
+    assert made.json() == there.json()
+    assert there.headers["location"] == "/sweeps/2"
+    assert [each["id"] for each in there.json()["left_out"]] == [4]
+    assert client.post(path, json={"epochs": 6}).json()["id"] == 3
+    client.post("/sweeps/2/cancel")
+    assert client.post(path, json={"epochs": 5}).json()["id"] == 4
+    claim = claimed(store)  # the fourth, which succeeds after all: now there is more to go on with
+    assert claim.experiment_id == 4
+    with_success(store, claim)
+    assert client.post(path, json={"epochs": 5}).json()["counts"]["queued"] == 4
 
 
 def test_the_command_extends_a_sweep_and_names_what_it_leaves_out(
@@ -162,6 +208,15 @@ def test_the_command_extends_a_sweep_and_names_what_it_leaves_out(
     assert (answer["extends"], [each["id"] for each in answer["left_out"]]) == (1, [3, 4])
     assert "/epochs is not longer" in ballast("extend", "--sweep", "1", "--epochs", "3", status=2)
     assert "no experiment of sweep 3 can be" in ballast("extend", "--sweep", "3", "--epochs", "9", status=1)
+    tried = ballast("extend", "--sweep", "1", "--epochs", "7", "--dry-run")
+    assert "2 experiments: " in tried
+    assert notes[-1] == "left out: experiments 3, 4 (queued): only one that has succeeded can be extended"
+    assert ballast.json("extend", "--sweep", "1", "--epochs", "7", "--dry-run")["count"] == 2
+    assert ballast("extend", "--sweep", "1", "--epochs", "6", "--dedupe", "--dry-run").startswith("nothing that is not")
+    assert ballast("extend", "--sweep", "1", "--epochs", "6", "--dedupe").startswith("sweep 3 was there already with 2")
+    assert ballast.json("extend", "--sweep", "1", "--epochs", "6", "--dedupe")["id"] == 3
+    for option in ("--dedupe", "--dry-run"):
+        assert "give --sweep" in ballast("extend", "1", "--epochs", "6", option, status=2)
     for words in (("--epochs", "5"), ("1", "--sweep", "1", "--epochs", "5")):
         assert "--sweep" in ballast("extend", *words, status=2)
 

@@ -209,6 +209,7 @@ def _extend_a_sweep(story: Story, store: Store) -> None:
         for epoch in (1, 2):
             attempts.record(tx, claim, result(epoch), 1.5)
         attempts.finish(tx, claim, result(3), State.SUCCEEDED, epoch_seconds=1.5, saved=saved)
+    story.ask("POST", "/sweeps/3/extend?dry_run=true", {"epochs": 6})
     story.ask("POST", "/sweeps/3/extend?priority=2", {"epochs": 6})
     story.ask("POST", "/sweeps/3/extend", {"epochs": 3})
     story.ask("POST", "/sweeps/2/extend", {"epochs": 6})

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from api.cli.http.sweeps import cost_in_words
+from api.cli.http.dry_run import cost_in_words
 from api.cli.http.tables import short_local_time
 from api.client import Client
 from core.results import Predictions
