@@ -74,15 +74,23 @@ def network_of(model: AnyModel) -> str:
 
 
 def images_of(spec: Spec) -> Images | None:
-    """Images, or points; resampled as if no label were noise. None of an image folder whose spec does not say how many:
-    only its host can count them."""
+    """Images, or points. Resampled under label noise they are those of the mean over what may be turned over, which
+    only a worker draws. None of an image folder whose spec does not say how many: only its host can count them."""
     sizes = _sizes(spec.dataset)
     if sizes is None:
         return None
-    train = sum(epoch_sizes(spec.resample, spec.weights, sizes.train))
+    train = sum(epoch_sizes(spec.resample, spec.weights, _with_label_noise(sizes.train, spec.dataset.label_noise)))
     batch = spec.batch_size or train
     noise = NOISE_IMAGES if spec.diagnostics and isinstance(spec.dataset, ImageDataset) else 0
     return Images(train // batch * batch, sizes.in_domain + sizes.out_of_domain + noise)
+
+
+def _with_label_noise(sizes: tuple[int, int], share: float) -> tuple[int, int]:
+    """How many training images have each label, as many of both classes being turned over as there are."""
+    base, n = sizes[0], sum(sizes)
+    turned = round(share * n)
+    labelled_base = base + round(turned * (n - 2 * base) / n)
+    return labelled_base, n - labelled_base
 
 
 def _sizes(dataset: AnyDataset) -> _Sizes | None:

@@ -1,5 +1,6 @@
 """What an experiment costs: images counted as they are published, and the time that they take."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import strategies as st
 
 from core.cost import ANYWHERE, Cost, Images, Known, Place, Rate, cost_of, epoch_seconds, images_of, kind_of, network_of
 from core.spec import Spec
-from tests.unit.training.builders import digits
+from core.training import Member, load, train
+from tests.unit.training.builders import digits, locks_dir
 
 
 def spec(dataset: dict[str, Any], **fields: Any) -> Spec:
-    return Spec.model_validate({"dataset": dataset, "importance_weight": "1:1", **fields})
+    return Spec.model_validate({"dataset": dataset, "importance_weight": "1:1"} | fields)
 
 
 IMAGES = ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder")
@@ -63,6 +65,58 @@ def test_digits_are_counted_as_they_are_loaded() -> None:
     data = digits()
     tests = len(data.in_domain) + len(data.out_of_domain)
     assert images_of(spec({"name": "digits"}, batch_size=1)) == Images(len(data.train), tests)
+
+
+FEW = {"name": "digits", "train_per_class": 40, "eval_limit": 100}
+NOISY = {"name": "digits", "label_noise": 0.25}
+POINTS = {"name": "points", "base": [[1, 2, 3]] * 9, "other": [[3, 2, 1]] * 5, "test_base": [[1, 2, 2]]}
+
+
+@pytest.mark.parametrize("diagnostics", [False, True])
+@pytest.mark.parametrize("batch_size", [4, None])
+@pytest.mark.parametrize(
+    ("dataset", "resample"),
+    [
+        ({"name": "digits"}, None),
+        (NOISY, None),
+        (FEW, "drop"),
+        (FEW, "repeat"),
+        ({"name": "two_gaussians"}, "drop"),
+        ({"name": "moons", "label_noise": 0.1}, None),
+        ({"name": "blobs"}, "repeat"),
+        (POINTS, None),
+        (POINTS, "drop"),
+    ],
+)
+def test_images_are_those_that_are_trained_and_evaluated(
+    dataset: dict[str, Any], resample: str | None, batch_size: int | None, diagnostics: bool
+) -> None:
+    assert images_of(trained := one_epoch(dataset, resample, batch_size, diagnostics)) == counted(trained)
+
+
+@pytest.mark.parametrize("resample", ["drop", "repeat"])
+def test_resampled_images_under_label_noise_are_those_of_the_mean_over_what_is_turned(resample: str) -> None:
+    """Of 10 + 190 labels 60 are turned: 64 + 136 in the mean."""
+    lopsided = {"name": "points", "base": [[1.0]] * 10, "other": [[2.0]] * 190, "label_noise": 0.3}
+    own = [counted(one_epoch(lopsided | {"seed": seed}, resample, None, False)).train for seed in range(30)]
+    expected = images_of(one_epoch(lopsided, resample, None, False))
+    assert expected
+    assert expected.train == pytest.approx(sum(own) / 30, rel=0.02)
+    without = images_of(one_epoch(lopsided | {"label_noise": 0.0}, resample, None, False))
+    assert without
+    assert abs(without.train - sum(own) / 30) > 0.1 * without.train
+
+
+def one_epoch(dataset: dict[str, Any], resample: str | None, batch_size: int | None, diagnostics: bool) -> Spec:
+    fields = {"resample": resample, "batch_size": batch_size, "diagnostics": diagnostics}
+    return spec(dataset, model={"name": "linear"}, **fields | {"importance_weight": "4:1", "epochs": 1})
+
+
+def counted(trained: Spec) -> Images:
+    """By the row of its epoch."""
+    ((_, row),) = train([Member(trained)], load(trained.dataset, Path("unused"), locks_dir()))
+    noise = row.diagnostics.n_noise if row.diagnostics else 0
+    return Images(row.train_n_base + row.train_n_other, row.n_in_domain + row.n_out_of_domain + noise)
 
 
 def test_a_network_is_named_by_what_decides_its_speed() -> None:
