@@ -482,6 +482,8 @@ def test_points_are_part_of_what_decides_a_curve() -> None:
         ({"other": [[1, float("nan")]]}, "/dataset/other/0/1", "a number from -1000000 to 1000000"),
         ({"other": [[1, 2], [1, 2, 3]]}, "/dataset/other/1", "a list of 2 numbers"),
         ({"test_base": [[1]]}, "/dataset/test_base/0", "a list of 2 numbers"),
+        ({"test_base": [[1, 2, 3]]}, "/dataset/test_base/0", "a list of 2 numbers"),
+        ({"base": [[[1, 5], [0, 1]]]}, "/dataset/base/0/0", "a number from -1000000 to 1000000"),
         ({"test_other": [[1, 2]] * 4998}, "/dataset/test_other", "at most 10000 numbers in all points"),
     ],
     ids=lambda value: str(value)[:30],
@@ -575,7 +577,7 @@ def test_epochs_are_in_proportion_to_the_weights(resample: Resample, n: int, m: 
     assert epoch_sizes(resample, ImportanceWeight(7, 7), (n, m)) == epoch_sizes(None, weights, (n, m)) == (n, m)
 
 
-@pytest.mark.parametrize("field", ["base_class", "train_per_class", "eval_limit"])
+@pytest.mark.parametrize("field", ["base_class", "train_per_class", "eval_limit", "margin"])
 def test_points_have_no_field_that_is_for_images(field: str) -> None:
     (fault,) = faults(of_points(dataset={"name": "moons", field: 1}))
     assert (fault.pointer, fault.allowed) == (f"/dataset/{field}", "seed, label_noise, name")

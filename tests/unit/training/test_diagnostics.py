@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors import torch as safetensors
 
 from core.results import Checkpoint, Command, Diagnostics, EpochResult
 from core.spec import Spec
-from core.training import BadCheckpoint, Data, Member, train
+from core.training import BadCheckpoint, Data, Member, load, train
 from core.training.checkpoint import decode, encode
 from core.training.datasets import Examples, noise_beside
 from core.training.diagnostics import dead_shares, diagnose, peaks
@@ -19,7 +20,7 @@ from core.training.evaluation import Outputs
 from core.training.experiment import Experiment, Met
 from core.training.models import build
 from core.training.weights import model_with
-from tests.unit.training.builders import an_epoch, command_after, invented, rows_of, same, spec_of
+from tests.unit.training.builders import an_epoch, command_after, invented, locks_dir, rows_of, same, spec_of
 from tests.unit.training.reference import reference
 
 LEARNING = {"importance_weight": "4:1", "epochs": 3}
@@ -84,6 +85,23 @@ def test_a_linear_network_on_two_points_by_hand() -> None:
     assert (seen.loss_base, seen.loss_other) == pytest.approx(
         (math.log1p(math.exp(-0.4)), math.log1p(math.exp(-0.125)))
     )
+
+
+def test_margins_are_of_points_with_any_number_of_coordinates() -> None:
+    """In space as in the plane: before the first step, by the initial weights."""
+    base, other = [[1.0, 2.0, 3.0], [0.5, 2.0, 4.0]], [[3.0, 1.0, -1.0]]
+    spec = spec_of(
+        dataset={"name": "points", "base": base, "other": other},
+        model={"name": "linear"},
+        batch_size=None,
+        epochs=1,
+        diagnostics=True,
+    )
+    (row,) = rows_of(spec, load(spec.dataset, Path("unused"), locks_dir()))
+    logits = build(spec.model, (3,), spec.seed, spec.precision)(torch.tensor(base + other)).detach()
+    assert row.diagnostics
+    assert row.diagnostics.margin_base == pytest.approx((logits[:2, 0] - logits[:2, 1]).mean().item(), abs=1e-6)
+    assert row.diagnostics.margin_other == pytest.approx((logits[2, 1] - logits[2, 0]).item(), abs=1e-6)
 
 
 def test_layers_whose_units_are_dead_by_construction() -> None:
