@@ -50,9 +50,9 @@ def disagreements(predicted: Collection[Predicted]) -> list[Disagreement]:
             for each in ordered
             if each.importance_weight == weight and each.seed in even
         }
-        share = estimate_over(list(shares.values()))
+        share = estimate_over(list(shares.values()), 0, 1)
         if share is not None:
-            excess = estimate_over([own - by_seed[seed] for seed, own in shares.items() if by_seed])
+            excess = estimate_over([own - by_seed[seed] for seed, own in shares.items() if by_seed], -1, 1)
             found.append(Disagreement(weight, share, between, excess))
     return found
 

@@ -59,12 +59,14 @@ def t_interval(values: Floats) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def estimate_over(seeds: Sequence[float]) -> Estimate | None:
-    """None over no seeds."""
+def estimate_over(seeds: Sequence[float], lowest: float = -math.inf, highest: float = math.inf) -> Estimate | None:
+    """None over no seeds. Of what cannot lie outside `lowest` and `highest`, nor does the interval."""
     if not seeds:
         return None
     mean, low, high = (number_or_none(column[0]) for column in t_interval(np.array(seeds)[:, None]))
     assert mean is not None
+    if low is not None and high is not None:
+        low, high = max(low, lowest), min(high, highest)
     return Estimate(mean, low, high, len(seeds), list(seeds))
 
 

@@ -8,7 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from core.analysis.effect import FADED, MOST_SPREAD, Effect, Verdict, effect_at_end
-from core.analysis.intervals import Estimate, difference, estimate_over, fraction_of, logit, number_or_none, t_interval
+from core.analysis.intervals import (
+    Difference,
+    Estimate,
+    difference,
+    estimate_over,
+    fraction_of,
+    logit,
+    number_or_none,
+    t_interval,
+)
 from core.analysis.runs import (
     IN_WORDS,
     Floats,
@@ -37,6 +46,7 @@ from core.analysis.verdicts import (
     in_words,
     inside,
     left_out,
+    seeds_in_words,
     seeds_that_would,
     what_would,
 )
@@ -52,15 +62,19 @@ def heavy_weights_move_early(group: Studied) -> Judged:
     used = _that_measured(group.runs)
     left, words = left_out(group, used)
     spreads = {which: spread for which in IN_WORDS if (spread := _early_spread(used, which))}
-    if not spreads:
-        sentence, would = f"No two weights have rows up to epoch {EARLY}{words}.", "rows of these epochs would"
+    early = [int(epoch) for epoch in common_epochs(used) if epoch <= EARLY]
+    if not spreads or not early:
+        sentence = f"No seed has rows of two weights up to epoch {EARLY}{words}."
+        several = len({run.importance_weight for run in group.runs}) > 1
+        would = "rows of these epochs would" if several else "two weights would, or more"
         return Judged(Answer.UNDECIDED, sentence, None, left, would)
     most = max(spreads.values(), key=lambda each: each.estimate)
-    constant = sum(bool(is_constant(until(run, EARLY)).all()) for run in used)
-    means = ", ".join(f"{IN_WORDS[which]} {in_words(each)}" for which, each in spreads.items())
+    constant = sum(bool(is_constant(until(run, early[-1])).all()) for run in used)
+    means = " and ".join(f"by {in_words(each)} {IN_WORDS[which]}" for which, each in spreads.items())
     sentence = (
-        f"Up to epoch {EARLY} the base fractions of the weights lie apart by {means}, over {most.n} seeds; "
-        f"{constant} of {len(used)} runs predict one class for every image until then{words}."
+        f"Up to epoch {early[-1]} the base fractions of the weights lie apart {means}, over {seeds_in_words(most.n)}; "
+        f"{constant} of {len(used)} runs {'predicts' if constant == 1 else 'predict'} one class for every image until "
+        f"then{words}."
     )
     answers = [inside(each, -math.inf, MOST_SPREAD, _image(used, which)) for which, each in spreads.items()]
     if 2 * constant > len(used):
@@ -81,7 +95,7 @@ def does_not_converge(group: Studied) -> Judged:
     """Of all runs: under weight decay one that does not learn is no accident."""
     judged = _faded(group, group.runs)
     accuracies = [accuracy for run in group.runs if (accuracy := _light_class_accuracy(run)) is not None]
-    light = f" The lighter class is {np.mean(accuracies):.1%} right in training." if accuracies else ""
+    light = f" The lighter class is {100 * np.mean(accuracies):.1f} % right in training." if accuracies else ""
     return judged._replace(verdict=_OPPOSITE[judged.verdict], sentence=judged.sentence + light)
 
 
@@ -97,7 +111,8 @@ def _faded(group: Studied, runs: Sequence[Run]) -> Judged:
     estimates = [each for effect in effects.values() for each in (effect.slope, effect.bend) if each]
     most = max(estimates, key=lambda each: abs(each.estimate), default=None)
     seeds = most.n if most else 0
-    sentence = f"At epoch {epoch}, over {seeds} seeds: {effects_in_words(effects)}{words}."
+    over = f", over {seeds_in_words(seeds)}" if seeds else ""
+    sentence = f"At epoch {epoch}{over}: {effects_in_words(effects)}{words}."
     verdicts = {effect.verdict for effect in effects.values()}
     if verdicts == {Verdict.FADED}:
         against = _against_all_weights(group, used, effects)
@@ -141,9 +156,9 @@ def boundaries_agree(group: Studied) -> Judged:
         return Judged(Answer.UNDECIDED, sentence, None, left, "fit runs of 1:1 with two seeds would, or more")
     which, most, excess = max(known, key=lambda each: each[2].estimate)
     sentence = (
-        f"Of the {IN_WORDS[which]} images {most.importance_weight} predicts {in_words(most.share)} otherwise than 1:1 "
-        f"of the same seed, no weight more, and seeds of 1:1 differ in {most.between_seeds:z.3f}: {in_words(excess)} "
-        f"more{words}."
+        f"Of the {IN_WORDS[which]} images {most.importance_weight} predicts a share of {in_words(most.share)} "
+        f"otherwise than 1:1 of the same seed, and two seeds of 1:1 differ in {most.between_seeds:z.3f}: the weight "
+        f"adds {in_words(excess)}, no other adds more{words}."
     )
     answers = [inside(each, -math.inf, NEAR, _image(used, where)) for where, _, each in known]
     if False in answers:
@@ -160,13 +175,13 @@ def no_effect_at_all(group: Studied) -> Judged:
     used = measuring(fit_runs(group.runs), "in_domain")
     left, words = left_out(group, used)
     epochs = common_epochs(used)
-    spread = estimate_over([float(own.max()) for own in _spreads_by_seed(used, "in_domain", epochs)])
+    spread = estimate_over([float(own.max()) for own in _spreads_by_seed(used, "in_domain", epochs)], 0, 1)
     if spread is None:
         would = what_would(group, used, 0)
         return Judged(Answer.UNDECIDED, f"No seed has two weights to compare yet{words}.", None, left, would)
     sentence = (
         f"In-domain the base fractions of the weights lie apart by at most {in_words(spread)}, from epoch {epochs[0]} "
-        f"to {epochs[-1]}, over {spread.n} seeds{words}."
+        f"to {epochs[-1]}, over {seeds_in_words(spread.n)}{words}."
     )
     none = inside(spread, -math.inf, MOST_SPREAD, _image(used, "in_domain"))
     if none is None:
@@ -195,7 +210,7 @@ def mnist_settles_sooner(mnist: Studied, cifar10: Studied) -> Judged:
     if unsettled:
         return Judged(Answer.UNDECIDED, sentence, apart, left, "more epochs of MNIST would")
     if apart.low is None or apart.high is None or apart.low <= 0 <= apart.high:
-        return Judged(Answer.UNDECIDED, sentence, apart, left, MORE_SEEDS)
+        return Judged(Answer.UNDECIDED, sentence, apart, left, _more_seeds(apart))
     if apart.low > 0 and late:
         return Judged(Answer.UNDECIDED, sentence, apart, left, "more epochs of CIFAR-10 would")
     return Judged(Answer.HOLDS if apart.high < 0 else Answer.FAILS, sentence, apart, left)
@@ -208,20 +223,30 @@ def without_batch_norm_more(without: Studied, normed: Studied) -> Judged:
     for which in IN_WORDS:
         slopes = [effect_at_end(fit_runs(group.runs), which).slope for group in (without, normed)]
         apart += [difference(slopes[0], slopes[1])] if slopes[0] and slopes[1] else []
-    sentence = f"{_slopes_in_words(without)} With batch norm: {_slopes_in_words(normed)}"
+    sentence = f"Without batch norm {_slopes_in_words(without)} With batch norm {_slopes_in_words(normed)}"
     most = max(apart, key=lambda each: abs(each.estimate), default=None)
     if most is not None:
         sentence += f" They differ by up to {in_words(most)}."
     more = any(each.low is not None and each.low > 0 for each in apart)
     less = any(each.high is not None and each.high < 0 for each in apart)
     if more == less:
-        return Judged(Answer.UNDECIDED, sentence, most, left, MORE_SEEDS)
+        lacking = (what_would(group, fit_runs(group.runs), _fewest(most)) for group in (without, normed))
+        return Judged(Answer.UNDECIDED, sentence, most, left, next(filter(None, lacking), _more_seeds(most)))
     return Judged(Answer.HOLDS if more else Answer.FAILS, sentence, most, left)
 
 
 def without_batch_norm_alone(without: Studied) -> Judged:
     left, would = left_of(without.runs, fit_runs(without.runs)), "the same with batch norm beside it would"
-    return Judged(Answer.UNDECIDED, _slopes_in_words(without), None, left, would)
+    return Judged(Answer.UNDECIDED, f"Without batch norm {_slopes_in_words(without)}", None, left, would)
+
+
+def _more_seeds(apart: Difference | None) -> str:
+    return MORE_SEEDS if _fewest(apart) < 5 else f"more than {_fewest(apart)} seeds would"
+
+
+def _fewest(apart: Difference | None) -> int:
+    """Seeds."""
+    return min(apart.n_first, apart.n_second) if apart else 0
 
 
 def _slopes_in_words(group: Studied) -> str:
@@ -229,12 +254,12 @@ def _slopes_in_words(group: Studied) -> str:
     parts = []
     for which in IN_WORDS:
         fit, every = effect_at_end(fit_runs(group.runs), which), effect_at_end(group.runs, which)
-        clipped = f", where {every.clipped} fractions are 0 or 1" if every.clipped else ""
+        clipped = f", of whose fractions {every.clipped} of {every.runs} are 0 or 1" if every.clipped else ""
         parts.append(
             f"{IN_WORDS[which]} {in_words(fit.slope)} over fit runs, {in_words(every.slope)} over all{clipped}"
         )
     _, words = left_out(group, fit_runs(group.runs))
-    return f"The slope is {'; '.join(parts)}{words}."
+    return f"the slope is {'; '.join(parts)}{words}."
 
 
 def _against_all_weights(group: Studied, used: Sequence[Run], effects: Mapping[Which, Effect]) -> str | None:
@@ -277,7 +302,8 @@ def _at_the_end(judged: Judged, epoch: int) -> Judged:
 def _early_spread(runs: Sequence[Run], which: Which) -> Estimate | None:
     used = measuring(runs, which)
     epochs = common_epochs(used)
-    return estimate_over([float(own.mean()) for own in _spreads_by_seed(used, which, epochs[epochs <= EARLY])])
+    spreads = _spreads_by_seed(used, which, epochs[epochs <= EARLY])
+    return estimate_over([float(own.mean()) for own in spreads], 0, 1)
 
 
 def _spreads_by_seed(runs: Sequence[Run], which: Which, epochs: Ints) -> list[Floats]:

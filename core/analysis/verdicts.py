@@ -14,6 +14,7 @@ from core.analysis.effect import Effect, Verdict, reach
 from core.analysis.groups import SpecJson
 from core.analysis.intervals import Difference, Estimate, t_quantile
 from core.analysis.runs import IN_WORDS, Left, Run, Which, left_of
+from core.analysis.words import with_interval
 from core.fit import Fit
 from core.paths import value_at
 
@@ -131,7 +132,8 @@ def what_would(group: Studied, runs: Collection[Run], seeds: int) -> str | None:
     """What these runs of a group lack for deciding anything, the first to be mended; None: nothing but scatter."""
     on_their_way = sum(run.finite and (not len(run.epoch) or run.epoch[-1] < group.epochs) for run in group.runs)
     if on_their_way:
-        return f"the end of its runs would: {on_their_way} of {len(group.runs)} have not come to epoch {group.epochs}"
+        have = "has" if on_their_way == 1 else "have"
+        return f"the end of its runs would: {on_their_way} of {len(group.runs)} {have} not come to epoch {group.epochs}"
     if not runs:
         return f"runs that have learned would: go on beyond {group.epochs} epochs, or look at why they do not"
     if len({run.importance_weight for run in runs}) < 3:
@@ -161,16 +163,20 @@ def in_words(number: Estimate | Difference | None, decimals: int = 3) -> str:
     """ "0.131 (0.123 to 0.139)"."""
     if number is None:
         return "not known"
-    estimate, *bounds = (None if value is None else f"{value:z.{decimals}f}" for value in number[:3])
-    if None not in bounds:
-        return f"{estimate} ({' to '.join(map(str, bounds))})"
-    if isinstance(number, Estimate) and number.all_equal:
-        return f"{estimate} (the same for {number.n} seeds)"
-    return f"{estimate} (without an interval)"
+    if number.low is not None and number.high is not None:
+        return with_interval(number.estimate, number.low, number.high, decimals)
+    estimate = f"{number.estimate:z.{decimals}f}"
+    if isinstance(number, Difference):
+        return f"{estimate} (without an interval)"
+    return f"{estimate} (the same for {number.n} seeds)" if number.all_equal else f"{estimate} (one seed)"
+
+
+def seeds_in_words(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def effects_in_words(effects: Mapping[Which, Effect]) -> str:
-    """ "in-domain faded (slope …, bend …, spread …), out-of-domain undecided (…)"."""
+    """ "in-domain faded (slope …; bend …; spread …), out-of-domain undecided (…)"."""
     return ", ".join(f"{IN_WORDS[which]} {_effect_in_words(effect)}" for which, effect in effects.items())
 
 

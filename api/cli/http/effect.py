@@ -9,6 +9,7 @@ import typer
 
 from api.cli.http.connection import service_client
 from api.cli.printing import AsJson, fraction, print_json, print_note, print_table, write_file
+from core.analysis.words import with_interval
 from core.fit import FIT_IN_WORDS
 
 app = typer.Typer()
@@ -79,8 +80,8 @@ def _effect_rows(answer: Json) -> Iterable[tuple[Any, ...]]:
 
 
 def _fits_in_words(runs: Iterable[Json]) -> str:
-    counts = Counter(FIT_IN_WORDS[run["fit"]] for run in runs)
-    return ", ".join(f"{count} {words}" for words, count in counts.items()) or "none"
+    counts = Counter(run["fit"] for run in runs)
+    return ", ".join(f"{counts[fit]} {words}" for fit, words in FIT_IN_WORDS.items() if counts[fit])
 
 
 def _print_claim(claim: Json) -> None:
@@ -111,5 +112,5 @@ def _estimate(number: Json | None) -> str:
     if number is None:
         return "–"
     if number["low"] is None:
-        return f"{number['estimate']:.3f} (no interval)"
-    return f"{number['estimate']:.3f} ({number['low']:.3f} to {number['high']:.3f})"
+        return f"{number['estimate']:z.3f} (no interval)"
+    return with_interval(number["estimate"], number["low"], number["high"])
