@@ -63,7 +63,7 @@ class Chromium:
         self._to.close()
         self._from.close()
 
-    def open(self, address: str, width: int = 1280, media: str = "screen") -> Page:
+    def open(self, address: str, width: int = 1280) -> Page:
         """In a tab of its own, as loaded as it gets by itself: nothing that it asked for is still on its way."""
         self._events.clear()
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
@@ -80,7 +80,6 @@ class Chromium:
         for domain in ("Page", "Network", "Log", "Runtime"):
             ask(f"{domain}.enable")
         ask("Page.setLifecycleEventsEnabled", enabled=True)
-        ask("Emulation.setEmulatedMedia", media=media)
         phone = width < 600
         ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1 + phone, mobile=phone)
         loading = ask("Page.navigate", url=address)

@@ -164,10 +164,9 @@ def _last(group: GroupStudy) -> str:
     effect = max((group.of(which).fit_runs for which in IN_WORDS), key=lambda each: each.epoch or 0)
     if effect.epoch is None:
         return f"There is no fraction to give: {effect.reason}."
-    rows = "at that epoch" if effect.rows == 1 else f"in its last {effect.rows} evaluated epochs up to it, on average"
-    return (
-        f"As it was at epoch {effect.epoch}: of each run that is fit its fraction {rows}; of these the mean over seeds."
-    )
+    last = f"its mean over its last {effect.rows} evaluated epochs up to {effect.epoch}"
+    fraction = last if effect.rows > 1 else f"the one of epoch {effect.epoch}"
+    return f"Of the runs that are fit. A run's fraction is {fraction}; from these come mean and interval over seeds."
 
 
 def _band(band: Band | None) -> list[str]:
@@ -303,14 +302,14 @@ h3 { font-size: 1.05rem; margin-top: 1.6rem; }
 img { max-width: 100%; min-width: 40rem; height: auto; }
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { text-align: left; padding: 0.25rem 0.7rem 0.25rem 0; border-bottom: 1px solid #e5e5e5; vertical-align: top; }
-td { font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.words { white-space: normal; min-width: 9rem; }
+th, td { font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.words { white-space: normal; min-width: 16rem; }
 pre { font-size: 0.75rem; background: #f6f6f6; padding: 0.8rem; overflow-x: auto; }
 @media print {
   body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
-  table { font-size: 8pt; } td.words { min-width: 0; overflow-wrap: anywhere; } img { min-width: 0; }
+  table { font-size: 8pt; } th { white-space: normal; } td.words { min-width: 7rem; } img { min-width: 0; }
   h2, h3 { break-after: avoid; } img, tr { break-inside: avoid; }
-  .wide, pre { overflow: visible; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  .wide, pre { overflow: visible; } pre { font-size: 7pt; white-space: pre-wrap; overflow-wrap: anywhere; }
 }
 </style>
 </head>
