@@ -2,12 +2,14 @@
 service's own pages there."""
 
 import io
+import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 
 from tests.browser import Chromium, NoBrowser
 from tests.e2e.processes import Up, ballast, running
@@ -30,7 +32,7 @@ LEAKS = {
     "a picture": '<img src="http://leak.invalid/">',
     "a style": '<p style="background: url(http://leak.invalid/)">words</p>',
     "a sheet": '<link rel="stylesheet" href="http://leak.invalid/">',
-    "a font": "<style>@font-face { font-family: f; src: url(http://leak.invalid/) } p { font: 9px f }</style><p>words</p>",
+    "a font": "<style>@font-face { font-family: f; src: url(http://leak.invalid/) } p { font: 9px f }</style><p>words",
     "a frame": '<iframe src="http://leak.invalid/"></iframe>',
     "a script": "<script>fetch('http://leak.invalid/').catch(() => 0)</script>",
     "a beacon": "<script>navigator.sendBeacon('http://leak.invalid/')</script>",
@@ -97,7 +99,7 @@ def test_a_report_can_be_found_its_way_in(chromium: Chromium, reported: Reported
     assert page.evaluate("document.querySelector('h1').textContent") == HOSTILE
     levels = page.evaluate(HEADINGS)
     assert (levels[0], levels.count(1)) == (1, 1)
-    assert all(below <= above + 1 for above, below in zip(levels, levels[1:], strict=False))
+    assert all(below <= above + 1 for above, below in pairwise(levels))
     alternatives = page.evaluate("[...document.images].map(image => image.alt)")
     assert all("in-domain beside out-of-domain" in words for words in alternatives)
     assert page.evaluate("[...document.querySelectorAll('th')].every(head => head.scope === 'col')")
@@ -112,17 +114,21 @@ def test_a_report_is_whole_on_paper(chromium: Chromium, reported: Reported) -> N
     printed = "".join(texts)
     for heading in page.evaluate("[...document.querySelectorAll('h2, th')].map(heading => heading.textContent)"):
         assert _letters(heading) in _letters(printed)
-    ends: list[float] = []  # of no line beyond the paper
     for sheet in paper.pages:
-        width, height = float(sheet.mediabox.width), float(sheet.mediabox.height)
+        assert all(0 < start < 0.95 for start in _starts(sheet))
 
-        def at(text: str, _c: object, matrix: list[float], *_: object, width: float = width) -> None:
-            if text.strip():
-                ends.append(matrix[4] / width)
 
-        sheet.extract_text(visitor_text=at)
-        assert height > width
-    assert ends
+def _starts(sheet: PageObject) -> list[float]:
+    """Of each piece of text that is not turned, how far from the left of the paper it begins; in its widths."""
+    starts: list[float] = []
+
+    def found(text: str, page: list[float], line: list[float], *_: object) -> None:
+        if text.strip() and not page[1] and not line[1]:
+            starts.append((page[4] + page[0] * line[4]) / float(sheet.mediabox.width))
+
+    sheet.extract_text(visitor_text=found)
+    assert starts
+    return starts
 
 
 def _letters(text: str) -> str:
