@@ -111,9 +111,9 @@ def test_a_report_is_whole_on_paper(chromium: Chromium, reported: Reported) -> N
     assert 3 <= len(paper.pages) <= 12
     texts = [sheet.extract_text() for sheet in paper.pages]
     assert all(text.strip() for text in texts)
-    printed = "".join(texts)
-    for heading in page.evaluate("[...document.querySelectorAll('h2, th')].map(heading => heading.textContent)"):
-        assert _letters(heading) in _letters(printed)
+    printed = _letters("".join(texts))
+    for whole in page.evaluate("[...document.querySelectorAll('h1, h2, h3, p, tr')].map(each => each.textContent)"):
+        assert _letters(whole) in printed  # of a row of a table every cell
     for sheet in paper.pages:
         assert all(0 < start < 0.95 for start in _starts(sheet))
 
