@@ -38,7 +38,8 @@ def effect(
         return
     runs = [run for group in answer["groups"] for run in group["runs"]]
     print_table(("group", "test set", "of", "runs", "slope", "bend", "spread", "the effect"), _effect_rows(answer))
-    print(f"\n{len(runs)} runs: {_fits_in_words(runs)}; slope and bend in logits per octave, 95 % over seeds")
+    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    print(f"\n{count}: {_fits_in_words(runs)}; slope and bend in logits per octave, 95 % over seeds")
     for claim in answer["claims"]:
         _print_claim(claim)
     if answer["against"]:

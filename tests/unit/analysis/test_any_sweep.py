@@ -26,7 +26,7 @@ UNREADABLE = (
     r"-0\.0+\b(?!\d)",
     r"(?<!of )\b1 (seeds|runs|fractions|experiments|rows|epochs)\b",
     r"\b0 seeds\b",
-    r"  ",
+    r"(?<=\S)  ",
     r"\.\.",
     r"[:;,]\.",
 )
