@@ -48,6 +48,7 @@ from core.analysis.verdicts import (
     left_out,
     seeds_in_words,
     seeds_that_would,
+    weights_without,
     what_would,
 )
 
@@ -64,7 +65,7 @@ def heavy_weights_move_early(group: Studied) -> Judged:
     spreads = {which: spread for which in IN_WORDS if (spread := _early_spread(used, which))}
     early = [int(epoch) for epoch in common_epochs(used) if epoch <= EARLY]
     if not spreads or not early:
-        sentence = f"No seed has rows of two weights up to epoch {EARLY}{words}."
+        sentence = f"No seed has two weights to compare up to epoch {EARLY}{words}."
         several = len({run.importance_weight for run in group.runs}) > 1
         would = "rows of these epochs would" if several else "two weights would, or more"
         return Judged(Answer.UNDECIDED, sentence, None, left, would)
@@ -82,7 +83,10 @@ def heavy_weights_move_early(group: Studied) -> Judged:
     if False in answers:
         return Judged(Answer.HOLDS, sentence, most, left)
     if all(answers):
-        return Judged(Answer.FAILS, sentence, most, left)
+        missing = weights_without(group, used)
+        if any(run.epoch[-1] < EARLY for run in used):
+            missing = f"rows up to epoch {EARLY} would"
+        return Judged(Answer.UNDECIDED if missing else Answer.FAILS, sentence, most, left, missing)
     more = MORE_SEEDS if most.n < 2 else seeds_that_would([most], -math.inf, MOST_SPREAD)
     return Judged(Answer.UNDECIDED, sentence, most, left, more)
 
@@ -163,7 +167,7 @@ def boundaries_agree(group: Studied) -> Judged:
     answers = [inside(each, -math.inf, NEAR, _image(used, where)) for where, _, each in known]
     if False in answers:
         return _at_the_end(Judged(Answer.FAILS, sentence, excess, left), int(epochs[-1]))
-    missing = _weights_without(group, used)
+    missing = weights_without(group, used)
     if all(answers):
         return Judged(Answer.UNDECIDED if missing else Answer.HOLDS, sentence, excess, left, missing)
     would = what_would(group, used, excess.n) or seeds_that_would([excess], -math.inf, NEAR)
@@ -187,7 +191,7 @@ def no_effect_at_all(group: Studied) -> Judged:
     if none is None:
         would = what_would(group, used, spread.n) or seeds_that_would([spread], -math.inf, MOST_SPREAD)
         return Judged(Answer.UNDECIDED, sentence, spread, left, would)
-    missing = _weights_without(group, used) if none else None
+    missing = weights_without(group, used) if none else None
     answer = Answer.FAILS if not none else Answer.UNDECIDED if missing else Answer.HOLDS
     return Judged(answer, sentence, spread, left, missing)
 
@@ -264,17 +268,11 @@ def _slopes_in_words(group: Studied) -> str:
 
 def _against_all_weights(group: Studied, used: Sequence[Run], effects: Mapping[Which, Effect]) -> str | None:
     """What is missing for "all weights agree", where slope and bend have faded."""
-    if missing := _weights_without(group, used):
+    if missing := weights_without(group, used):
         return missing
     if any(effect.spread is not None and effect.spread > MOST_SPREAD for effect in effects.values()):
         return f"more seeds would: slope and bend are flat, yet means of weights lie further apart than {MOST_SPREAD}"
     return None
-
-
-def _weights_without(group: Studied, used: Sequence[Run]) -> str | None:
-    measured = {run.importance_weight for run in used}
-    missing = sorted({run.importance_weight for run in group.runs} - measured, key=lambda each: (-octaves(each), each))
-    return f"runs of {', '.join(missing)} that have learned would: there are none" if missing else None
 
 
 def _what_else(effects: Mapping[Which, Effect]) -> str:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from core.analysis.disagreement import Disagreement
-from core.analysis.effect import Effect, Verdict, reach
+from core.analysis.effect import FEWEST_WEIGHTS, Effect, Verdict, reach
 from core.analysis.groups import SpecJson
 from core.analysis.intervals import Difference, Estimate, t_quantile
-from core.analysis.runs import IN_WORDS, Left, Run, Which, left_of
+from core.analysis.runs import IN_WORDS, Left, Run, Which, left_of, octaves
 from core.analysis.words import with_interval
 from core.fit import Fit
 from core.paths import value_at
@@ -136,9 +136,18 @@ def what_would(group: Studied, runs: Collection[Run], seeds: int) -> str | None:
         return f"the end of its runs would: {on_their_way} of {len(group.runs)} {have} not come to epoch {group.epochs}"
     if not runs:
         return f"runs that have learned would: go on beyond {group.epochs} epochs, or look at why they do not"
-    if len({run.importance_weight for run in runs}) < 3:
-        return "three weights would, or more: a line through two says nothing"
+    if len({run.importance_weight for run in runs}) < FEWEST_WEIGHTS:
+        several = len({run.importance_weight for run in group.runs}) >= FEWEST_WEIGHTS
+        few = "three weights would, or more: a line through two says nothing"
+        return weights_without(group, runs) if several else few
     return MORE_SEEDS if seeds < 2 else None
+
+
+def weights_without(group: Studied, used: Collection[Run]) -> str | None:
+    """What would decide it, where no run of some weight is among those used."""
+    measured = {run.importance_weight for run in used}
+    missing = sorted({run.importance_weight for run in group.runs} - measured, key=lambda each: (-octaves(each), each))
+    return f"runs of {', '.join(missing)} that have learned would: there are none" if missing else None
 
 
 def seeds_that_would(estimates: Collection[Estimate], lowest: float, highest: float) -> str:

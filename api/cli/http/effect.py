@@ -113,5 +113,7 @@ def _estimate(number: Json | None) -> str:
     if number is None:
         return "–"
     if number["low"] is None:
-        return f"{number['estimate']:z.3f} (no interval)"
+        seeds = number.get("n")  # of a difference they are two numbers
+        why = "no interval" if seeds is None else "one seed" if seeds == 1 else f"the same for {seeds} seeds"
+        return f"{number['estimate']:z.3f} ({why})"
     return with_interval(number["estimate"], number["low"], number["high"])

@@ -111,6 +111,14 @@ def test_c1_needs_rows_of_the_first_epochs() -> None:
     assert moved(says("C1", a_study(late))) == (UNDECIDED, "rows of these epochs would")
 
 
+def test_c1_does_not_fail_before_every_weight_has_come_to_epoch_10() -> None:
+    flat = a_group(EQUAL, rows=12)
+    assert says("C1", a_study(flat)).verdict is FAILS
+    assert moved(says("C1", a_study(a_group(EQUAL, rows=5)))) == (UNDECIDED, "rows up to epoch 10 would")
+    heavy = [run._replace(finite=run.importance_weight != "256:1") for run in flat]
+    assert says("C1", a_study(heavy)).would_decide == "runs of 256:1 that have learned would: there are none"
+
+
 @pytest.mark.parametrize(
     ("name", "spec"),
     [
