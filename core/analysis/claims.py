@@ -21,7 +21,7 @@ def claims_of(groups: Sequence[Studied]) -> list[Claim]:
 
 def _may_be_tested(group: Studied) -> bool:
     """Points may come without any test set; before the first row that is not known."""
-    return any(run.in_domain.n or run.out_of_domain.n or not len(run.epoch) for run in group.runs)
+    return not any(len(run.epoch) and not run.in_domain.n and not run.out_of_domain.n for run in group.runs)
 
 
 def _each(speaks: Callable[[Kind], bool], judge: Callable[[Studied], Judged]) -> _Judge:
