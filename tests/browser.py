@@ -11,6 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from tests.servers import PATIENCE_S
+
 Message = dict[str, Any]
 
 
@@ -24,7 +26,6 @@ class Page(NamedTuple):
     requests: list[str]  # addresses that it asked for, itself first; allowed, answered or not. Not those of `data:`
     complaints: list[str]  # on the console: errors, warnings, what its content security policy has refused
     evaluate: Callable[[str], Any]  # what an expression gives; a promise is waited for
-    screenshot: Callable[[], bytes]  # PNG, of the whole page
     pdf: Callable[[], bytes]  # on A4, with the margins that a browser has by default
 
 
@@ -59,7 +60,7 @@ class Chromium:
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
             self._ask("Browser.close")
-        self._process.wait()
+        self._process.wait(PATIENCE_S)
         self._to.close()
         self._from.close()
 
@@ -83,19 +84,12 @@ class Chromium:
         phone = width < 600
         ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1 + phone, mobile=phone)
         loading = ask("Page.navigate", url=address)
-        self._read_until(
-            lambda message: (
-                message.get("method") == "Page.lifecycleEvent"
-                and message["params"]["name"] == "networkIdle"
-                and message["params"]["loaderId"] == loading["loaderId"]
-            )
-        )
+        self._wait_for("Page.lifecycleEvent", name="networkIdle", loaderId=loading["loaderId"])
         events = [each for each in self._events if each.get("sessionId") == tab]
         return Page(
             requests=[address for each in events for address in _requested(each)],
             complaints=[said for each in events for said in _complaints(each)],
             evaluate=evaluate,
-            screenshot=lambda: base64.b64decode(ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]),
             pdf=lambda: base64.b64decode(
                 ask("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=False)["data"]
             ),
@@ -111,6 +105,15 @@ class Chromium:
         assert "error" not in answer, (method, answer)
         result: Message = answer["result"]
         return result
+
+    def _wait_for(self, method: str, **parameters: str) -> None:
+        """An event, if it has not come yet."""
+
+        def is_it(message: Message) -> bool:
+            return message.get("method") == method and parameters.items() <= message["params"].items()
+
+        if not any(is_it(event) for event in self._events):
+            self._read_until(is_it)
 
     def _read_until(self, is_it: Callable[[Message], bool]) -> Message:
         """What is not it is kept in `_events`."""
