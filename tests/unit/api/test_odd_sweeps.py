@@ -17,9 +17,9 @@ from core.store import attempts
 from core.store.attempts import ExperimentError
 from core.store.session import Store
 from tests.unit.analysis.test_any_sweep import UNREADABLE
-from tests.unit.api.builders import Json
+from tests.unit.api.builders import Json, problem
 from tests.unit.api.typed import Ballast
-from tests.unit.store.builders import claimed, recorded, result
+from tests.unit.store.builders import DIAGNOSTICS, claimed, recorded, result
 
 WEIGHTS = ("16:1", "1:1", "1:16")
 EPOCHS = 12
@@ -152,3 +152,26 @@ def test_what_can_say_little_says_so(situation: str, client: TestClient, store: 
         assert claim["sentence"] in re.sub(r"\\(.)", r"\1", page)
         assert claim["sentence"] in told["effect"]
     assert client.get(f"/sweeps/{sweep}/report").status_code == 200  # its pictures too
+
+
+def test_weights_that_resampling_leaves_none_of_are_refused_with_their_field(shared_client: TestClient) -> None:
+    spec = {"dataset": {"name": "digits"}, "importance_weight": "4:1", "resample": "drop"}
+    wrong = spec | {"loss": {"normalization": "batch_size"}}
+    (fault,) = problem(shared_client.post("/experiments", json=wrong), 422)["errors"]
+    assert (fault["pointer"], fault["value"]) == ("/resample", "drop")
+    body = {"base": spec, "axes": {"loss.normalization": ["weight_sum", "batch_size"]}}
+    (fault,) = problem(shared_client.post("/sweeps", json=body), 422)["errors"]
+    assert fault["detail"] == "leaves no weights for batch_size"
+
+
+def test_points_have_no_images_of_noise_and_say_null(client: TestClient, store: Store) -> None:
+    fields = {"dataset": {"name": "moons"}, "model": {"name": "mlp"}, "importance_weight": "4:1", "diagnostics": True}
+    made = client.post("/experiments", json=fields)
+    assert made.status_code == 201, made.text
+    recorded(
+        store,
+        claimed(store),
+        result(1)._replace(diagnostics=DIAGNOSTICS._replace(n_noise=0, base_noise=0, finite_noise=0)),
+    )
+    curve = client.get(f"/experiments/{made.json()['id']}/curve").json()
+    assert curve["diagnostics"]["base_fraction_noise"] == [None]
