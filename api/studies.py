@@ -125,6 +125,7 @@ def _report_facts(whole: WholeSweep) -> Facts:
         made_at=rfc3339(sweep.created_ms),
         progress=counts or "no experiments",
         complete=whole.complete,
+        left_to_read=whole.left_to_read,
         specs=[member.spec for member in whole.members],
         grids=[grid._asdict() for grid in sweep.grids],
         provenances=[member.provenance for member in whole.members if member.provenance],

@@ -15,8 +15,13 @@ _Judge = Callable[[str, Sequence[Studied]], list[Claim]]
 
 def claims_of(groups: Sequence[Studied]) -> list[Claim]:
     """What a sweep says of each claim that it can speak to, in the order of their numbers."""
-    documented = [group for group in groups if group.kind.documented]
+    documented = [group for group in groups if group.kind.documented and _may_be_tested(group)]
     return [claim for name, judge in _CLAIMS for claim in judge(name, documented)]
+
+
+def _may_be_tested(group: Studied) -> bool:
+    """Points may come without any test set; before the first row that is not known."""
+    return not any(len(run.epoch) and not run.in_domain.n and not run.out_of_domain.n for run in group.runs)
 
 
 def _each(speaks: Callable[[Kind], bool], judge: Callable[[Studied], Judged]) -> _Judge:

@@ -44,7 +44,7 @@ SLOPES_FROM = 10  # epochs; before, a clipped slope says how large the test set 
 FEWEST_WEIGHTS = 3  # through two points there is always a line
 
 _ALL_EQUAL = (
-    "all seeds gave the same number, so there is no interval over seeds: decided by what one image would make of it"
+    "all seeds gave the same number, so there is no interval over seeds, and what one image would make of it decides"
 )
 _Key = TypeVar("_Key", int, str)
 
@@ -216,8 +216,8 @@ def _verdict(
     constant = sum(fit_of_run(run) in (Fit.COLLAPSED, Fit.NOT_STARTED) for run in runs)
     if constant:
         return Verdict.UNDECIDED, (
-            f"{constant} of {len(runs)} runs predict one class for every image: with them a slope says how large the "
-            "test set is"
+            f"{constant} of {len(runs)} runs {'predicts' if constant == 1 else 'predict'} one class for every image: "
+            f"with {'it' if constant == 1 else 'them'} a slope says how large the test set is"
         )
     if slope.n < 2:
         return Verdict.UNDECIDED, "one seed gives no interval"
@@ -228,7 +228,7 @@ def _verdict(
     if any(low < -FADED or high > FADED for low, high in reaches):
         return Verdict.UNDECIDED, why or "an interval reaches across ±0.02 logits per octave"
     if clipped:
-        return Verdict.UNDECIDED, f"{clipped} of {len(runs)} fractions are 0 or 1: what lies beyond, no slope tells"
+        return Verdict.UNDECIDED, f"{_clipped_in_words(clipped, runs)}: what lies beyond, no slope tells"
     return Verdict.FADED, why
 
 
@@ -263,12 +263,16 @@ def _why_nothing(runs: Collection[Run], used: Collection[Run], which: Which) -> 
 def _why_no_slope(runs: Sequence[Run], epoch: int, clipped: int) -> str | None:
     if clipped and epoch < SLOPES_FROM:
         return (
-            f"{clipped} of {len(runs)} fractions are 0 or 1, and before epoch {SLOPES_FROM} a slope over such "
-            "would say how large the test set is"
+            f"{_clipped_in_words(clipped, runs)}, and before epoch {SLOPES_FROM} a slope over such would say how large "
+            "the test set is"
         )
     if not any(_has_slope([run for run in runs if run.seed == seed]) for seed in {run.seed for run in runs}):
         return f"no seed has {FEWEST_WEIGHTS} weights: a line through fewer says nothing"
     return None
+
+
+def _clipped_in_words(clipped: int, runs: Sequence[Run]) -> str:
+    return f"{clipped} of {len(runs)} fractions {'is' if clipped == 1 else 'are'} 0 or 1"
 
 
 def _has_slope(runs: Sequence[Run]) -> bool:

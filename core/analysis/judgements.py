@@ -10,6 +10,7 @@ import numpy as np
 from core.analysis.effect import FADED, MOST_SPREAD, Effect, Verdict, effect_at_end
 from core.analysis.intervals import (
     SHARE,
+    Difference,
     Estimate,
     difference,
     estimate_over,
@@ -47,7 +48,9 @@ from core.analysis.verdicts import (
     in_words,
     inside,
     left_out,
+    seeds_in_words,
     seeds_that_would,
+    weights_without,
     what_would,
 )
 from core.fit import Fit
@@ -63,15 +66,19 @@ def heavy_weights_move_early(group: Studied) -> Judged:
     used = _that_measured(group.abreast)
     left, words = left_out(group, used)
     spreads = {which: spread for which in IN_WORDS if (spread := _early_spread(used, which))}
-    if not spreads:
-        sentence, would = f"No two weights have rows up to epoch {EARLY}{words}.", "rows of these epochs would"
+    early = [int(epoch) for epoch in common_epochs(used) if epoch <= EARLY]
+    if not spreads or not early:
+        sentence = f"No seed has two weights to compare up to epoch {EARLY}{words}."
+        several = len({run.importance_weight for run in group.runs}) > 1
+        would = "rows of these epochs would" if several else "two weights would, or more"
         return Judged(Answer.UNDECIDED, sentence, None, left, would)
     most = max(spreads.values(), key=lambda each: each.estimate)
-    constant = sum(bool(is_constant(until(run, EARLY)).all()) for run in used)
-    means = ", ".join(f"{IN_WORDS[which]} {in_words(each)}" for which, each in spreads.items())
+    constant = sum(bool(is_constant(until(run, early[-1])).all()) for run in used)
+    means = " and ".join(f"by {in_words(each)} {IN_WORDS[which]}" for which, each in spreads.items())
     sentence = (
-        f"Up to epoch {EARLY} the base fractions of the weights lie apart by {means}, over {most.n} seeds; "
-        f"{constant} of {len(used)} runs predict one class for every image until then{words}."
+        f"Up to epoch {early[-1]} the base fractions of the weights lie apart {means}, over {seeds_in_words(most.n)}; "
+        f"{constant} of {len(used)} runs {'predicts' if constant == 1 else 'predict'} one class for every image until "
+        f"then{words}."
     )
     answers = [inside(each, -math.inf, MOST_SPREAD, _image(used, which)) for which, each in spreads.items()]
     if 2 * constant > len(used):
@@ -79,7 +86,10 @@ def heavy_weights_move_early(group: Studied) -> Judged:
     if False in answers:
         return Judged(Answer.HOLDS, sentence, most, left)
     if all(answers):
-        return Judged(Answer.FAILS, sentence, most, left)
+        missing = weights_without(group, used)
+        if any(run.epoch[-1] < EARLY for run in used):
+            missing = f"rows up to epoch {EARLY} would"
+        return Judged(Answer.UNDECIDED if missing else Answer.FAILS, sentence, most, left, missing)
     more = MORE_SEEDS if most.n < 2 else seeds_that_would([most], -math.inf, MOST_SPREAD)
     return Judged(Answer.UNDECIDED, sentence, most, left, more)
 
@@ -104,7 +114,7 @@ def does_not_converge(group: Studied) -> Judged:
     """Of all runs: under weight decay one that does not learn is no accident."""
     judged = _faded(group, group.abreast)
     accuracies = [accuracy for run in group.abreast if (accuracy := _light_class_accuracy(run)) is not None]
-    light = f" The lighter class is {np.mean(accuracies):.1%} right in training." if accuracies else ""
+    light = f" The lighter class is {100 * np.mean(accuracies):.1f} % right in training." if accuracies else ""
     return judged._replace(verdict=_OPPOSITE[judged.verdict], sentence=judged.sentence + light)
 
 
@@ -120,7 +130,8 @@ def _faded(group: Studied, runs: Sequence[Run]) -> Judged:
     estimates = [each for effect in effects.values() for each in (effect.slope, effect.bend) if each]
     most = max(estimates, key=lambda each: abs(each.estimate), default=None)
     seeds = most.n if most else 0
-    sentence = f"At epoch {epoch}, over {seeds} seeds: {effects_in_words(effects)}{words}."
+    over = f", over {seeds_in_words(seeds)}" if seeds else ""
+    sentence = f"At epoch {epoch}{over}: {effects_in_words(effects)}{words}."
     verdicts = {effect.verdict for effect in effects.values()}
     if verdicts == {Verdict.FADED}:
         against = _against_all_weights(group, used, effects)
@@ -164,14 +175,14 @@ def boundaries_agree(group: Studied) -> Judged:
         return Judged(Answer.UNDECIDED, sentence, None, left, "fit runs of 1:1 with two seeds would, or more")
     which, most, excess = max(known, key=lambda each: each[2].estimate)
     sentence = (
-        f"Of the {IN_WORDS[which]} images {most.importance_weight} predicts {in_words(most.share)} otherwise than 1:1 "
-        f"of the same seed, no weight more, and seeds of 1:1 differ in {most.between_seeds:z.3f}: {in_words(excess)} "
-        f"more{words}."
+        f"Of the {IN_WORDS[which]} images {most.importance_weight} predicts a share of {in_words(most.share)} "
+        f"otherwise than 1:1 of the same seed, and two seeds of 1:1 differ in {most.between_seeds:z.3f}: the weight "
+        f"adds {in_words(excess)}, no other adds more{words}."
     )
     answers = [inside(each, -math.inf, NEAR, _image(used, where)) for where, _, each in known]
     if False in answers:
         return _at_the_end(Judged(Answer.FAILS, sentence, excess, left), int(epochs[-1]))
-    missing = _weights_without(group, used)
+    missing = weights_without(group, used)
     if all(answers):
         return Judged(Answer.UNDECIDED if missing else Answer.HOLDS, sentence, excess, left, missing)
     would = what_would(group, used, excess.n) or seeds_that_would([excess], -math.inf, NEAR)
@@ -189,13 +200,13 @@ def no_effect_at_all(group: Studied) -> Judged:
         return Judged(Answer.UNDECIDED, f"No seed has two weights to compare yet{words}.", None, left, would)
     sentence = (
         f"In-domain the base fractions of the weights lie apart by at most {in_words(spread)}, from epoch {epochs[0]} "
-        f"to {epochs[-1]}, over {spread.n} seeds{words}."
+        f"to {epochs[-1]}, over {seeds_in_words(spread.n)}{words}."
     )
     none = inside(spread, -math.inf, MOST_SPREAD, _image(used, "in_domain"))
     if none is None:
         would = what_would(group, used, spread.n) or seeds_that_would([spread], -math.inf, MOST_SPREAD)
         return Judged(Answer.UNDECIDED, sentence, spread, left, would)
-    missing = _weights_without(group, used) if none else None
+    missing = weights_without(group, used) if none else None
     answer = Answer.FAILS if not none else Answer.UNDECIDED if missing else Answer.HOLDS
     return Judged(answer, sentence, spread, left, missing)
 
@@ -218,7 +229,7 @@ def mnist_settles_sooner(mnist: Studied, cifar10: Studied) -> Judged:
     if unsettled:
         return Judged(Answer.UNDECIDED, sentence, apart, left, "more epochs of MNIST would")
     if apart.low is None or apart.high is None or apart.low <= 0 <= apart.high:
-        return Judged(Answer.UNDECIDED, sentence, apart, left, MORE_SEEDS)
+        return Judged(Answer.UNDECIDED, sentence, apart, left, _more_seeds(apart))
     if apart.low > 0 and late:
         return Judged(Answer.UNDECIDED, sentence, apart, left, "more epochs of CIFAR-10 would")
     return Judged(Answer.HOLDS if apart.high < 0 else Answer.FAILS, sentence, apart, left)
@@ -233,7 +244,7 @@ def without_batch_norm_more(without: Studied, normed: Studied) -> Judged:
         if one.slope and two.slope:
             apart.append(difference(one.slope, two.slope))
             ends.append((one.epoch, two.epoch))
-    sentence = f"{_slopes_in_words(without)} With batch norm: {_slopes_in_words(normed)}"
+    sentence = f"Without batch norm {_slopes_in_words(without)} With batch norm {_slopes_in_words(normed)}"
     most = max(apart, key=lambda each: abs(each.estimate), default=None)
     if most is not None:
         sentence += f" They differ by up to {in_words(most)}."
@@ -244,13 +255,23 @@ def without_batch_norm_more(without: Studied, normed: Studied) -> Judged:
     more = any(each.low is not None and each.low > 0 for each in apart)
     less = any(each.high is not None and each.high < 0 for each in apart)
     if more == less:
-        return Judged(Answer.UNDECIDED, sentence, most, left, MORE_SEEDS)
+        lacking = (what_would(group, fit_runs(group.runs), _fewest(most)) for group in (without, normed))
+        return Judged(Answer.UNDECIDED, sentence, most, left, next(filter(None, lacking), _more_seeds(most)))
     return Judged(Answer.HOLDS if more else Answer.FAILS, sentence, most, left)
 
 
 def without_batch_norm_alone(without: Studied) -> Judged:
     left, would = left_of(without.runs, fit_runs(without.abreast)), "the same with batch norm beside it would"
-    return Judged(Answer.UNDECIDED, _slopes_in_words(without), None, left, would)
+    return Judged(Answer.UNDECIDED, f"Without batch norm {_slopes_in_words(without)}", None, left, would)
+
+
+def _more_seeds(apart: Difference | None) -> str:
+    return MORE_SEEDS if _fewest(apart) < 5 else f"more than {_fewest(apart)} seeds would"
+
+
+def _fewest(apart: Difference | None) -> int:
+    """Seeds."""
+    return min(apart.n_first, apart.n_second) if apart else 0
 
 
 def _slopes_in_words(group: Studied) -> str:
@@ -258,27 +279,21 @@ def _slopes_in_words(group: Studied) -> str:
     parts = []
     for which in IN_WORDS:
         fit, every = effect_at_end(fit_runs(group.abreast), which), effect_at_end(group.abreast, which)
-        clipped = f", where {every.clipped} fractions are 0 or 1" if every.clipped else ""
+        clipped = f", of whose fractions {every.clipped} of {every.runs} are 0 or 1" if every.clipped else ""
         parts.append(
             f"{IN_WORDS[which]} {in_words(fit.slope)} over fit runs, {in_words(every.slope)} over all{clipped}"
         )
     _, words = left_out(group, fit_runs(group.abreast))
-    return f"The slope is {'; '.join(parts)}{words}."
+    return f"the slope is {'; '.join(parts)}{words}."
 
 
 def _against_all_weights(group: Studied, used: Sequence[Run], effects: Mapping[Which, Effect]) -> str | None:
     """What is missing for "all weights agree", where slope and bend have faded."""
-    if missing := _weights_without(group, used):
+    if missing := weights_without(group, used):
         return missing
     if any(effect.spread is not None and effect.spread > MOST_SPREAD for effect in effects.values()):
         return f"more seeds would: slope and bend are flat, yet means of weights lie further apart than {MOST_SPREAD}"
     return None
-
-
-def _weights_without(group: Studied, used: Sequence[Run]) -> str | None:
-    measured = {run.importance_weight for run in used}
-    missing = sorted({run.importance_weight for run in group.runs} - measured, key=lambda each: (-octaves(each), each))
-    return f"runs of {', '.join(missing)} that have learned would: there are none" if missing else None
 
 
 def _what_else(effects: Mapping[Which, Effect]) -> str:
@@ -306,7 +321,8 @@ def _at_the_end(judged: Judged, epoch: int) -> Judged:
 def _early_spread(runs: Sequence[Run], which: Which) -> Estimate | None:
     used = measuring(runs, which)
     epochs = common_epochs(used)
-    return estimate_over([float(own.mean()) for own in _spreads_by_seed(used, which, epochs[epochs <= EARLY])], SHARE)
+    spreads = _spreads_by_seed(used, which, epochs[epochs <= EARLY])
+    return estimate_over([float(own.mean()) for own in spreads], SHARE)
 
 
 def _spreads_by_seed(runs: Sequence[Run], which: Which, epochs: Ints) -> list[Floats]:

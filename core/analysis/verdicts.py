@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from core.analysis.disagreement import Disagreement
-from core.analysis.effect import Effect, Verdict, reach
+from core.analysis.effect import FEWEST_WEIGHTS, Effect, Verdict, reach
 from core.analysis.groups import SpecJson
 from core.analysis.intervals import Difference, Estimate, t_quantile
-from core.analysis.runs import IN_WORDS, Left, Run, Which, abreast, left_of
+from core.analysis.runs import IN_WORDS, Left, Run, Which, abreast, left_of, octaves
+from core.analysis.words import with_interval
 from core.fit import Fit
 from core.paths import value_at
 
@@ -137,12 +138,22 @@ def what_would(group: Studied, runs: Collection[Run], seeds: int) -> str | None:
     short = [run for run in group.runs if not len(run.epoch) or run.epoch[-1] < group.epochs]
     on_their_way = sum(run.finite and not run.ended for run in short)
     if on_their_way:
-        return f"the end of its runs would: {on_their_way} of {len(group.runs)} have not come to epoch {group.epochs}"
+        have = "has" if on_their_way == 1 else "have"
+        return f"the end of its runs would: {on_their_way} of {len(group.runs)} {have} not come to epoch {group.epochs}"
     if not runs:
         return f"runs that have learned would: go on beyond {group.epochs} epochs, or look at why they do not"
-    if len({run.importance_weight for run in runs}) < 3:
-        return "three weights would, or more: a line through two says nothing"
+    if len({run.importance_weight for run in runs}) < FEWEST_WEIGHTS:
+        several = len({run.importance_weight for run in group.runs}) >= FEWEST_WEIGHTS
+        few = "three weights would, or more: a line through two says nothing"
+        return weights_without(group, runs) if several else few
     return MORE_SEEDS if seeds < 2 else None
+
+
+def weights_without(group: Studied, used: Collection[Run]) -> str | None:
+    """What would decide it, where no run of some weight is among those used."""
+    measured = {run.importance_weight for run in used}
+    missing = sorted({run.importance_weight for run in group.runs} - measured, key=lambda each: (-octaves(each), each))
+    return f"runs of {', '.join(missing)} that have learned would: there are none" if missing else None
 
 
 def seeds_that_would(estimates: Collection[Estimate], lowest: float, highest: float) -> str:
@@ -167,16 +178,20 @@ def in_words(number: Estimate | Difference | None, decimals: int = 3) -> str:
     """ "0.131 (0.123 to 0.139)"."""
     if number is None:
         return "not known"
-    estimate, *bounds = (None if value is None else f"{value:z.{decimals}f}" for value in number[:3])
-    if None not in bounds:
-        return f"{estimate} ({' to '.join(map(str, bounds))})"
-    if isinstance(number, Estimate) and number.all_equal:
-        return f"{estimate} (the same for {number.n} seeds)"
-    return f"{estimate} (without an interval)"
+    if number.low is not None and number.high is not None:
+        return with_interval(number.estimate, number.low, number.high, decimals)
+    estimate = f"{number.estimate:z.{decimals}f}"
+    if isinstance(number, Difference):
+        return f"{estimate} (without an interval)"
+    return f"{estimate} (the same for {number.n} seeds)" if number.all_equal else f"{estimate} (one seed)"
+
+
+def seeds_in_words(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def effects_in_words(effects: Mapping[Which, Effect]) -> str:
-    """ "in-domain faded (slope …, bend …, spread …), out-of-domain undecided (…)"."""
+    """ "in-domain faded (slope …; bend …; spread …), out-of-domain undecided (…)"."""
     return ", ".join(f"{IN_WORDS[which]} {_effect_in_words(effect)}" for which, effect in effects.items())
 
 

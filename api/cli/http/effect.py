@@ -9,6 +9,7 @@ import typer
 
 from api.cli.http.connection import service_client
 from api.cli.printing import AsJson, fraction, print_json, print_note, print_table, write_file
+from core.analysis.words import with_interval
 from core.fit import FIT_IN_WORDS
 
 app = typer.Typer()
@@ -37,7 +38,8 @@ def effect(
         return
     runs = [run for group in answer["groups"] for run in group["runs"]]
     print_table(("group", "test set", "of", "runs", "slope", "bend", "spread", "the effect"), _effect_rows(answer))
-    print(f"\n{len(runs)} runs: {_fits_in_words(runs)}; slope and bend in logits per octave, 95 % over seeds")
+    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    print(f"\n{count}: {_fits_in_words(runs)}; slope and bend in logits per octave, 95 % over seeds")
     for claim in answer["claims"]:
         _print_claim(claim)
     if answer["against"]:
@@ -80,8 +82,12 @@ def _effect_rows(answer: Json) -> Iterable[tuple[Any, ...]]:
 
 
 def _fits_in_words(runs: Iterable[Json]) -> str:
-    counts = Counter("behind" if run["behind"] else FIT_IN_WORDS[run["fit"]] for run in runs)
-    return ", ".join(f"{count} {words}" for words, count in counts.items()) or "none"
+    """ "12 fit, 1 collapsed, 2 behind"."""
+    runs = list(runs)
+    counts = Counter(run["fit"] for run in runs if not run["behind"])
+    words = [f"{counts[fit]} {words}" for fit, words in FIT_IN_WORDS.items() if counts[fit]]
+    behind = sum(run["behind"] for run in runs)
+    return ", ".join([*words, *([f"{behind} behind"] if behind else [])])
 
 
 def _print_claim(claim: Json) -> None:
@@ -112,5 +118,7 @@ def _estimate(number: Json | None) -> str:
     if number is None:
         return "–"
     if number["low"] is None:
-        return f"{number['estimate']:.3f} (no interval)"
-    return f"{number['estimate']:.3f} ({number['low']:.3f} to {number['high']:.3f})"
+        seeds = number.get("n")  # of a difference they are two numbers
+        why = "no interval" if seeds is None else "one seed" if seeds == 1 else f"the same for {seeds} seeds"
+        return f"{number['estimate']:z.3f} ({why})"
+    return with_interval(number["estimate"], number["low"], number["high"])

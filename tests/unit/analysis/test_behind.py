@@ -91,7 +91,7 @@ def test_whatever_else_it_is_so_early_it_is_behind() -> None:
 
 def test_what_was_cancelled_is_not_waited_for() -> None:
     waits = says("C2", fourteen_and_one(900, slope=0, scatter=0.03)).would_decide
-    assert waits == "the end of its runs would: 1 of 15 have not come to epoch 1000"
+    assert waits == "the end of its runs would: 1 of 15 has not come to epoch 1000"
     does_not = says("C2", fourteen_and_one(900, slope=0, scatter=0.03, ended=True)).would_decide
     assert does_not
     assert does_not.endswith("seeds would, if they scatter as these do")

@@ -125,6 +125,14 @@ def test_c1_needs_rows_of_the_first_epochs() -> None:
     assert moved(says("C1", a_study(late))) == (UNDECIDED, "rows of these epochs would")
 
 
+def test_c1_does_not_fail_before_every_weight_has_come_to_epoch_10() -> None:
+    flat = a_group(EQUAL, rows=12)
+    assert says("C1", a_study(flat)).verdict is FAILS
+    assert moved(says("C1", a_study(a_group(EQUAL, rows=5)))) == (UNDECIDED, "rows up to epoch 10 would")
+    heavy = [run._replace(finite=run.importance_weight != "256:1") for run in flat]
+    assert says("C1", a_study(heavy)).would_decide == "runs of 256:1 that have learned would: there are none"
+
+
 @pytest.mark.parametrize(
     ("name", "spec"),
     [
@@ -202,7 +210,7 @@ def test_what_would_decide_is_what_is_missing() -> None:
     assert none.would_decide == "runs that have learned would: go on beyond 200 epochs, or look at why they do not"
     assert none.sentence == "No run can be judged yet; 1 of 1 runs left out: 1 not started."
     waiting = says("C2", a_study([a_run(in_domain=[])], epochs=200))
-    assert waiting.would_decide == "the end of its runs would: 1 of 1 have not come to epoch 200"
+    assert waiting.would_decide == "the end of its runs would: 1 of 1 has not come to epoch 200"
 
 
 def test_how_many_seeds_would_decide_by_hand() -> None:
@@ -252,7 +260,7 @@ def test_c4_boundaries_agree_where_no_weight_changes_more_than_a_seed() -> None:
     study = a_study(runs)._replace(disagreements={"in_domain": disagreeing(**alike)})
     claim = says("C4", study)
     assert (claim.verdict, claim.estimate) == (HOLDS, pytest.approx(0.04))
-    assert "Of the in-domain images 1:256 predicts 0.140 (" in claim.sentence
+    assert "Of the in-domain images 1:256 predicts a share of 0.140 (" in claim.sentence
     other = study._replace(disagreements={"out_of_domain": disagreeing(**alike | {"16_1": (0.2, 0.21, 0.19)})})
     assert says("C4", other).verdict is FAILS
     wide = study._replace(disagreements={"in_domain": disagreeing(**alike | {"16_1": (0.0, 0.04, 0.08)})})
@@ -301,7 +309,7 @@ def test_c6_with_l2_it_does_not_converge_is_about_all_runs() -> None:
         runs[at] = run._replace(**{light: np.full(200, 0.9)})
     claim = says("C6", a_study(runs, optimizer={"weight_decay": 0.001}))
     assert (claim.verdict, claim.left_out) == (HOLDS, [])
-    assert claim.sentence.endswith("The lighter class is 90.0% right in training.")
+    assert claim.sentence.endswith("The lighter class is 90.0 % right in training.")
     same = with_rows(a_group(about(0.0), decays=True, seeds=5), 1000)
     assert says("C6", a_study(same, optimizer={"weight_decay": 0.001})).verdict is FAILS
 
@@ -353,7 +361,7 @@ def test_c9_without_batch_norm_weights_matter_more_or_less() -> None:
 def test_c9_of_figure_8_alone_has_both_slopes_and_no_verdict() -> None:
     claim = says("C9", a_study(published(8), model={"name": "resnet", "batch_norm": False}))
     assert moved(claim) == (UNDECIDED, "the same with batch norm beside it would")
-    assert "in-domain 0.012 (without an interval) over fit runs, 0.628 (without an interval) over all" in claim.sentence
+    assert "in-domain 0.012 (one seed) over fit runs, 0.628 (one seed) over all" in claim.sentence
     assert claim.left_out == [Left(id, Fit.COLLAPSED) for id in (1, 4, 9)]
 
 

@@ -167,7 +167,7 @@ def test_one_clipped_run_among_flat_ones_leaves_it_undecided() -> None:
     assert effect.slope.low is not None
     assert abs(effect.slope.low) < 0.02
     assert (effect.clipped, effect.verdict) == (1, Verdict.UNDECIDED)
-    assert effect.reason == "1 of 15 fractions are 0 or 1: what lies beyond, no slope tells"
+    assert effect.reason == "1 of 15 fractions is 0 or 1: what lies beyond, no slope tells"
     flat = effect_at_end([run for run in numbered(runs) if run.id != 15], "out_of_domain")
     assert (flat.clipped, flat.verdict) == (0, Verdict.FADED)
 

@@ -150,7 +150,7 @@ def test_a_run_that_is_behind_holds_nobody_back_and_is_named(client: TestClient,
     assert (done["epochs"], done["claims"][1]["left_out"]) == (8, fades["left_out"])
     page = client.get(f"/sweeps/{number}/report.md").text
     assert f"| {late.experiment_id} | 1:256 | 2 | 1 | behind |" in page
-    assert "of these networks 14 fit, 1 behind" in page
+    assert "How the networks came out: 14 fit, 1 behind." in page
 
 
 @pytest.mark.parametrize("trained", [0, 1, 2])
