@@ -94,10 +94,11 @@ def _what_was_run(study: Study, facts: Facts) -> Iterable[str]:
     weights = sorted({spec["importance_weight"] for spec in facts.specs}, key=lambda each: (-octaves(each), each))
     seeds = {spec["seed"] for spec in facts.specs}
     came_out = _fits_in_words(run for group in study.groups for run in group.runs)
-    trained, progress = _plain(shared_in_words(facts.specs)), facts.progress[:1].upper() + facts.progress[1:]
+    shared, progress = _plain(shared_in_words(facts.specs)), facts.progress[:1].upper() + facts.progress[1:]
+    trained = "; ".join(filter(None, [shared, f"weights {', '.join(weights)}", _number(len(seeds), "seed")]))
     yield (
-        f"{_number(len(facts.specs), 'experiment')} of sweep {facts.sweep_id}: {trained}; "
-        f"weights {', '.join(weights)}; {_number(len(seeds), 'seed')}. {progress}; of these networks {came_out}."
+        f"{_number(len(facts.specs), 'experiment')} of sweep {facts.sweep_id}: {trained}. {progress}; "
+        f"of these networks {came_out}."
     )
     titles = [_plain(group.title) for group in study.groups if group.title]
     if titles:
