@@ -1,5 +1,5 @@
 """Trainers that are wrong on purpose fail the answers that are known (core/training/README.md, "Known answers"); the
-right one gives them. (That the service gives all of them, on more data: the test of the same name that starts it.)"""
+right one gives them. (All of them, through the service and of more data: tests/e2e/test_known_answers.py.)"""
 
 from collections.abc import Callable
 from typing import Any
