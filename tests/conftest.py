@@ -20,6 +20,9 @@ from tests.servers import Postgres, Redis
 # In the background of a script Ctrl-C is ignored, by whatever is started there too: the commands that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What two files of tests share is told as their own is: with the numbers.
+pytest.register_assert_rewrite("tests.unit.training.answers")
+
 # No test downloads: torchvision asks a proxy that is not there, here and in every process that a test starts.
 os.environ |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
 

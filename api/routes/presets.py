@@ -1,4 +1,4 @@
-"""The paper's figures: what each preset would run."""
+"""Presets, the paper's figures among them: what each would run."""
 
 from typing import Annotated, get_args
 

@@ -118,11 +118,9 @@ def _what_was_run(study: Study, facts: Facts) -> Iterable[str]:
     seeds = {spec["seed"] for spec in facts.specs}
     runs = [run for group in study.groups for run in group.runs]
     came_out = f"How the networks came out: {_fits_in_words(runs)}."
-    trained, progress = _plain(shared_in_words(facts.specs)), facts.progress[:1].upper() + facts.progress[1:]
-    yield (
-        f"{_number(len(facts.specs), 'experiment')} of sweep {facts.sweep_id}: {trained}; weights "
-        f"{', '.join(weights)}; {_number(len(seeds), 'seed')}. {progress}. {came_out}"
-    )
+    shared, progress = _plain(shared_in_words(facts.specs)), facts.progress[:1].upper() + facts.progress[1:]
+    trained = "; ".join(filter(None, [shared, f"weights {', '.join(weights)}", _number(len(seeds), "seed")]))
+    yield (f"{_number(len(facts.specs), 'experiment')} of sweep {facts.sweep_id}: {trained}. {progress}. {came_out}")
     if facts.left_to_read:
         yield f"These are its first experiments: {facts.left_to_read} more are left out of all that follows."
     titles = [_plain(group.title) for group in study.groups if group.title]

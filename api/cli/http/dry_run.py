@@ -22,7 +22,7 @@ def print_dry_run(answer: Json, as_json: bool) -> None:
         ("weight", "seed", "what differs"),
         ((spec["importance_weight"], spec["seed"], difference) for spec, difference in rows),
     )
-    print(f"{experiment_count(answer['count'])}: {shared_in_words(specs)}")
+    print(": ".join(filter(None, [experiment_count(answer["count"]), shared_in_words(specs)])))
     if cost := answer.get("cost"):  # a preset's listing has none, nor has an older service
         print(cost_in_words(cost, answer["count"]))
 

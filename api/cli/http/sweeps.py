@@ -106,7 +106,7 @@ def presets(
     as_drawn: Annotated[bool, typer.Option("--as-drawn", help="The weights of the paper's picture.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the paper's figures, or what one of them would run."""
+    """List the presets: the paper's figures, and sweeps of a minute; or what one of them would run."""
     with service_client() as client:
         answer: Any = client.presets() if name is None else client.preset(name, as_drawn)
     if as_json:

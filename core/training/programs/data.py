@@ -19,8 +19,8 @@ from core.training import folders, synthetic, vision
 from core.training.errors import BadData
 from core.training.programs.ending import DONE, FAILED, USAGE, exit_code
 
-_DRAWN = ("two_gaussians", "moons", "blobs")  # whenever they are needed
-_KNOWN = ("digits", *vision.CLASSES, *_DRAWN)
+_DRAWN = ("two_gaussians", "moons", "blobs")
+_KNOWN = ("digits", *vision.CLASSES, *_DRAWN, "points")
 
 Counts = dict[str, dict[str, int]]  # training and test set: images by class
 Report = dict[str, Any]
@@ -79,6 +79,8 @@ def _counts(name: str, data_dir: Path) -> Counts:
     if name in _DRAWN:
         train_points, test_points = synthetic.read(TypeAdapter(AnyPoints).validate_python({"name": name}))
         return {"train": _by_class(train_points.labels), "test": _by_class(test_points.labels)}
+    if name == "points":
+        return {}
     train, test = vision.read_without_download(name, data_dir)
     return {"train": _by_class(train[1].numpy()), "test": _by_class(test[1].numpy())}
 
@@ -94,8 +96,10 @@ def _folder(name: str, data_dir: Path) -> Report:
         return _report_of(name, {}, problems=[str(error)])
     if not root.is_dir():
         there = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir()) if root.parent.is_dir() else []
-        has = ", ".join(there) or "none"
-        return _report_of(name, {}, problems=[f"there is no data set and no folder {root} (folders there: {has})"])
+        missing = f"there is no data set and no folder {root}"
+        if name == "image_folder":
+            missing = f"an image_folder is checked by the name of the folder, and there is no {root}"
+        return _report_of(name, {}, problems=[f"{missing} (folders there: {', '.join(there) or 'none'})"])
     train, test = folders.check(root / "train"), folders.check(root / "test")
     problems = train.problems + test.problems
     if not train.problems and len(train.classes) < 2:
@@ -145,8 +149,17 @@ def _print_report(report: Report, as_json: bool) -> int:
     for problem in report["problems"]:
         print_error(problem)
     if report["ok"]:
-        print(f"{report['name']} is ready")
+        print(f"{report['name']} is ready{_where_from(report['name'])}")
     return DONE if report["ok"] else FAILED
+
+
+def _where_from(name: str) -> str:
+    """Of what is neither downloaded nor read from the data directory."""
+    if name in _DRAWN:
+        return ": it is drawn from the seed in the spec, and nothing is fetched or read"
+    if name == "points":
+        return ": the spec itself holds them, and nothing is fetched or read"
+    return ""
 
 
 if __name__ == "__main__":

@@ -668,7 +668,8 @@ def test_presets_are_listed_and_shown(ballast: Ballast) -> None:
     assert lines[0] == "name\texperiments\ttitle"
     assert "paper\t60\tAll eight figures of the paper" in lines
     assert ballast.json("presets", "figure-3", "--as-drawn")["count"] == 4
-    assert "60 experiments" in ballast("presets", "paper")
+    assert "60 experiments: epochs 1000\n" in ballast("presets", "paper")
+    assert ballast("presets", "known-answers").endswith("28 experiments\n")  # which have nothing in common
     assert "there are figure-1" in ballast("presets", "figure-9", status=1)
 
 

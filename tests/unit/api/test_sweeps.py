@@ -325,7 +325,8 @@ def test_presets_are_listed_and_shown(client: TestClient) -> None:
     items = client.get("/presets").json()["items"]
     assert [(each["name"], each["count"]) for each in items] == [
         *(("figure-1", 9), ("figure-2", 5), ("figure-3", 9), ("figure-4", 9), ("figure-5", 5)),
-        *(("figure-6", 9), ("figure-7", 5), ("figure-8", 9), ("paper", 60), ("losses", 30)),
+        *(("figure-6", 9), ("figure-7", 5), ("figure-8", 9), ("paper", 60)),
+        *(("losses", 30), ("imbalance", 10), ("known-answers", 28)),
     ]
     assert client.get("/presets/figure-3?as_drawn=true").json()["count"] == 4
     shown = client.get("/presets/paper").json()

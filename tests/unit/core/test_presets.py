@@ -75,7 +75,7 @@ def test_the_paper_is_its_eight_figures_in_order() -> None:
     assert len(paper) == 60
     assert [spec.digest for spec in paper] == [spec.digest for figure in PROTOCOL for spec in specs(preset=figure)]
     assert list(figures("paper")) == list(FIGURES) == list(PROTOCOL)
-    assert set(get_args(PresetName)) == {*PROTOCOL, "paper", "losses"}
+    assert set(get_args(PresetName)) == {*PROTOCOL, "paper", "losses", "imbalance", "known-answers"}
 
 
 def test_the_losses_are_all_there_are_each_with_five_weights_and_otherwise_alike() -> None:
@@ -88,6 +88,44 @@ def test_the_losses_are_all_there_are_each_with_five_weights_and_otherwise_alike
     assert (found[0].dataset.name, found[0].model.name) == ("two_gaussians", "linear")
     assert [warning for spec in found for warning in spec.warnings()] == []
     assert len({spec.digest for spec in specs(preset="losses", as_drawn=True)}) == 30
+
+
+def test_imbalance_is_weighted_beside_sub_sampled_and_otherwise_alike() -> None:
+    found = specs(preset="imbalance")
+    assert [(spec.resample, spec.importance_weight) for spec in found] == [
+        (resample, weight) for resample in (None, "drop") for weight in ("16:1", "4:1", "1:1", "1:4", "1:16")
+    ]
+    assert len({spec.model_dump_json(exclude={"name", "resample", "importance_weight"}) for spec in found}) == 1
+    assert (found[0].dataset.name, found[0].model.name, found[0].loss.name) == ("digits", "mlp", "cross_entropy")
+    assert [found[0].name, found[-1].name] == ["weighted 16:1", "sub-sampled 1:16"]
+
+
+def test_known_answers_are_the_cases_of_the_readme_each_with_its_weights() -> None:
+    found = specs(preset="known-answers")
+    three = ["10:1", "1:1", "1:10"]
+    assert [
+        (spec.dataset.name, spec.model.name, spec.loss.name, spec.optimizer.weight_decay, spec.importance_weight)
+        for spec in found
+    ] == [
+        *(("two_gaussians", "linear", "cross_entropy", 0.01, weight) for weight in FIVE),
+        *(("two_gaussians", "linear", "cross_entropy", 0, weight) for weight in FIVE),
+        *(("two_gaussians", "linear", "polynomial", 0, weight) for weight in FIVE),
+        ("points", "linear", "cross_entropy", 0, "1:1"),
+        *(
+            (dataset, model, "cross_entropy", 0, weight)
+            for dataset in ("moons", "blobs")
+            for model in ("linear", "mlp")
+            for weight in three
+        ),
+    ]
+    assert {spec.batch_size for spec in found} == {None, 8}
+    assert max(spec.epochs * (200 // 8 if spec.batch_size else 1) for spec in found) == 10_000  # steps
+    assert [warning for spec in found for warning in spec.warnings()] == []
+
+
+@pytest.mark.parametrize("preset", ["imbalance", "known-answers"])
+def test_what_is_no_figure_of_the_paper_is_drawn_as_it_is(preset: str) -> None:
+    assert specs(preset=preset, as_drawn=True) == specs(preset=preset)
 
 
 def test_overrides_reach_into_the_objects_of_every_member() -> None:

@@ -1,77 +1,101 @@
-"""How a known answer is trained: a linear network on points, by full batches (core/training/README.md, "Known
-answers")."""
+"""How cases with a known answer are trained, whichever way, and what is seen of them (core/training/README.md, "Known
+answers"). What the answers are: answers.py.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from core.results import Checkpoint, Command, EpochResult
-from core.spec import ImportanceWeight, Spec
+from core.spec import Spec
 from core.training import Data, Member, load, model_with, train
-from tests.unit.training.builders import locks_dir, spec_of
+from tests.unit.training.builders import in_domain_fraction, locks_dir, spec_of
 from tests.unit.training.solutions import Array, longest_stable_step
 
-FAST_SEEDS = range(100, 102)  # of data
-SLOW_SEEDS = range(100, 110)
-SIX_POINTS = {"name": "points", "base": [[1, 5], [0, 1], [3, 5]], "other": [[4, 1], [5, 5], [4, -1]]}
+
+class Ended(NamedTuple):
+    """What there is of an experiment at its end."""
+
+    spec: Spec
+    weights: bytes
+    in_domain: dict[int, float]  # base fractions, by epoch
+
+
+class Way(Protocol):
+    """A way of training experiments."""
+
+    def __call__(self, specs: Sequence[Spec], lengths: Sequence[int]) -> list[list[Ended]]:
+        """Of each of `specs`, at the end of so many epochs: one training, which goes on."""
+
+
+def by_the_trainer(specs: Sequence[Spec], lengths: Sequence[int]) -> list[list[Ended]]:
+    """Here, without any service."""
+    return [_trained(spec, lengths) for spec in specs]
+
+
+def _trained(spec: Spec, lengths: Sequence[int]) -> list[Ended]:
+    data = loaded(spec)
+    rows: dict[int, EpochResult] = {}
+    checkpoint: bytes | None = None
+    ends = []
+    for epochs in lengths:
+        longer = spec.model_copy(update={"epochs": epochs})
+
+        def save_at_the_end(last: int = epochs) -> Command:
+            return Command.SAVE if last in rows else Command.GO_ON
+
+        for _, given in train([Member(longer, checkpoint, save_at_the_end)], data):
+            match given:
+                case EpochResult():
+                    rows[given.epoch] = given
+                case Checkpoint():
+                    checkpoint = given.content
+        weights = rows[epochs].weights
+        assert weights is not None
+        ends.append(Ended(longer, weights, {epoch: in_domain_fraction(row) for epoch, row in rows.items()}))
+    return ends
 
 
 class Separable:
-    """Points that a line separates, and networks that are trained on them."""
+    """Points that a line separates, and linear networks that are trained on them by full batches."""
 
-    def __init__(self, **dataset: Any) -> None:
-        self._dataset = dataset
-        self.data = loaded(dataset)
-        self.points = self.data.train.stored.double().numpy()
-        self.base = self.data.train_labels.numpy() == self.data.base_index
+    def __init__(self, way: Way, **dataset: Any) -> None:
+        self._way = way
+        self._fields = {"dataset": dataset, "model": {"name": "linear"}, "batch_size": None}
+        self._data = loaded(spec_of(**self._fields))
+        self.points = self._data.train.stored.double().numpy()
+        self.base = self._data.train_labels.numpy() == self._data.base_index
         self.lr = longest_stable_step(self.points)
 
-    def thetas(self, weight: str, epochs: Sequence[int], lr: float | None = None, **fields: Any) -> list[Array]:
-        """Both outputs' (w, b) after each of `epochs`, base first: [2, 3]. One training, which goes on."""
-        decay = fields.pop("weight_decay", 0.0)
-        optimizer = {"lr": lr or self.lr, "weight_decay": decay}
-        thetas, checkpoint = [], None
-        for last in epochs:
-            spec = spec_of(
-                **{"dataset": self._dataset, "model": {"name": "linear"}, "batch_size": None, **fields},
-                importance_weight=weight,
-                optimizer=optimizer,
-                epochs=last,
-                eval_every=last,
-            )
-            theta, checkpoint = self._theta(spec, checkpoint)
-            thetas.append(theta)
-        return thetas
+    def thetas(
+        self, weights: Sequence[str], lengths: Sequence[int], lr: float | None = None, decay: float = 0, **fields: Any
+    ) -> list[list[Array]]:
+        """Of each weight, at each of `lengths`: both outputs' (w, b), base first: [2, 3]."""
+        fields |= {"optimizer": {"lr": lr or self.lr, "weight_decay": decay}, "epochs": lengths[0]}
+        fields |= {"eval_every": lengths[0]}  # 10⁵ epochs are not 10⁵ evaluations
+        specs = [spec_of(**self._fields, **fields, importance_weight=weight) for weight in weights]
+        return [[self._theta(end) for end in ends] for ends in self._way(specs, lengths)]
 
-    def differences(self, weight: str, epochs: Sequence[int], **fields: Any) -> list[Array]:
-        """d = θ_base - θ_other after each of `epochs`."""
-        return [theta[0] - theta[1] for theta in self.thetas(weight, epochs, **fields)]
+    def differences(self, weights: Sequence[str], lengths: Sequence[int], **fields: Any) -> list[list[Array]]:
+        """d = θ_base - θ_other of the same."""
+        return [[theta[0] - theta[1] for theta in ends] for ends in self.thetas(weights, lengths, **fields)]
 
-    def _theta(self, spec: Spec, checkpoint: bytes | None) -> tuple[Array, bytes]:
-        rows: list[EpochResult] = []
-
-        def save_at_the_end() -> Command:
-            return Command.SAVE if rows else Command.GO_ON
-
-        for _, given in train([Member(spec, checkpoint, save_at_the_end)], self.data):
-            match given:
-                case EpochResult():
-                    rows.append(given)
-                case Checkpoint():
-                    checkpoint = given.content
-        (row,) = rows
-        assert row.weights is not None
-        assert checkpoint is not None
-        output: Any = model_with(spec, self.data.input_shape, row.weights).output
-        theta = np.column_stack([output.weight.detach().double().numpy(), output.bias.detach().double().numpy()])
-        return theta, checkpoint
+    def _theta(self, end: Ended) -> Array:
+        output: Any = model_with(end.spec, self._data.input_shape, end.weights).output
+        return np.column_stack([output.weight.detach().double().numpy(), output.bias.detach().double().numpy()])
 
 
-def loaded(dataset: dict[str, Any]) -> Data:
-    return load(spec_of(dataset=dataset, batch_size=None, model={"name": "mlp"}).dataset, Path("unused"), locks_dir())
+def base_fractions(
+    way: Way, dataset: str, model: str, weights: Sequence[str], epochs: Sequence[int], seed: int
+) -> list[list[float]]:
+    """Of each weight, in-domain, after each of `epochs`, of batches of 8."""
+    fields = {"dataset": {"name": dataset, "seed": seed}, "model": {"name": model}, "batch_size": 8, "seed": seed}
+    last = max(epochs)
+    specs = [spec_of(**fields, importance_weight=weight, epochs=last) for weight in weights]
+    return [[end.in_domain[epoch] for epoch in epochs] for (end,) in way(specs, [last])]
 
 
-def sides(weight: str) -> ImportanceWeight:
-    return ImportanceWeight.parse(weight)
+def loaded(spec: Spec) -> Data:
+    return load(spec.dataset, Path("unused"), locks_dir())

@@ -48,10 +48,20 @@ def test_digits_need_no_fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_points_that_are_drawn_need_no_fetch(
     name: str, per_class: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path, "fetch", name) == 0
-    assert f"{name} is ready" in capsys.readouterr().out
+    for what in ("fetch", "check"):
+        assert run(tmp_path, what, name) == 0
+        assert f"{name} is ready: it is drawn from the seed in the spec" in capsys.readouterr().out
     classes = {"0": per_class, "1": per_class}
     assert report(tmp_path, name, capsys)["sets"] == {"train": classes, "test": {"0": 500, "1": 500}}
+
+
+def test_points_of_a_spec_are_looked_for_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("fetch", "check"):
+        assert run(tmp_path, what, "points") == 0
+        said = capsys.readouterr()
+        assert said.out == "points is ready: the spec itself holds them, and nothing is fetched or read\n"
+        assert said.err == ""
+    assert report(tmp_path, "points", capsys)["sets"] == {}
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
@@ -139,6 +149,10 @@ def test_a_folder_that_is_not_there_is_said_with_those_that_are(
 ) -> None:
     (tmp_path / "folders/pets").mkdir(parents=True)
     (problem,) = report(tmp_path, "pest", capsys)["problems"]
+    assert "no data set and no folder" in problem
+    assert "folders there: pets" in problem
+    (problem,) = report(tmp_path, "image_folder", capsys)["problems"]
+    assert "checked by the name of the folder" in problem
     assert "folders there: pets" in problem
     assert len(report(tmp_path, "pets", capsys)["problems"]) == 2  # neither train/ nor test/
 
