@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from api.problems import RefusedQuery
-from core.analysis.drawing import PictureFormat, Scale
+from core.analysis.drawing import PictureFormat, Scale, wrapped
 from core.analysis.figures import draw
 from core.analysis.groups import shared_in_words
 from core.analysis.panels import Group, NoSuchRow, SweepToDraw, chosen, groups_of
@@ -21,6 +21,7 @@ from core.store.session import Store
 from core.store.sweeps import Sweep
 
 MOST_MEMBERS = 1000  # that are read: the first ones
+_LONGEST_NAME = 60  # columns: what tells the groups of a sweep apart stands behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def figure_of_sweeps(store: Store, ids: Sequence[int], file_format: PictureForma
         except NotFound:
             if id == ids[0]:
                 raise
-            raise RefusedQuery(404, "with", "is no sweep that there is", id) from None
+            raise RefusedQuery(404, "with", "names no sweep that there is", id) from None
     return figure(read, file_format, wanted)
 
 
@@ -101,16 +102,16 @@ def figure(read: Sequence[SweepRuns], file_format: PictureFormat, wanted: Wanted
 
 def _to_draw(each: SweepRuns, several: bool) -> SweepToDraw:
     sweep = each.sweep
-    name = sweep.name or sweep.preset
-    title = ", ".join([f"sweep {sweep.id}", *([name] if name else [])]) if several else ""
+    name = wrapped(sweep.name or sweep.preset or "", width=_LONGEST_NAME, most=1)
+    title = ", ".join([f"sweep {sweep.id}", *name]) if several else ""
     specs = [member.spec for member in each.members]
     return SweepToDraw(title, sweep.preset, list(zip(specs, each.runs, strict=True)))
 
 
 def _title(read: Sequence[SweepRuns], groups: Sequence[Group]) -> str:
-    """Names, and what the figure does not show: members beyond the first, rows that are still to come."""
-    *others, last = dict.fromkeys(title_of(each.sweep) for each in read)
-    title = f"{', '.join(others)} and {last}" if others else last
+    """What is drawn, and what of it is not shown: members beyond the first, rows that are still to come."""
+    *others, last = [each.sweep for each in read]
+    title = f"sweeps {', '.join(str(sweep.id) for sweep in others)} and {last.id}" if others else title_of(last)
     left = sum(each.left_to_read for each in read)
     if left:
         count = sum(len(each.members) for each in read)

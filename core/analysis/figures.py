@@ -24,6 +24,13 @@ _ANY = "#9a9a9a"  # no weight's colour
 _SEED: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.45}
 _APART: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.8}  # of what enters no mean,
 _APART_DASHES = (0, (1, 1.6))  # dotted
+_CROSS: dict[str, Any] = {
+    "marker": "X",
+    "markersize": 7,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.8,
+    "zorder": 4,
+}
 _MEAN: dict[str, Any] = {"linewidth": 1.7, "zorder": 3}
 _BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0}
 _BAND_ALONE: dict[str, Any] = {"alpha": 0.35, "linewidth": 2.5}  # at a single epoch
@@ -31,7 +38,7 @@ _PUBLISHED: dict[str, Any] = {"marker": 1, "markersize": 7, "markeredgewidth": 1
 _MOST_WEIGHTS = 4  # that a note names
 _SAME = "all seeds say the same"
 _OF_ALL = {
-    "no fit seed": "no run is fit so far",
+    "no fit seed": "no run is fit",
     "one fit seed": "one fit seed of each weight",
     _SAME: "all seeds of each weight say the same",
 }
@@ -74,7 +81,7 @@ def _figure(groups: Sequence[Group], title: str, subtitle: str, scale: Scale | N
         panels[0].set_ylabel("base fraction")
         above(panels[0], note, 22, size=8, color=QUIET)
         above(panels[0], wrapped(group.title, width=100, most=2), 22 + 12 * len(note), size=10)
-        if not one_legend or panels is rows[0]:
+        if not one_legend or panels[0] is rows[0][0]:
             _legend(panels[1], groups if one_legend else [group], looks)
     # Above the first row, whose title may have two lines.
     common, points = wrapped(subtitle, width=110, most=2), 32 + 12 * len(notes[0]) + (24 if groups[0].title else 0)
@@ -94,7 +101,7 @@ def _panel(axes: "Axes", which: Which, group: Group, looks: Mapping[str, Look]) 
             look = looks[line.importance_weight]
             _stroke(axes, series, Look(look.color, _APART_DASHES), **_APART)
             if line.diverged:
-                axes.plot([max(series)], [series[max(series)]], marker="x", color=look.color, zorder=4)
+                axes.plot([max(series)], [series[max(series)]], color=look.color, **_CROSS)
     if group.lines and not any(series for _, series in series_of):
         words = "nothing was measured" if any(line.epoch for line in group.lines) else "no rows yet"
         axes.text(0.5, 0.5, words, color=QUIET, ha="center", transform=axes.transAxes)

@@ -84,7 +84,7 @@ def sweep(
 
 @app.command(epilog="Example: ballast figure 12 --bands --out figure.svg")
 def figure(
-    sweeps: Annotated[list[int], typer.Argument(metavar="SWEEP…", min=1, help="Numbers of sweeps, from the top.")],
+    sweeps: Annotated[list[int], typer.Argument(metavar="SWEEP", min=1, help="Numbers of sweeps, from the top.")],
     out: Annotated[Path, typer.Option(help="A file .png, .svg or .pdf; - writes PNG to standard output.")] = Path(
         "figure.png"
     ),

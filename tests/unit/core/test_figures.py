@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.analysis.figures import draw
-from core.analysis.groups import Group, Line
+from core.analysis.groups import Line
+from core.analysis.panels import Group
 
 SVG = "{http://www.w3.org/2000/svg}"
 WEIGHTS = ("1:1", "1:256", "16:1", "256:1", "1:16")  # in no order
