@@ -1,5 +1,5 @@
-"""What the panels of a figure show: groups of one sweep or several, their bands, what was published of them; and which of
-them are chosen.
+"""What the panels of a figure show: groups of one sweep or several, their bands, what was published of them; and which
+of them are chosen.
 """
 
 import pytest
