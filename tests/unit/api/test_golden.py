@@ -28,9 +28,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _OTHERS = ("request_id", "version")  # each request, each release has its own
 
 _FOR_PEOPLE = {
-    "image/svg+xml": "a picture",
-    "image/png": "a picture",
+    "image": "a picture",
     "application/pdf": "a picture",
+    "text": "a page",
 }  # tests of their own look at them
 
 DIGITS = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 3}
@@ -52,7 +52,7 @@ class Story:
                 "status": answer.status_code,
                 "type": kind,
                 "location": answer.headers.get("location"),
-                "body": _FOR_PEOPLE.get(kind.partition("/")[0], _steady(content)),
+                "body": _FOR_PEOPLE.get(kind) or _FOR_PEOPLE.get(kind.partition("/")[0], _steady(content)),
             }
         )
 
