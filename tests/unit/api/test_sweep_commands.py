@@ -647,7 +647,7 @@ class TestFigure:
         assert "?with names no sweep that there is: 9" in ballast("figure", sweep, "9", status=1)
         assert f"?with names a sweep twice: {sweep}" in ballast("figure", sweep, sweep, status=2)
         assert '?rows is no row of this figure: "x" (allowed: 1)' in ballast("figure", sweep, "--rows", "x", status=2)
-        assert "is not one of 'linear', 'log'" in ballast("figure", sweep, "--scale", "square", status=2)
+        assert "'square' is not one of" in ballast("figure", sweep, "--scale", "square", status=2)
         assert not list(ballast.folder.glob("figure*"))
 
     def test_other_formats_and_places_are_refused(self, ballast: Ballast, tmp_path: Path) -> None:
