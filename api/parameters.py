@@ -4,7 +4,8 @@ One that a single route takes stands in its signature; what comes in a body is i
 """
 
 import re
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, get_origin
 
 from fastapi import Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,10 +30,11 @@ Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`nex
 def refuse_unknown_query(request: Request) -> None:
     """A query parameter that is mistyped, or given again, and ignored gives a wrong answer without a word. Raises
     RequestValidationError."""
-    known = {param.alias for param in request.scope["route"].dependant.query_params}
+    known = {param.alias: param for param in request.scope["route"].dependant.query_params}
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         raise RequestValidationError([error_details("extra_forbidden", "query", name) for name in unknown])
-    repeated = [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]
+    single = [name for name, param in known.items() if get_origin(param.field_info.annotation) is not Sequence]
+    repeated = [name for name in single if len(request.query_params.getlist(name)) > 1]
     if repeated:
         raise RequestValidationError([error_details("repeated", "query", name) for name in repeated])

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from api.schemas import Problem
+from core.errors import BallastError
 from core.faults import Fault, Schema, excerpt, fault_of
 from core.store.errors import KeyReused, NotAllowed, NotFound, NothingExtended, NotKept, NotLonger, StoreError
 from core.sweep_faults import BadSweep
@@ -27,6 +28,14 @@ MEDIA_TYPE = "application/problem+json"
 MAX_FAULTS = 100  # that are named; a body can have a hundred thousand
 MAX_BODY = 1024 * 1024  # bytes; a spec is a few hundred
 TOO_LARGE = f"the body is larger than {MAX_BODY} bytes"
+
+
+class RefusedQuery(BallastError):
+    """A query parameter that is well formed, but fits nothing that is there."""
+
+    def __init__(self, status: int, name: str, detail: str, value: Any, allowed: str | None = None) -> None:
+        self.status, self.fault = status, Fault(f"?{name}", detail, excerpt(value), allowed)
+        super().__init__(str(self.fault))
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -66,6 +75,7 @@ def error_details(kind: str, *loc: str, message: str = "is there more than once"
 def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RefusedQuery, _refused_query)
     app.add_exception_handler(NotFound, _not_found)
     app.add_exception_handler(NotKept, _not_found)
     app.add_exception_handler(BadSweep, _bad_sweep)
@@ -103,7 +113,8 @@ def _fault(details: Any, body: Any, request: Request) -> Fault:
             fault = fault_of(details, {name: request.headers.get(name)}, _schema(request, source))
             return replace(fault, pointer=name)
         case _:
-            fault = fault_of(details, dict(request.query_params), _schema(request, source))
+            schema = _schema(request, source)
+            fault = fault_of(details, _query(request, schema), schema)
             return replace(fault, pointer=f"?{rest[0]}" if rest else "?")
 
 
@@ -117,6 +128,12 @@ def _schema(request: Request, source: str) -> Schema:
         parameters = [each for each in operation.get("parameters", []) if each["in"] == source]
         schema = {"properties": {each["name"]: _sendable(each["schema"]) for each in parameters}}
     return {**schema, "$defs": document["components"]["schemas"]}
+
+
+def _query(request: Request, schema: Schema) -> dict[str, Any]:
+    """What was sent, lists as lists."""
+    lists = [name for name, each in schema["properties"].items() if each.get("type") == "array"]
+    return dict(request.query_params) | {name: request.query_params.getlist(name) for name in lists}
 
 
 def _sendable(schema: Schema) -> Schema:
@@ -155,6 +172,11 @@ async def _not_longer(request: Request, error: Exception) -> Response:
     assert isinstance(error, NotLonger)
     fault = Fault("/epochs", "is not longer", error.wanted, f"more than {error.epochs}")
     return problem(request.scope, 422, str(error), [fault])
+
+
+async def _refused_query(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedQuery)
+    return problem(request.scope, error.status, str(error), [error.fault])
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -12,14 +12,6 @@ from core.results import Diagnostics, EpochResult
 _Finite = Callable[[str, int, float | None], float | None]
 
 
-class Fractions(NamedTuple):
-    """What a figure shows of a curve: columns alike in length; nan where nothing finite was measured."""
-
-    epoch: Sequence[int]
-    in_domain: Sequence[float]
-    out_of_domain: Sequence[float]
-
-
 # What statistics read of a row: whole numbers of EpochResult, in this order.
 COUNTS = (
     *("epoch", "base_in_domain", "n_in_domain", "finite_in_domain"),

@@ -157,7 +157,7 @@ def _detail(details: ErrorDetails) -> str:
             return "is out of range"
         case "finite_number":
             return "is not a finite number"
-        case "string_too_long":
+        case "string_too_long" | "too_long":
             return "is too long"
         case "string_too_short":
             return "is too short"
@@ -223,7 +223,7 @@ def _words(schema: Schema, definitions: Schema) -> str | None:
         case "object":
             return "an object"
         case "array":
-            return "a list"
+            return "a list" + (f" of at most {schema['maxItems']}" if "maxItems" in schema else "")
         case _:
             return None
 
@@ -252,4 +252,7 @@ def _form(schema: Schema) -> str:
         return f' such as "{schema["examples"][0]}"'
     if "pattern" in schema:
         return f" that matches {schema['pattern']}"
-    return f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+    if "maxLength" not in schema:
+        return ""
+    shortest = schema.get("minLength", 0)
+    return f" of {f'{shortest} to' if shortest else 'at most'} {schema['maxLength']} characters"

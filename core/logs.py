@@ -46,7 +46,7 @@ def configure(settings: Settings, level: int = logging.INFO, **bound: object) ->
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for talkative in ("alembic", "celery", "kombu", "uvicorn", "httpx2", "stamina"):
+    for talkative in ("alembic", "celery", "kombu", "uvicorn", "httpx2", "stamina", "fontTools"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
 
 

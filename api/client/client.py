@@ -1,7 +1,7 @@
 """One service, as a Python object: a method a route, and what comes back is its JSON."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
@@ -13,6 +13,7 @@ from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
 
 Json = dict[str, Any]
 Ask = Literal["cancel", "pause", "resume", "retry"]
+PictureFormat = Literal["png", "svg", "pdf"]
 
 _PATIENCE = 300  # seconds, where ten thousand experiments are written, or a figure is drawn
 
@@ -149,8 +150,20 @@ class Client:
         """Deletes the members that have ended; returns what is left."""
         return self._ask("DELETE", f"/sweeps/{id}", timeout=_PATIENCE)
 
-    def figure(self, id: int, file_format: Literal["png", "svg"]) -> bytes:
-        return self._request("GET", f"/sweeps/{id}/figure.{file_format}", timeout=_PATIENCE).content
+    def figure(
+        self,
+        id: int,
+        file_format: PictureFormat,
+        others: Sequence[int] = (),
+        bands: bool = False,
+        rows: str | None = None,
+        scale: Literal["linear", "log"] | None = None,
+    ) -> bytes:
+        """Of a sweep, with `others` below it; `rows`: their numbers from the top ("1,3"), or a part of their titles."""
+        wanted = {"with": list(others), "bands": bands, "rows": rows, "scale": scale}
+        params = {name: value for name, value in wanted.items() if value is not None}
+        path = f"/sweeps/{id}/figure.{file_format}"
+        return self._request("GET", path, params=params, timeout=_PATIENCE).content
 
     def effect(self, id: int, against: int | None = None) -> Json:
         """What the weights of a sweep do, with a verdict on each claim; with `against`, beside another sweep."""

@@ -9,6 +9,7 @@ from core.analysis.groups import SpecJson
 from core.analysis.runs import IN_WORDS, Which
 from core.paths import keys_of, leaves_by_path, value_at
 from core.presets import FIGURES, Figure
+from core.spec import Spec
 
 SAYS = {
     "C1": "heavy weights move the boundary early",
@@ -22,21 +23,34 @@ SAYS = {
     "C9": "without batch norm the weights matter more",
 }
 
+NOTHING_PUBLISHED: Mapping[Which, Mapping[str, float]] = {"in_domain": {}, "out_of_domain": {}}
+_DECIDES = (
+    *("dataset.name", "dataset.base_class", "dataset.other_class", "dataset.label_noise"),
+    *("model.name", "model.dropout", "model.batch_norm", "loss", "resample"),
+)
+
 
 def published_fractions(preset: str | None, spec: SpecJson) -> Mapping[Which, Mapping[str, float]]:
-    """Of the figure that `preset` names, by test set and weight: the means of the last epochs; empty where none were
-    read off, and where `spec` trains another network, or on other data, than the figure's."""
-    figure = FIGURES.get(preset or "")
-    if figure is None or not _is_of(figure, spec):
-        return {"in_domain": {}, "out_of_domain": {}}
-    return read_off()[preset or ""]
+    """Of the figure of `preset` that `spec` belongs to, by test set and weight: the means of the last epochs; empty
+    where none were read off, and where it trains another network, otherwise, or on other data."""
+    for name, figure in FIGURES.items():
+        if preset in (name, "paper") and _is_of(figure, spec):
+            return read_off()[name]
+    return NOTHING_PUBLISHED
 
 
 def _is_of(figure: Figure, spec: SpecJson) -> bool:
-    fields = leaves_by_path(figure.base)
-    return all(
-        value_at(spec, keys_of(path)) == fields[path] for path in fields if path.startswith(("dataset", "model"))
-    )
+    """In what the paper's figures differ in; not in how large, how fast or how long it is trained, nor in the weight
+    decay of those that have one, which the paper does not tell."""
+    own = Spec.model_validate({**figure.base, "importance_weight": "1:1"}).model_dump(mode="json")
+    decay = ["optimizer", "weight_decay"]
+    if bool(value_at(spec, decay)) != bool(value_at(own, decay)):
+        return False
+    return all(value_at(spec, keys_of(path)) == leaf for path, leaf in leaves_by_path(own).items() if _decides(path))
+
+
+def _decides(path: str) -> bool:
+    return path.startswith(_DECIDES)
 
 
 @cache

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PictureFormat = Literal["png", "svg", "pdf"]
+Scale = Literal["linear", "log"]
 
 QUIET = "#777777"  # of words beside the point
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # titles are the user's: a "$" is a dollar
     "svg.fonttype": "none",  # a browser has the letters that our font lacks
     "svg.hashsalt": "ballast",  # else every drawing has ids of its own
+    "pdf.fonttype": 42,  # TrueType: many a journal takes no Type 3
     "path.simplify_threshold": 0.5,  # of a point: an SVG of noisy curves is two fifths smaller
     "font.size": 9,
     "axes.grid": True,
@@ -75,16 +77,18 @@ def wrapped(text: str, width: int, most: int) -> list[str]:
     return [line.replace("\0", "") for line in lines]
 
 
-def scale_epochs(axes: "Axes", epochs: Sequence[int]) -> None:
-    """Of `axes` and what shares their scale. Logarithmic over many epochs: the disagreement is over early."""
+def scale_epochs(axes: "Axes", epochs: Sequence[int], scale: Scale | None = None) -> None:
+    """Of `axes` and what shares their scale. By itself logarithmic over many epochs: the disagreement is over early."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     first, last = min(epochs, default=1), max(epochs, default=1)
-    if last > max(20, 5 * first):  # over less than a factor of five there may be one tick
+    if scale == "log" or (scale is None and last > max(20, 5 * first)):
         axes.set(xscale="log", xlim=(first / 1.05, last * 1.05))
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=99))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.set(xlim=(first - 0.5, last + 0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if axes.get_xscale() == "log" and last > 5 * first:  # over less than a factor of five there may be one tick
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if last < 2000 * first else (1,), numticks=99))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(10 if last < 1000 else 5, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter("{x:.0f}")

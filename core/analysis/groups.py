@@ -1,6 +1,5 @@
-"""The lines of experiments and the groups that they make: what differs only in weight and seed belongs together, in
-one row of a figure, under one heading of a table. What tells experiments apart, and what they share, in words. How it
-is drawn is the concern of figures.py, on top of this.
+"""The lines of experiments and which of them belong together: what differs only in weight and seed, in one row of a
+figure, under one heading of a table. What tells experiments apart, and what they share, in words.
 """
 
 import json
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from core.fit import Fit
 from core.paths import leaves_by_path
 from core.spec import Spec, field_in_words
 
@@ -29,6 +29,7 @@ class Line(NamedTuple):
     in_domain: Sequence[float | None]
     out_of_domain: Sequence[float | None]
     diverged: bool = False
+    fit: Fit | None = None  # None: not known
 
     @property
     def constant(self) -> bool:
@@ -43,22 +44,10 @@ class Line(NamedTuple):
         return self.diverged or self.constant
 
 
-class Group(NamedTuple):
-    """Experiments that differ only in weight and seed: one row of two panels."""
-
-    title: str  # may be empty
-    lines: Sequence[Line]
-
-
 def line_of_curve(importance_weight: str, seed: int, curve: Mapping[str, Any]) -> Line:
     """The line of a curve that is the API's JSON."""
     in_domain, out_of_domain = curve["base_fraction_in_domain"], curve["base_fraction_out_of_domain"]
     return Line(importance_weight, seed, curve["epoch"], in_domain, out_of_domain, curve["diverged_at"] is not None)
-
-
-def titled_groups(members: Sequence[tuple[SpecJson, Line]]) -> list[Group]:
-    """The members in groups, in the order in which each first appears, titled by what tells the groups apart."""
-    return [Group(title, own) for title, own in grouped(members)]
 
 
 def grouped(members: Sequence[tuple[SpecJson, _T]]) -> list[tuple[str, list[_T]]]:

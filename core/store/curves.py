@@ -5,12 +5,11 @@ write is the concern of `attempts` (core/store/README.md, "Curves").
 import json
 import math
 import struct
-from array import array
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.curve import CurveHead, Fractions, LearnedAt, measured_share
+from core.curve import CurveHead, LearnedAt
 from core.results import LOSS_POINT_EVERY, Diagnostics, EpochResult, LossPoint
 from core.states import ENDED, State
 from core.store.errors import NotFound
@@ -37,29 +36,6 @@ def read(tx: Connection, experiment_id: int, after: int = 0) -> tuple[CurveHead,
         )
     )
     return head, [_result(row) for row in rows]
-
-
-def fractions(tx: Connection, experiment_id: int) -> Fractions:
-    """The base fractions of an experiment, as far as it has come. Lean: a figure may show a million of them."""
-    # The whole of one curve, by its key; of each row what the two shares are made of.
-    rows = tx.execute(
-        select(
-            *(curve_rows.c.epoch, curve_rows.c.base_in_domain, curve_rows.c.n_in_domain, curve_rows.c.finite_in_domain),
-            *(curve_rows.c.base_out_of_domain, curve_rows.c.n_out_of_domain, curve_rows.c.finite_out_of_domain),
-        )
-        .where(curve_rows.c.experiment_id == experiment_id)
-        .order_by(curve_rows.c.epoch)
-    )
-    epochs, in_domain, out_of_domain = array("q"), array("d"), array("d")
-    for epoch, base_in, n_in, finite_in, base_out, n_out, finite_out in rows:
-        epochs.append(epoch)
-        in_domain.append(_number(measured_share(base_in, n_in, finite_in)))
-        out_of_domain.append(_number(measured_share(base_out, n_out, finite_out)))
-    return Fractions(epochs, in_domain, out_of_domain)
-
-
-def _number(share: float | None) -> float:
-    return math.nan if share is None else share
 
 
 def write(tx: Connection, experiment_id: int, attempt: int, result: EpochResult) -> EpochResult | None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 
@@ -21,7 +21,7 @@ from api.cli.printing import (
     refuse_binary_on_terminal,
     write_file,
 )
-from api.client import Made
+from api.client import Made, PictureFormat
 
 app = typer.Typer()
 
@@ -82,22 +82,30 @@ def sweep(
             follow_sweep(client, made["id"], as_json)
 
 
-@app.command(epilog="Example: ballast figure 12 --out figure.svg")
+@app.command(epilog="Example: ballast figure 12 --bands --out figure.svg")
 def figure(
-    sweep: Annotated[int, typer.Argument(metavar="SWEEP", min=1, help="The number of a sweep.")],
-    out: Annotated[Path, typer.Option(help="A file .png or .svg; - writes PNG to standard output.")] = Path(
+    sweeps: Annotated[list[int], typer.Argument(metavar="SWEEP", min=1, help="Numbers of sweeps, from the top.")],
+    out: Annotated[Path, typer.Option(help="A file .png, .svg or .pdf; - writes PNG to standard output.")] = Path(
         "figure.png"
     ),
+    bands: Annotated[bool, typer.Option("--bands", help="95 % over the fit seeds of a weight, not each seed.")] = False,
+    rows: Annotated[
+        str | None, typer.Option(metavar="1,2,…|TITLE", help="Rows by their numbers, or by a part of their titles.")
+    ] = None,
+    scale: Annotated[
+        Literal["linear", "log"] | None, typer.Option(help="Of the epochs; by itself by how many there are.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a sweep as the paper does, as far as it has come."""
+    """Draw sweeps as the paper does, as far as they have come."""
     file_format = "png" if out == Path("-") else out.suffix.removeprefix(".").lower()
-    if file_format not in ("png", "svg"):
-        raise typer.BadParameter(f"{out} is neither .png nor .svg")
+    if file_format not in get_args(PictureFormat):
+        raise typer.BadParameter(f"{out} is neither .png nor .svg nor .pdf")
     refuse_binary_on_terminal(out, as_json)
+    sweep, *others = sweeps
     with service_client() as client:
-        picture = client.figure(sweep, cast(Literal["png", "svg"], file_format))
-    write_file(out, picture, {"sweep_id": sweep}, as_json)
+        picture = client.figure(sweep, cast(PictureFormat, file_format), others, bands, rows, scale)
+    write_file(out, picture, {"sweep_id": sweep, "with": others}, as_json)
 
 
 @app.command(epilog="Example: ballast presets figure-4 --as-drawn")

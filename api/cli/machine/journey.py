@@ -17,7 +17,8 @@ from api.client import Client
 from api.service import Stop, free_port, service
 from core import logs
 from core.analysis.figures import draw
-from core.analysis.groups import Group, line_of_curve
+from core.analysis.groups import line_of_curve
+from core.analysis.panels import Group
 from core.settings import load_settings
 from core.states import ENDED, State
 

@@ -120,7 +120,8 @@ def sweep(shared_client: TestClient) -> int:
 
 THERE = (
     *("/", "/experiments", "/experiments/1", "/experiments/1/curve", "/experiments/1/events", "/sweeps", "/sweeps/1"),
-    *("/sweeps/1/figure.png", "/sweeps/1/figure.svg", "/presets", "/presets/figure-2", "/workers", "/livez", "/readyz"),
+    *("/sweeps/1/figure.png", "/sweeps/1/figure.svg", "/sweeps/1/figure.pdf", "/presets", "/presets/figure-2"),
+    *("/workers", "/livez", "/readyz"),
     *("/sweeps/1/effect", "/sweeps/1/effect.svg", "/sweeps/1/report", "/sweeps/1/report.md"),
     *("/version", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"),
 )

@@ -94,6 +94,14 @@ def test_one_sweep_from_a_dry_run_to_its_deletion(client: Client) -> None:
     assert [each["id"] for each in client.sweeps()] == [number]
     assert client.figure(number, "png").startswith(b"\x89PNG")
     assert b"<svg" in client.figure(number, "svg")
+    assert client.figure(number, "pdf").startswith(b"%PDF")
+    other = client.submit_sweep({"base": spec(), "axes": {"optimizer.weight_decay": [0, 0.01]}})["id"]
+    drawn = client.figure(number, "svg", [other], bands=True, rows="1,3", scale="log").decode()
+    assert [f"sweep {other}: weight_decay {decay}<" in drawn for decay in ("0", "0.01")] == [False, True]
+    with pytest.raises(Refused, match=r"\?rows is no row of this figure"):
+        client.figure(number, "svg", rows="dropout")
+    client.ask_sweep(other, Ask.CANCEL)
+    client.delete_sweep(other)
     client.ask(1, Ask.CANCEL)
     assert client.delete_sweep(number)["counts"]["queued"] == 2
     assert client.ask_sweep(number, Ask.CANCEL)["counts"]["cancelled"] == 2

@@ -74,6 +74,7 @@ def test_the_document_lists_the_routes_of_the_contract_and_no_other(document: Js
         ("POST", "/sweeps/{id}/extend"),
         ("GET", "/sweeps/{id}/figure.png"),
         ("GET", "/sweeps/{id}/figure.svg"),
+        ("GET", "/sweeps/{id}/figure.pdf"),
         ("GET", "/sweeps/{id}/effect"),
         ("GET", "/sweeps/{id}/effect.svg"),
         ("GET", "/sweeps/{id}/report"),

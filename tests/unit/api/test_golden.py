@@ -27,7 +27,11 @@ GOLDEN = Path(__file__).with_name("golden.json")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _OTHERS = ("request_id", "version")  # each request, each release has its own
 
-_FOR_PEOPLE = {"image": "a picture", "text": "a page"}  # tests of their own look at them
+_FOR_PEOPLE = {
+    "image": "a picture",
+    "application/pdf": "a picture",
+    "text": "a page",
+}  # tests of their own look at them
 
 DIGITS = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "epochs": 3}
 ALONE = DIGITS | {"importance_weight": "16:1"}
@@ -48,7 +52,7 @@ class Story:
                 "status": answer.status_code,
                 "type": kind,
                 "location": answer.headers.get("location"),
-                "body": _FOR_PEOPLE.get(kind.partition("/")[0], _steady(content)),
+                "body": _FOR_PEOPLE.get(kind) or _FOR_PEOPLE.get(kind.partition("/")[0], _steady(content)),
             }
         )
 
@@ -148,6 +152,8 @@ def _look_at(story: Story) -> None:
     story.ask("GET", "/sweeps/2?limit=0")
     story.ask("GET", "/sweeps/1/figure.svg")
     story.ask("GET", "/sweeps/1/figure.png")
+    story.ask("GET", "/sweeps/1/figure.pdf")
+    story.ask("GET", "/sweeps/1/figure.svg?with=2&bands=true&rows=1,3&scale=log")
     story.ask("GET", "/sweeps/1/effect")
     story.ask("GET", "/sweeps/1/effect?against=2")
     story.ask("GET", "/sweeps/1/effect.svg")
@@ -183,6 +189,11 @@ def _send_what_is_refused(story: Story) -> None:
         "/experiments/01",
         "/sweeps/999",
         "/sweeps/999/effect",
+        "/sweeps/1/figure.svg?with=999",
+        "/sweeps/1/figure.svg?with=1",
+        "/sweeps/1/figure.svg?with=2&with=3&with=4&with=5&with=6&with=7&with=8&with=9",
+        "/sweeps/1/figure.svg?rows=dropout",
+        "/sweeps/1/figure.svg?scale=square",
         "/presets/figure-9",
         "/nowhere",
     ):

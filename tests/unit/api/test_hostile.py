@@ -178,9 +178,16 @@ PATHS = [
         "/sweeps/" + HUGE[:4000],
         "/sweeps/99",
         "/sweeps/99/figure.png",
-        "/sweeps/1/figure.pdf",
+        "/sweeps/1/figure.gif",
     ),
     *("/sweeps/1/figure.", "/sweeps/1/figure.svg?x=1", "/sweeps?limit=501", "/sweeps?cursor=x", "/sweeps/1?limit=-1"),
+    *(
+        f"/sweeps/1/figure.svg?{query}"
+        for query in (
+            *("bands=2", "scale=%00", "scale=", "rows=", "rows=%00", "rows=99", "rows=" + HUGE[:1000], "rows=%F0%9F"),
+            *("with=1", "with=0", "with=-1", "with=1e3", "with=NaN", "with=" + HUGE[:1000], "with=2&with=2", "with="),
+        )
+    ),
     *(
         "/sweeps/1?cursor=" + HUGE,
         "/presets/x",

@@ -608,7 +608,9 @@ class TestWaiting:
 
 
 class TestFigure:
-    @pytest.mark.parametrize(("name", "magic"), [("figure.png", b"\x89PNG"), ("figure.svg", b"<?xml")])
+    @pytest.mark.parametrize(
+        ("name", "magic"), [("figure.png", b"\x89PNG"), ("figure.svg", b"<?xml"), ("figure.PDF", b"%PDF")]
+    )
     def test_it_is_written_in_the_format_of_its_name(
         self,
         ballast: Ballast,
@@ -629,11 +631,28 @@ class TestFigure:
 
     def test_what_was_written_may_be_json(self, ballast: Ballast) -> None:
         sweep = submit_grid(ballast)
-        assert ballast.json("figure", str(sweep)) == {"sweep_id": sweep, "file": "figure.png"}
+        assert ballast.json("figure", str(sweep)) == {"sweep_id": sweep, "with": [], "file": "figure.png"}
+
+    def test_several_sweeps_are_drawn_as_asked(self, ballast: Ballast) -> None:
+        first, second = submit_grid(ballast), submit_grid(ballast)
+        numbers = (str(first), str(second))
+        wanted = ("--bands", "--rows", "2", "--scale", "linear", "--out", "both.svg")
+        made = ballast.json("figure", *numbers, *wanted)
+        assert made == {"sweep_id": first, "with": [second], "file": "both.svg"}
+        drawn = (ballast.folder / "both.svg").read_text()
+        assert [f"sweep {number}" in drawn for number in numbers] == [False, True]
+
+    def test_what_cannot_be_drawn_is_refused_in_a_sentence(self, ballast: Ballast) -> None:
+        sweep = str(submit_grid(ballast))
+        assert "?with names no sweep that there is: 9" in ballast("figure", sweep, "9", status=1)
+        assert f"?with names a sweep twice: {sweep}" in ballast("figure", sweep, sweep, status=2)
+        assert '?rows is no row of this figure: "x" (allowed: 1)' in ballast("figure", sweep, "--rows", "x", status=2)
+        assert "'square' is not one of" in ballast("figure", sweep, "--scale", "square", status=2)
+        assert not list(ballast.folder.glob("figure*"))
 
     def test_other_formats_and_places_are_refused(self, ballast: Ballast, tmp_path: Path) -> None:
         sweep = str(submit_grid(ballast))
-        assert "is neither .png nor .svg" in ballast("figure", sweep, "--out", "figure.pdf", status=2)
+        assert "is neither .png nor .svg nor .pdf" in ballast("figure", sweep, "--out", "figure.gif", status=2)
         assert "cannot write" in ballast("figure", sweep, "--out", str(tmp_path / "no" / "figure.png"), status=1)
 
 

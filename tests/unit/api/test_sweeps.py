@@ -192,6 +192,7 @@ def test_wishes_and_deletion_of_a_whole_sweep(client: TestClient, store: Store) 
         ("POST", "/cancel"),
         ("GET", "/figure.svg"),
         ("GET", "/figure.png"),
+        ("GET", "/figure.pdf"),
     ):
         assert problem(client.request(method, here + path), 404)["detail"] == f"there is no sweep {sweep['id']}"
     problem(client.post(f"{here}/members", json={"axes": {"seed": [7]}}), 404)
@@ -298,27 +299,6 @@ def test_an_experiment_says_why_it_waits_and_how_long_it_takes(client: TestClien
     now = client.get(f"/experiments/{first['id']}").json()
     assert (now["waiting_because"], now["eta_seconds"], now["stalled"]) == (None, 10.0, False)
     assert now["provenance"] == json.loads(PROVENANCE.as_json())
-
-
-@pytest.mark.parametrize(("file_format", "media"), [("png", "image/png"), ("svg", "image/svg+xml")])
-def test_a_figure_is_drawn_as_far_as_it_has_come(
-    client: TestClient, store: Store, file_format: str, media: str
-) -> None:
-    sweep = submit_sweep(client, name="so far", axes=AXES | {"optimizer.weight_decay": [0, 0.01]})
-    here = f"/sweeps/{sweep['id']}/figure.{file_format}"
-    empty = client.get(here)
-    assert (empty.status_code, empty.headers["content-type"]) == (200, media)
-    claim = claimed(store)
-    with store.writing() as tx:
-        attempts.record(tx, claim, result(1))
-        attempts.record(tx, claim, result(2))
-    drawn = client.get(here)
-    assert drawn.content != empty.content
-    if file_format == "svg":
-        count = sum(sweep["counts"].values())
-        assert f"so far (1 of {count} have rows)" in drawn.text
-        for words in ("digits, mlp, epochs 3", "weight_decay 0.01", "16:1", "in-domain", "out-of-domain"):
-            assert words in drawn.text
 
 
 def test_presets_are_listed_and_shown(client: TestClient) -> None:

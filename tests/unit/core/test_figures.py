@@ -1,4 +1,6 @@
-"""The figure: a row of two panels a group, a colour a weight, thin seeds under their mean, any title."""
+"""The figure: a row of two panels a group, a colour a weight, seeds under their mean or a band instead of them, what
+was published, any title.
+"""
 
 import io
 import math
@@ -14,8 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.analysis.bands import BandOverEpochs
+from core.analysis.drawing import PictureFormat, Scale
 from core.analysis.figures import draw
-from core.analysis.groups import Group, Line
+from core.analysis.groups import Line
+from core.analysis.panels import Group
+from core.fit import Fit
 
 SVG = "{http://www.w3.org/2000/svg}"
 WEIGHTS = ("1:1", "1:256", "16:1", "256:1", "1:16")  # in no order
@@ -29,9 +35,9 @@ def line(
     return Line(weight, seed, range(1, len(in_domain) + 1), in_domain, in_domain if out is None else out)
 
 
-def picture(groups: Sequence[Group], title: str = "digits, mlp") -> bytes:
+def picture(groups: Sequence[Group], title: str = "digits, mlp", scale: Scale | None = None) -> bytes:
     target = io.BytesIO()
-    draw(groups, title, target, "svg")
+    draw(groups, title, target, "svg", scale=scale)
     return target.getvalue()
 
 
@@ -247,6 +253,144 @@ def test_epochs_are_whole_and_on_a_logarithmic_scale_beyond_twenty(epochs: Seque
     assert [tick for tick in svg.ticks() if tick] == ticks
 
 
+@pytest.mark.parametrize(
+    ("epochs", "scale", "ticks"),
+    [
+        (range(1, 4), "log", ["1", "2", "3"]),  # and not only 1 and 2
+        ([50, 51], "log", [str(tick) for tick in range(48, 54)]),  # with what lies about them
+        (range(1, 10), "log", ["1", "2", "5"]),
+        (range(1, 101), "linear", [str(tick) for tick in range(10, 101, 10)]),
+        (range(1, 1001), "linear", ["200", "400", "600", "800", "1000"]),
+        ([1, 1_000_000], "linear", ["200000", "400000", "600000", "800000", "1000000"]),  # that fit side by side
+        ([1, 1_000_000], None, ["1", "10", "100", "1000", "10000", "100000", "1000000"]),
+    ],
+)
+def test_the_scale_of_the_epochs_may_be_chosen(epochs: Sequence[int], scale: Scale | None, ticks: list[str]) -> None:
+    values = [0.5] * len(epochs)
+    svg = Svg(picture([Group("", [Line("1:1", 0, epochs, values, values)])], scale=scale))
+    assert [tick for tick in svg.ticks() if tick] == ticks
+    assert svg.words.count("epoch (log scale)") == (0 if scale == "linear" else 2)
+
+
+def a_band(*estimates: float, width: float | None = 0.1, n: int = 3) -> BandOverEpochs:
+    """As wide at every epoch; None: no interval."""
+    low, high = ([None if width is None else value + half for value in estimates] for half in _halves(width))
+    return BandOverEpochs([*range(1, len(estimates) + 1)], list(estimates), low, high, n, [width is None] * len(low))
+
+
+def _halves(width: float | None) -> tuple[float, float]:
+    return -(width or 0) / 2, (width or 0) / 2
+
+
+def banded(lines: Sequence[Line], **bands: BandOverEpochs) -> Group:
+    """The same in both panels; a weight is written w16_1."""
+    by_weight = {name[1:].replace("_", ":"): band for name, band in bands.items()}
+    return Group("", lines, bands={"in_domain": by_weight, "out_of_domain": by_weight})
+
+
+def seeds(weight: str, *fits: Fit) -> list[Line]:
+    return [line(weight, [0.0, 0.5, 0.4], seed=seed)._replace(fit=fit) for seed, fit in enumerate(fits)]
+
+
+def filled(panel: ElementTree.Element) -> list[ElementTree.Element]:
+    """The polygons of a panel."""
+    groups = [g for g in panel if re.fullmatch(r"FillBetweenPolyCollection_\d+", g.get("id", ""))]
+    return [path for group in groups for path in group.iter(f"{SVG}path") if path.get("d")]
+
+
+def test_with_bands_a_weight_is_its_estimate_in_its_band_and_no_seeds() -> None:
+    group = banded(seeds("16:1", *[Fit.FIT] * 3), w16_1=a_band(0.0, 0.8, 0.7, width=0.2))
+    svg = Svg(picture([group]))
+    for panel in svg.panels:
+        assert [heights(stroke) for stroke in strokes(panel)] == [[0.8, 0.7]]  # of the band, not of the lines
+        assert strokes(panel, SEED) == []
+        (polygon,) = filled(panel)
+        ys = [y for _, y in points(polygon)]
+        assert (max(ys) - min(ys)) / PANEL_HEIGHT == pytest.approx(1.0, abs=0.01)  # from -0.1 to 0.9
+    assert svg.legends() == [["base : other", "16:1", "mean of fit seeds", "95 % over fit seeds"]]
+    assert not [word for word in svg.words if word.startswith("no band")]
+
+
+def test_of_one_fit_seed_there_is_no_band_and_the_figure_says_why() -> None:
+    group = banded(seeds("16:1", Fit.FIT), w16_1=a_band(0.0, 0.5, width=None, n=1))
+    svg = Svg(picture([group]))
+    assert [len(filled(panel)) for panel in svg.panels] == [0, 0]
+    assert [heights(stroke) for stroke in strokes(svg.panels[0])] == [[0.5]]
+    assert svg.words.count("no bands: one fit seed of each weight") == 1
+    assert svg.legends() == [["base : other", "16:1"]]
+
+
+def test_seeds_that_are_all_equal_make_no_band_of_no_width() -> None:
+    band = a_band(0.0, 0.5, 0.4)._replace(low=[None, 0.4, 0.3], high=[None, 0.6, 0.5], all_equal=[True, False, False])
+    same = a_band(0.2, 0.2, 0.2, width=None)
+    lines = [*seeds("16:1", *[Fit.FIT] * 3), *seeds("1:1", *[Fit.FIT] * 3)]
+    svg = Svg(picture([banded(lines, w16_1=band, w1_1=same)]))
+    (polygon,) = filled(svg.panels[0])
+    assert len({x for x, _ in points(polygon)}) == 2  # of the second and third epoch
+    assert svg.words.count("no band: 1:1 (all seeds say the same)") == 1
+
+
+def test_what_is_not_fit_is_drawn_apart_from_the_bands_and_named() -> None:
+    lines = [
+        *seeds("16:1", Fit.FIT, Fit.FIT, Fit.UNDER_FIT),
+        *seeds("1:1", Fit.FIT, Fit.COLLAPSED),
+        *(each._replace(diverged=True) for each in seeds("1:16", Fit.NOT_FINITE)),
+        line("1:256", []),
+    ]
+    one = a_band(0.0, 0.3, width=None, n=1)
+    svg = Svg(picture([banded(lines, w16_1=a_band(0.0, 0.8, n=2), w1_1=one)]))
+    assert len(strokes(svg.panels[0], APART)) == 3
+    assert svg.words.count("3 of 7 not fit, 1 of them diverged ×") == 2
+    assert svg.words.count("no band: 1:1 (one fit seed); 1:16 (no fit seed)") == 1
+    assert svg.legends()[0][-3:] == ["mean of fit seeds", "95 % over fit seeds", "in no mean"]
+
+
+def test_of_many_weights_without_a_band_the_first_are_named() -> None:
+    weights = ["256:1", "64:1", "16:1", "4:1", "1:1", "1:4"]
+    lines = [each for weight in weights for each in seeds(weight, Fit.UNDER_FIT)]
+    group = banded([*lines, *seeds("1:16", *[Fit.FIT] * 2)], w1_16=a_band(0.0, 0.5, n=2))
+    assert "no band: 256:1, 64:1, 16:1, 4:1 and 2 more (no fit seed)" in Svg(picture([group])).words
+
+
+def test_where_no_run_is_fit_there_are_no_bands_and_before_the_first_rows_nothing_is_said() -> None:
+    svg = Svg(picture([banded(seeds("16:1", Fit.UNDER_FIT)), banded([line("16:1", [])])]))
+    assert [word for word in svg.words if word.startswith("no band")] == ["no bands: no run is fit"]
+
+
+def test_a_band_at_a_single_epoch_is_a_bar() -> None:
+    svg = Svg(picture([banded(seeds("16:1", *[Fit.FIT] * 3), w16_1=a_band(0.5, width=0.2))]))
+    bars = [g for g in svg.panels[0] if re.fullmatch(r"LineCollection_\d+", g.get("id", ""))]
+    (bar,) = [path for group in bars for path in group.iter(f"{SVG}path")]
+    (x, low), (same, high) = points(bar)
+    assert (same, (low - high) / PANEL_HEIGHT) == (x, pytest.approx(0.2, abs=0.01))
+
+
+def marks(panel: ElementTree.Element) -> list[tuple[str, float]]:
+    """Colours and places of what is marked at the right edge, the highest first."""
+    background = next(g for g in panel if g.get("id", "").startswith("patch_"))
+    right = max(x for x, _ in points(next(background.iter(f"{SVG}path"))))
+    uses = [use for g in panel if g.get("id", "").startswith("line2d_") for use in g.iter(f"{SVG}use")]
+    at_edge = [use for use in uses if float(use.get("x", "")) == pytest.approx(right, abs=0.1)]
+    return sorted(((style(use, "stroke"), float(use.get("y", ""))) for use in at_edge), key=lambda mark: mark[1])
+
+
+def test_what_was_published_is_marked_at_the_right_edge_in_the_colours_of_the_weights() -> None:
+    lines = [line("16:1", [0.9, 0.5]), line("1:16", [0.1, 0.2])]
+    published = {"in_domain": {"16:1": 0.75, "1:16": 0.25}, "out_of_domain": {"16:1": 0.5}}
+    svg = Svg(picture([Group("", lines, published)]))
+    left, right = (marks(panel) for panel in svg.panels)
+    assert [colour for colour, _ in left] == [style(stroke, "stroke") for stroke in strokes(svg.panels[0])]
+    assert (left[1][1] - left[0][1]) / PANEL_HEIGHT == pytest.approx(0.5, abs=0.01)
+    assert len(right) == 1
+    assert svg.legends() == [["base : other", "16:1", "1:16", "read off the paper's figure"]]
+
+
+def test_before_the_first_rows_what_was_published_is_there() -> None:
+    svg = Svg(picture([Group("", [line("16:1", [])], {"in_domain": {"16:1": 0.75}, "out_of_domain": {}})]))
+    assert [len(marks(panel)) for panel in svg.panels] == [1, 0]
+    assert svg.legends() == [["base : other", "16:1", "read off the paper's figure"]]
+
+
 def test_eight_groups_are_eight_rows_under_one_legend() -> None:
     lines = [line(weight, [0.5, 0.4], seed=seed) for weight in WEIGHTS for seed in (0, 1)]
     svg = Svg(picture([Group(f"dropout 0.{k}", lines) for k in range(8)]))
@@ -342,10 +486,11 @@ def test_titles_are_drawn_letter_by_letter(title: str) -> None:
 
 @settings(max_examples=5)
 @given(st.text(max_size=200), st.text(max_size=200))
-def test_any_title_is_drawn_as_both_formats(title: str, group_title: str) -> None:
+def test_any_title_is_drawn_in_every_format(title: str, group_title: str) -> None:
     groups = [Group(group_title, [line("1:1", [0.5, 0.4])])]
     Svg(picture(groups, title))
     draw(groups, title, io.BytesIO(), "png")
+    draw(groups, title, io.BytesIO(), "pdf")
 
 
 @pytest.mark.parametrize("title", ["weight decay and dropout " * 8, "x" * 200, "字" * 200])
@@ -374,12 +519,12 @@ def test_odd_curves_are_drawn_without_a_warning(lines: list[Line]) -> None:
     assert len(drawn(*lines).panels) == 2
 
 
-@pytest.mark.parametrize("file_format", ["png", "svg"])
-def test_the_same_input_gives_the_same_bytes_from_four_threads_at_once(file_format: str) -> None:
+@pytest.mark.parametrize("file_format", ["png", "svg", "pdf"])
+def test_the_same_input_gives_the_same_bytes_from_four_threads_at_once(file_format: PictureFormat) -> None:
     def once(number: int) -> bytes:
         target = io.BytesIO()
         lines = [line(weight, [0.9, 0.5, 0.1 * number], seed=seed) for weight in WEIGHTS for seed in (0, 1)]
-        draw([Group("$", lines)], f"字 {number}", target, "png" if file_format == "png" else "svg")
+        draw([Group("$", lines)], f"字 {number}", target, file_format)
         return target.getvalue()
 
     alone = [once(number) for number in range(4)]
@@ -387,7 +532,8 @@ def test_the_same_input_gives_the_same_bytes_from_four_threads_at_once(file_form
         together = list(pool.map(once, [*range(4)] * 2))
     assert together == alone * 2
     assert len(set(alone)) == 4
-    assert not any(b"<dc:date>" in content for content in alone)  # it would differ a second later
+    dates = (b"<dc:date>", b"CreationDate")  # that would differ a second later
+    assert not any(date in content for content in alone for date in dates)
 
 
 def test_a_png_goes_to_a_file_and_looks_like_one(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.analysis.groups import Group, Line, differences_in_words, line_of_curve, shared_in_words, titled_groups
+from core.analysis.groups import Line, differences_in_words, grouped, line_of_curve, shared_in_words
 from core.spec import Spec
 from core.sweeps import SweepRequest, grids_and_specs
 from tests.unit.core.builders import valid_specs
@@ -13,14 +13,12 @@ from tests.unit.core.builders import valid_specs
 BASE = {"dataset": {"name": "digits"}, "importance_weight": "1:1"}
 
 
-def groups(specs: list[Spec]) -> list[Group]:
-    return titled_groups(
-        [(spec.model_dump(mode="json"), Line(spec.importance_weight, spec.seed, [], [], [])) for spec in specs]
-    )
+def groups(specs: list[Spec]) -> list[tuple[str, list[Spec]]]:
+    return grouped([(spec.model_dump(mode="json"), spec) for spec in specs])
 
 
 def titles(specs: list[Spec]) -> list[str]:
-    return [group.title for group in groups(specs)]
+    return [title for title, _ in groups(specs)]
 
 
 def sweep(**request: Any) -> list[Spec]:
@@ -28,11 +26,10 @@ def sweep(**request: Any) -> list[Spec]:
 
 
 def test_weights_and_seeds_share_a_panel_without_a_title() -> None:
-    (group,) = groups(sweep(base=BASE, axes={"importance_weight": ["2:1", "1:2"], "seed": [0, 1], "name": ["mine"]}))
-    assert group.title == ""
-    assert [(line.importance_weight, line.seed) for line in group.lines] == [
-        *(("2:1", 0), ("2:1", 1), ("1:2", 0), ("1:2", 1))
-    ]
+    axes = {"importance_weight": ["2:1", "1:2"], "seed": [0, 1], "name": ["mine"]}
+    ((title, own),) = groups(sweep(base=BASE, axes=axes))
+    assert title == ""
+    assert [(spec.importance_weight, spec.seed) for spec in own] == [*(("2:1", 0), ("2:1", 1), ("1:2", 0), ("1:2", 1))]
 
 
 def test_a_title_says_what_differs_and_no_more() -> None:
