@@ -189,6 +189,15 @@ def get(tx: Connection, experiment_id: int) -> Experiment:
     return _experiment(row)
 
 
+def owner_of(tx: Connection, experiment_id: int) -> str:
+    """Raises NotFound."""
+    found = select(experiments.c.owner).where(experiments.c.id == min(experiment_id, LARGEST))
+    owner: str | None = tx.execute(found).scalar()
+    if owner is None:
+        raise NotFound(experiment_id)
+    return owner
+
+
 def list_newest(
     tx: Connection,
     *,

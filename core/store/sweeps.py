@@ -91,6 +91,14 @@ def get(tx: Connection, sweep_id: int) -> Sweep:
     return _with_progress(tx, [row])[0]
 
 
+def owner_of(tx: Connection, sweep_id: int) -> str:
+    """Raises NotFound."""
+    owner: str | None = tx.execute(select(sweeps.c.owner).where(sweeps.c.id == min(sweep_id, LARGEST))).scalar()
+    if owner is None:
+        raise NotFound(sweep_id, "sweep")
+    return owner
+
+
 def list_newest(tx: Connection, limit: int, before: int | None = None) -> list[Sweep]:
     """At most `limit` sweeps, newest first; with `before`, those with a smaller id."""
     query = select(sweeps).order_by(sweeps.c.id.desc()).limit(limit)
