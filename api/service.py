@@ -119,8 +119,8 @@ def _require_tokens(settings: Settings, store: Store) -> None:
         if tokens.exist(tx):
             return
     raise CannotServe(
-        "others could reach this service, and do everything, since there is no token: make one by `ballast token create "
-        "NAME --scope admin` (after `ballast db upgrade`); or leave BALLAST_HOST, BALLAST_ALLOWED_HOSTS and "
+        "others could reach this service, and do everything, since there is no token: make one by `ballast token "
+        "create NAME --scope admin` (after `ballast db upgrade`); or leave BALLAST_HOST, BALLAST_ALLOWED_HOSTS and "
         "BALLAST_TRUSTED_PROXIES unset, to serve this host only"
     )
 

@@ -1,7 +1,8 @@
-"""Who may do what: with no token, with a wrong one, with one that may less, with another's. Every route that there is."""
+"""Who may do what: with no token, a wrong one, one that may less, another's. Every route that there is."""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from sqlalchemy import select, update
 
 from api.main import OPEN_ROUTERS, ROUTERS, create_app
 from core.broker.doorbell import Doorbell
+from core.settings import load_settings
 from core.store import tokens
 from core.store.session import Store
 from core.store.tables import tokens as table
 from core.tokens import Scope
 from tests.unit.api.builders import FILES, HOME, problem, spec
 from tests.unit.api.conftest import BASE_URL
+from tests.unit.api.serving import application
 
 Secrets = dict[str, str]
 
@@ -31,11 +34,32 @@ OPEN = [route.path for router in OPEN_ROUTERS for route in router.routes if isin
 CHANGES_ONE = [(method, path) for method, path in LOCKED if method != "GET" and "{id}" in path and "extend" not in path]
 
 
-@pytest.fixture
-def client(store: Store, doorbell: Doorbell) -> Iterator[TestClient]:
-    app = create_app(store, doorbell, FILES, HOME, frozenset({"127.0.0.1", "ballast.lab"}), needs_token=True)
+HOSTS = frozenset({"127.0.0.1", "ballast.lab"})
+
+
+@pytest.fixture(scope="module")
+def service(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One for the module: its document takes a while to make. Each test has a store of its own."""
+    settings = load_settings(home=tmp_path_factory.mktemp("home"), database_url="", broker_url="")
+    store, doorbell = Store(f"sqlite:///{_sqlite_template}"), Doorbell(settings)
+    app = create_app(store, doorbell, FILES, HOME, HOSTS, needs_token=True)
     with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
         yield client
+    doorbell.close()
+    store.close()
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    store = Store(sqlite_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def client(service: TestClient, store: Store) -> TestClient:
+    service.app.state.store = store  # type: ignore[attr-defined]
+    return service
 
 
 @pytest.fixture
@@ -150,8 +174,7 @@ def test_a_key_is_its_senders_own(client: TestClient, secrets: Secrets) -> None:
 def test_where_none_is_needed_one_that_is_sent_counts_all_the_same(store: Store, doorbell: Doorbell) -> None:
     with store.writing() as tx:
         secret = tokens.create(tx, "reader", Scope.READ)
-    app = create_app(store, doorbell, FILES, HOME)
-    with TestClient(app, base_url=BASE_URL) as client:
+    with TestClient(application(store, doorbell), base_url=BASE_URL) as client:
         assert client.post("/experiments", json=spec()).json()["owner"] == "local"
         problem(client.post("/experiments", json=spec(), headers=bearer(secret)), 403)
         problem(client.get("/experiments", headers=bearer("wrong")), 401)
@@ -182,7 +205,7 @@ def test_using_one_is_noted_and_no_answer_holds_a_secret(client: TestClient, sto
     answers.append(client.post("/experiments", json={}, headers=bearer(secrets["alice"])).text)
     assert not any(secrets["alice"] in answer for answer in answers)
     with store.reading() as tx:
-        used = dict(tx.execute(select(table.c.name, table.c.used_ms)).tuples())
+        used = {row.name: row.used_ms for row in tx.execute(select(table.c.name, table.c.used_ms))}
     assert used["alice"] is not None
     assert used["bob"] is None
 
