@@ -5,7 +5,7 @@ import json
 import os
 import re
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -34,7 +34,7 @@ _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
 )
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")  # of a host
 _FOLDER = re.compile("filesystem://(localhost)?/*")  # always the one under the home
 _SSL_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 _SSL_REQUIREMENTS = ("required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE")
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     @field_validator("host")
     @classmethod
     def _known_host(cls, host: str) -> str:
-        if not _HOST.fullmatch(host):
+        if not _is_host(host):
             raise ValueError(f"is {host[:100]} and must be an address or a name, such as 127.0.0.1 or 0.0.0.0")
         return host
 
@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_names(cls, hosts: str) -> str:
         for host in _listed(hosts):
-            if not _HOST.fullmatch(host.strip("[]")):
+            if not _is_host(host.strip("[]")):
                 raise ValueError(f"holds {host[:100]}, which is no name: names between commas, without port or path")
         return hosts
 
@@ -224,6 +224,15 @@ def load_settings(**overrides: Any) -> Settings:
         sent = {name: os.environ.get(PREFIX + name.upper()) for name in Settings.model_fields if name not in _UNSAID}
         faults = faults_of(error, sent, Settings.model_json_schema())
         raise SettingsError("; ".join(map(_sentence, faults))) from None
+
+
+def _is_host(text: str) -> bool:
+    """A name or an address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return _NAME.fullmatch(text) is not None
+    return True
 
 
 def _listed(text: str) -> list[str]:

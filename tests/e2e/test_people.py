@@ -49,7 +49,7 @@ def test_commands_carry_the_token_that_the_environment_names(lab: Lab, tmp_path:
     assert "BALLAST_TOKEN" in lab.ballast("list")[1]
     assert lab.ballast("submit", str(spec), token_file=file)[0] == 0
     _, shown = lab.ballast("show", "1", "--json", token=lab.keeper)
-    assert json.loads(shown)["experiment"]["owner"] == "alice"
+    assert json.loads(shown)["owner"] == "alice"
     assert lab.ballast("submit", str(spec), token=lab.keeper)[0] == 0
     status, said = lab.ballast("cancel", "2", token_file=file)
     assert (status, said) == (
@@ -96,7 +96,7 @@ def test_a_token_that_cannot_be_read_is_one_sentence(lab: Lab, tmp_path: Path) -
 def test_doctor_asks_with_the_token_too(lab: Lab) -> None:
     def workers(**environment: object) -> str:
         found = json.loads(lab.ballast("doctor", "--json", **environment)[1])
-        return next(each["found"] for each in found["checks"] if each["name"] == "workers")
+        return next(str(each["found"]) for each in found if each["name"] == "workers")
 
     assert "asks for a token" in workers()
     assert workers(token=lab.alice) == "none is alive"
@@ -106,7 +106,7 @@ def test_no_secret_is_in_a_log_in_a_file_or_in_the_list_of_processes(lab: Lab) -
     """After all of the above, if it ran before."""
     lab.ballast("list", token=lab.alice)
     lab.ballast("list", token=lab.alice + "x")
-    lines = " ".join(" ".join(each.cmdline()) for each in psutil.process_iter() if each.is_running())
+    lines = " ".join(word for each in psutil.process_iter(["cmdline"]) for word in each.info["cmdline"] or [])
     files = b"".join(file.read_bytes() for file in lab.home.rglob("*") if file.is_file())
     assert b"alice" in files
     for secret in (lab.alice, lab.keeper):
