@@ -1,4 +1,5 @@
-"""Who may ask: this host's own programs and pages, no web page of anybody else (api/README.md, "Who may ask").
+"""Which requests are let in: by names of this service only, from no web page of anybody else (api/README.md, "Who may
+ask"). Who sends them, and what they may, is the concern of `callers`.
 
 Being on loopback does not make a request trusted: every page that a browser on this host opens can send one.
 Here is also what holds for every path alike: HEAD, and a slash at its end.
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import MAX_BODY, TOO_LARGE, problem
 
-KNOWN_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 _HOST = re.compile(r"(\[[0-9a-f:]+\]|[^:]+)(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -24,8 +25,9 @@ class Access:
 
     HEAD is answered as GET is, but for the body; with a slash at the end of its path as without one."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] = LOOPBACK_HOSTS) -> None:
         self._app = app
+        self._hosts = hosts  # in small letters, as `Host` may say them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,7 +56,7 @@ class Access:
                 message = {**message, "body": b""}
             await send(message)
 
-        refusal = _refusal(scope["scheme"], headers)
+        refusal = _refusal(scope["scheme"], headers, self._hosts)
         app = self._app
         if refusal:
             app = problem(scope, 403, refusal)
@@ -77,11 +79,11 @@ def _request_id(sent: str | None) -> str:
     return sent if sent and _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
 
 
-def _refusal(scheme: str, headers: Headers) -> str | None:
+def _refusal(scheme: str, headers: Headers, known: frozenset[str]) -> str | None:
     hosts = headers.getlist("host")
     match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-    if match is None or match.group(1).lower() not in KNOWN_HOSTS:
-        return "this Host is not known here: use 127.0.0.1, localhost or [::1]"
+    if match is None or match.group(1).lower() not in known:
+        return f"this Host is not known here: use {_either(known)}"
     origins = headers.getlist("origin")
     if origins and origins != [f"{scheme}://{hosts[0]}"]:
         return "this Origin is another site's: no page but our own may call the API"
@@ -89,3 +91,8 @@ def _refusal(scheme: str, headers: Headers) -> str | None:
     if site not in ("same-origin", "none"):
         return "this request was sent by another site's page: no page but our own may call the API"
     return None
+
+
+def _either(hosts: frozenset[str]) -> str:
+    *others, last = [*sorted(hosts & LOOPBACK_HOSTS), *sorted(hosts - LOOPBACK_HOSTS)]
+    return f"{', '.join(others)} or {last}"

@@ -3,12 +3,13 @@
 from importlib import metadata
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from api import problems
-from api.access import Access
+from api.access import LOOPBACK_HOSTS, Access
+from api.callers import admitted
 from api.routes import (
     curves,
     effects,
@@ -30,7 +31,7 @@ from core.store.session import Store
 DESCRIPTION = """Does importance weighting still matter once a network has been trained long enough?
 Post an experiment spec, follow its curve. Errors are RFC 9457 problems."""
 
-ROUTERS = (  # in the order of /docs
+ROUTERS = (  # in the order of /docs; each asks who calls
     experiments.router,
     wishes.of_experiments,
     curves.router,
@@ -41,12 +42,19 @@ ROUTERS = (  # in the order of /docs
     effects.router,
     presets.router,
     workers.router,
-    health.router,
-    home.router,
 )
+OPEN_ROUTERS = (health.router, home.router)  # for probes, and for whoever looks what this is
 
 
-def create_app(store: Store, doorbell: Doorbell, files: Files, home_folder: Path) -> FastAPI:
+def create_app(
+    store: Store,
+    doorbell: Doorbell,
+    files: Files,
+    home_folder: Path,
+    hosts: frozenset[str] = LOOPBACK_HOSTS,
+    needs_token: bool = False,
+) -> FastAPI:
+    """Answers requests to `hosts`, names as `Host` says them; with `needs_token` only those that carry one."""
     # /docs with its scripts from this host: another's would run in an origin that may cancel experiments.
     app = FastAPIOffline(
         title="Ballast",
@@ -61,9 +69,12 @@ def create_app(store: Store, doorbell: Doorbell, files: Files, home_folder: Path
     app.state.doorbell = doorbell
     app.state.files = files
     app.state.home_folder = home_folder
-    app.add_middleware(Access)
+    app.state.needs_token = needs_token
+    app.add_middleware(Access, hosts=hosts)
     problems.install(app)
     for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(admitted)], responses=problems.problem_responses(401))
+    for router in OPEN_ROUTERS:
         app.include_router(router)
     _document(app)
     return app
@@ -82,3 +93,6 @@ def _document(app: FastAPI) -> None:
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
     schemas.update(schemas["Problem"].pop("$defs", {}))
+    if app.state.needs_token:
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]

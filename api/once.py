@@ -25,12 +25,14 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Connection
 
+from api.callers import Caller, CallerDep
 from api.depends import StoreDep
 from api.problems import error_details
 from api.schemas import ExperimentOut, SweepOut
 from core.store import idempotency
 from core.store.idempotency import KeyedRequest
 from core.store.session import Store
+from core.tokens import LOCAL
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -72,8 +74,9 @@ def response_with_location(out: ExperimentOut | SweepOut, status: int = 201) -> 
 class Once:
     """Answers one request, in a transaction of its own. Without a key every request is another."""
 
-    def __init__(self, store: Store, key: str | None, request: Request, body: bytes) -> None:
+    def __init__(self, store: Store, caller: Caller, key: str | None, request: Request, body: bytes) -> None:
         self._store = store
+        self._caller = caller
         self._key = key
         self._request = request
         self._body = body
@@ -81,7 +84,7 @@ class Once:
     def __call__(self, make: Callable[[Connection], Response]) -> Response:
         """What `make` returns, or what was answered to the same request before. Raises KeyReused."""
         keyed = self._keyed_request
-        with self._store.writing() as tx:
+        with self._store.writing(self._caller.name) as tx:
             if keyed is None:
                 return make(tx)
             kept = idempotency.begin(tx, keyed)
@@ -103,12 +106,15 @@ class Once:
     def _keyed_request(self) -> KeyedRequest | None:
         if self._key is None:
             return None
-        return KeyedRequest(self._request.url.path, self._key, _fingerprint(self._request, self._body))
+        path = self._request.url.path
+        route = path if self._caller.name == LOCAL else f"{self._caller.name} {path}"  # a key is its sender's own
+        return KeyedRequest(route, self._key, _fingerprint(self._request, self._body))
 
 
 async def _once(
     request: Request,
     store: StoreDep,
+    caller: CallerDep,
     key: Annotated[
         Key | None,
         Header(
@@ -120,7 +126,7 @@ async def _once(
 ) -> Once:
     if len(request.headers.getlist(HEADER)) > 1:
         raise RequestValidationError([error_details("repeated", "header", HEADER)])
-    return Once(store, key, request, await request.body())
+    return Once(store, caller, key, request, await request.body())
 
 
 OnceDep = Annotated[Once, Depends(_once)]

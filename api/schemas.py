@@ -44,6 +44,7 @@ class ExperimentOut(_Answer):
     id: int = Field(examples=[417])
     revision: int = Field(description="Grows with every visible change.")
     name: str
+    owner: str = Field(description="The name of the token that made it; `local` without one.")
     state: State
     stalled: bool = Field(description="Running, its worker alive, and no row for far longer than rows take.")
     waiting_because: str | None = Field(
@@ -130,6 +131,7 @@ class SweepLinks(_Answer):
 class SweepOut(_Answer):
     id: int = Field(examples=[12])
     name: str
+    owner: str = Field(description="The name of the token that made it, and of all its members.")
     preset: str | None
     counts: Counts = Field(description="Members by state.")
     epochs_done: int
@@ -265,6 +267,7 @@ class EventOut(_Answer):
     to: State | None
     attempt: int
     worker: str | None
+    actor: str | None = Field(description="In whose name: of a token, `local` or `worker`; null: nobody has kept it.")
     detail: str | None
 
 

@@ -19,8 +19,9 @@ from core.errors import BallastError
 from core.opening import open_store, sole_service
 from core.restarts import RestartedProcess
 from core.settings import Settings
-from core.store import schema
+from core.store import schema, tokens
 from core.store.files import Files
+from core.store.session import Store
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable
     """Serve the API from a thread while the context lasts: signals belong to the main thread, which decides in what
     order things stop. Yields whether it still serves. Raises BallastError where the database or the broker cannot be
     used."""
+    from api.access import LOOPBACK_HOSTS
     from api.main import create_app  # FastAPI: half a second, which only those who serve should wait for
 
     with ExitStack() as stack:
@@ -81,16 +83,19 @@ def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable
         doorbell.check()
         store = open_store(settings)
         stack.callback(store.close)
+        _require_tokens(settings, store)
+        hosts = LOOPBACK_HOSTS | settings.known_hosts
+        needs_token = not settings.open_to_this_host
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(store, doorbell, Files(settings.checkpoint_url), settings.home),
+                create_app(store, doorbell, Files(settings.checkpoint_url), settings.home, hosts, needs_token),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=1,
                 server_header=False,
                 workers=1,  # these two else by WEB_CONCURRENCY and FORWARDED_ALLOW_IPS
-                forwarded_allow_ips="127.0.0.1,::1",
+                forwarded_allow_ips=settings.proxies,
             )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api")
@@ -104,6 +109,20 @@ def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _require_tokens(settings: Settings, store: Store) -> None:
+    """Raises CannotServe where others can reach the API, and anybody could do everything."""
+    if settings.open_to_this_host:
+        return
+    with store.reading() as tx:
+        if tokens.exist(tx):
+            return
+    raise CannotServe(
+        "others could reach this service, and do everything, since there is no token: make one by `ballast token "
+        "create NAME --scope admin` (after `ballast db upgrade`); or leave BALLAST_HOST, BALLAST_ALLOWED_HOSTS and "
+        "BALLAST_TRUSTED_PROXIES unset, to serve this host only"
+    )
 
 
 def _serves(thread: threading.Thread) -> bool:

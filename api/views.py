@@ -58,6 +58,7 @@ def experiment_out(experiment: Experiment, outlook: Outlook, fit: Fit | None) ->
         id=experiment.id,
         revision=experiment.revision,
         name=experiment.name,
+        owner=experiment.owner,
         state=experiment.state,
         stalled=outlook.stalled,
         waiting_because=outlook.waiting_because,
@@ -118,6 +119,7 @@ def sweep_out(sweep: Sweep) -> SweepOut:
     return SweepOut(
         id=sweep.id,
         name=sweep.name,
+        owner=sweep.owner,
         preset=sweep.preset,
         counts=Counts(**sweep.counts),
         epochs_done=sweep.epochs_done,
@@ -169,6 +171,7 @@ def event_out(event: Event) -> EventOut:
         to=event.to_state,
         attempt=event.attempt,
         worker=event.worker,
+        actor=event.actor,
         detail=event.detail,
     )
 

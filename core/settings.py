@@ -5,6 +5,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.address import HOST, LOOPBACK, PORT, address_of, is_address
+from core.address import ANY, HOST, LOOPBACK, PORT, address_of, is_address
 from core.environment import environment_for_child
 from core.errors import BallastError
 from core.faults import Fault, faults_of
@@ -22,7 +23,10 @@ PREFIX = "BALLAST_"
 SECRETS = ("DATABASE_URL", "BROKER_URL")  # each may also come from the file that `<name>_FILE` names
 
 # A URL may hold a password; of hosts and devices the sentence says it.
-_UNSAID = ("database_url", "broker_url", "checkpoint_url", "url", "host", "device")
+_UNSAID = (
+    *("database_url", "broker_url", "checkpoint_url", "url"),
+    *("host", "allowed_hosts", "trusted_proxies", "device"),
+)
 
 _TEXTS = ("database_url", "broker_url", "checkpoint_url", "url")
 
@@ -30,6 +34,7 @@ _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
 )
 
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")  # of a host
 _FOLDER = re.compile("filesystem://(localhost)?/*")  # always the one under the home
 _SSL_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 _SSL_REQUIREMENTS = ("required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE")
@@ -52,6 +57,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path()
     checkpoint_url: str = ""
     host: str = HOST
+    allowed_hosts: str = ""  # names between commas
+    trusted_proxies: str = ""  # addresses and networks between commas
     port: Annotated[int, Field(ge=1, le=65_535)] = PORT
     url: str = ""
     device: str = "auto"
@@ -66,12 +73,30 @@ class Settings(BaseSettings):
 
     @field_validator("host")
     @classmethod
-    def _loopback(cls, host: str) -> str:
-        if host not in LOOPBACK:
-            raise ValueError(
-                f"is {host} and must be 127.0.0.1, localhost or ::1: until Ballast has tokens, it serves this host only"
-            )
+    def _known_host(cls, host: str) -> str:
+        if not _is_host(host):
+            raise ValueError(f"is {host[:100]} and must be an address or a name, such as 127.0.0.1 or 0.0.0.0")
         return host
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _known_names(cls, hosts: str) -> str:
+        for host in _listed(hosts):
+            if not _is_host(host.strip("[]")):
+                raise ValueError(f"holds {host[:100]}, which is no name: names between commas, without port or path")
+        return hosts
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, proxies: str) -> str:
+        for proxy in _listed(proxies):
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f"holds {proxy[:100]}, which is no address and no network such as 10.0.0.0/8"
+                ) from None
+        return proxies
 
     @field_validator("device")
     @classmethod
@@ -143,6 +168,22 @@ class Settings(BaseSettings):
         return address_of(self.host, self.port)
 
     @property
+    def open_to_this_host(self) -> bool:
+        """Whether nobody else can reach the API, so that it asks for no token."""
+        return self.host in LOOPBACK and not self.allowed_hosts and not self.trusted_proxies
+
+    @property
+    def known_hosts(self) -> frozenset[str]:
+        """What `Host` may say, beside loopback; in small letters."""
+        own = [] if self.host in ANY else [self.host]
+        names = [name.lower().strip("[]") for name in (*own, *_listed(self.allowed_hosts))]
+        return frozenset(f"[{name}]" if ":" in name else name for name in names)
+
+    @property
+    def proxies(self) -> list[str]:
+        return _listed(self.trusted_proxies)
+
+    @property
     def embedded_database(self) -> bool:
         return self.database_url.startswith("sqlite")
 
@@ -183,6 +224,19 @@ def load_settings(**overrides: Any) -> Settings:
         sent = {name: os.environ.get(PREFIX + name.upper()) for name in Settings.model_fields if name not in _UNSAID}
         faults = faults_of(error, sent, Settings.model_json_schema())
         raise SettingsError("; ".join(map(_sentence, faults))) from None
+
+
+def _is_host(text: str) -> bool:
+    """A name or an address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return _NAME.fullmatch(text) is not None
+    return True
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _require_text(name: str, value: str) -> None:

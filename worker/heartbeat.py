@@ -11,6 +11,7 @@ from core.states import WorkerState
 from core.store import leases, workers
 from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable, StoreError
 from core.store.session import Store
+from core.tokens import WORKER
 from worker.ending import WISH_NOT_OBEYED, end_process
 from worker.held import Held
 from worker.leave import Leave
@@ -41,12 +42,12 @@ class Heartbeat:
                 if not held.lost:
                     self._renew(held)
                 self._end_unless_it_stops(held)
-            with self._store.writing() as tx:
+            with self._store.writing(WORKER) as tx:
                 workers.report(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
 
     def _renew(self, held: Held) -> None:
         try:
-            with self._store.writing() as tx:
+            with self._store.writing(WORKER) as tx:
                 held.wish = leases.renew(tx, held.claim, round(self._settings.lease_seconds * 1000))
         except ClaimLost:
             held.lost = True
@@ -66,7 +67,7 @@ class Heartbeat:
         if now - held.unobeyed_since < patience or self.held is not held:
             return
         log.critical("training does not stop: the process ends", experiment=held.claim.experiment_id, wish=held.wish)
-        with contextlib.suppress(StoreError), self._store.writing() as tx:
+        with contextlib.suppress(StoreError), self._store.writing(WORKER) as tx:
             leases.release(tx, held.claim)
         end_process(WISH_NOT_OBEYED)
 

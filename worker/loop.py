@@ -10,6 +10,7 @@ from core.states import WorkerState
 from core.store import claims, workers
 from core.store.errors import DatabaseBroken, DatabaseUnavailable
 from core.store.session import Store
+from core.tokens import WORKER
 from worker.ending import DEVICE_BROKEN, end_process
 from worker.heartbeat import Heartbeat
 from worker.held import Held
@@ -59,7 +60,7 @@ class Loop:
     def _run_next(self) -> bool:
         if self._leave.is_set():
             return False
-        with self._store.writing() as tx:
+        with self._store.writing(WORKER) as tx:
             claim = claims.claim(tx, self._worker_id, self._lease_ms, self._device_kind)
             if claim:
                 workers.report(tx, self._worker_id, WorkerState.BUSY, claim.experiment_id)

@@ -19,6 +19,7 @@ from core.store import workers
 from core.store.files import Files
 from core.store.session import Store
 from core.streams import print_error
+from core.tokens import WORKER
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
 from worker.ending import DEVICE_UNUSABLE, NOT_IN_TIME, end_process
@@ -57,7 +58,7 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     leave = Leave()
     leave.on_end_of_input()
     store = Store(settings.database_url)
-    with store.writing() as tx:
+    with store.writing(WORKER) as tx:
         worker_id = workers.register(tx, socket.gethostname(), os.getpid(), name, devices.kind(device))
     heartbeat = Heartbeat(store, settings, worker_id, leave)
     heartbeat.start()

@@ -11,6 +11,7 @@ from core.settings import Settings
 from core.store import leases, workers
 from core.store.errors import DatabaseUnavailable
 from core.store.session import Store
+from core.tokens import WORKER
 from worker.threads import every
 
 
@@ -27,7 +28,7 @@ class Reconciler:
 
     def reconcile(self) -> None:
         lease, heartbeat = self._settings.lease_seconds, self._settings.heartbeat_seconds
-        with self._store.writing() as tx:
+        with self._store.writing(WORKER) as tx:
             now = self._clock()
             # The lease must last for who renewed a heartbeat before the gap, and then a heartbeat after it.
             if now - self._last_pass > max(lease - 2 * heartbeat, 2 * heartbeat):

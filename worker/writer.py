@@ -24,6 +24,7 @@ from core.store.events import EventKind
 from core.store.experiments import ExperimentError
 from core.store.files import Files
 from core.store.session import Store
+from core.tokens import WORKER
 from worker.held import Held
 
 log = structlog.get_logger()
@@ -141,7 +142,7 @@ class Writer:
         """Whole, again and again. Harmless to repeat: the fence comes first, and rows are written once."""
 
         def transaction() -> T:
-            with self._store.writing() as tx:
+            with self._store.writing(WORKER) as tx:
                 return write(tx)
 
         return _PATIENTLY(transaction)

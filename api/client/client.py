@@ -36,14 +36,18 @@ class Client:
     What makes something sends an idempotency key, by default a new one each time. The same again under the same key
     makes nothing twice, so that what broke off is sent again, for some 20 seconds."""
 
-    def __init__(self, url: str, timeout_seconds: float = 30) -> None:
+    def __init__(self, url: str, timeout_seconds: float = 30, token: str | None = None) -> None:
         self.url = url
         self._timeout_seconds = timeout_seconds
         # Only what never reached the service is sent again. It is on loopback: no proxy comes between.
+        # Where it is elsewhere, it asks for a token, and a redirect would carry that to a third: none is followed.
         # Certificates are read only where there are any to check: that takes longer than many a request.
         transport = httpx2.HTTPTransport(retries=2, verify=url.lower().startswith("https:"))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            self._http = httpx2.Client(base_url=url, timeout=timeout_seconds, transport=transport, trust_env=False)
+            self._http = httpx2.Client(
+                base_url=url, timeout=timeout_seconds, transport=transport, trust_env=False, headers=headers
+            )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise self._unreachable(error) from None
 

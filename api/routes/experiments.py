@@ -6,6 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Response
 from sqlalchemy import Connection
 
 from api.bodies import JsonRoute
+from api.callers import OWN_EXPERIMENT, CallerDep
 from api.deletion import tidy_if_reachable
 from api.depends import DoorbellDep, FilesDep, StoreDep
 from api.once import LOCATION_HEADERS, OnceDep, response_with_location
@@ -107,14 +108,14 @@ def show_experiment(id: Id, store: StoreDep) -> ExperimentOut:
         return experiments_out(tx, [experiments.get(tx, id)])[0]
 
 
-@router.patch("/{id}", responses=problem_responses(400, 404, 409, 413, 415))
-def change_priority(id: Id, change: PriorityChange, store: StoreDep) -> ExperimentOut:
+@router.patch("/{id}", dependencies=[OWN_EXPERIMENT], responses=problem_responses(400, 404, 409, 413, 415))
+def change_priority(id: Id, change: PriorityChange, store: StoreDep, caller: CallerDep) -> ExperimentOut:
     """Another priority, while it is queued or paused."""
-    with store.writing() as tx:
+    with store.writing(caller.name) as tx:
         return experiments_out(tx, [experiments.set_priority(tx, id, change.priority)])[0]
 
 
-@router.delete("/{id}", status_code=204, responses=problem_responses(404, 409))
+@router.delete("/{id}", status_code=204, dependencies=[OWN_EXPERIMENT], responses=problem_responses(404, 409))
 def delete_experiment(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> None:
     """Delete it, with its curve, its checkpoints and all else, once it has ended. Its number is never given again."""
     with store.writing() as tx:

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
 from api.bodies import JsonRoute
+from api.callers import OWN_SWEEP, CallerDep
 from api.deletion import tidy_if_reachable
 from api.depends import DoorbellDep, FilesDep, StoreDep
 from api.once import LOCATION_HEADERS, OnceDep, response_with_location
@@ -129,16 +130,17 @@ def show_sweep(id: Id, store: StoreDep, limit: MemberLimit = 50, cursor: Cursor 
         return _with_members(tx, id, limit, int(cursor or 0))
 
 
-@router.patch("/{id}", responses=problem_responses(400, 404, 413, 415))
-def change_sweep(id: Id, change: PriorityChange, store: StoreDep) -> SweepOut:
+@router.patch("/{id}", dependencies=[OWN_SWEEP], responses=problem_responses(400, 404, 413, 415))
+def change_sweep(id: Id, change: PriorityChange, store: StoreDep, caller: CallerDep) -> SweepOut:
     """Another priority for every member that is queued or paused."""
-    with store.writing() as tx:
+    with store.writing(caller.name) as tx:
         return sweep_out(sweeps.set_priority(tx, id, change.priority))
 
 
 @router.post(
     "/{id}/members",
     status_code=201,
+    dependencies=[OWN_SWEEP],
     response_model=SweepWithMembers,
     responses={200: _DRY_RUN, 201: LOCATION_HEADERS, **problem_responses(400, 404, 413, 415)},
 )
@@ -203,7 +205,7 @@ def extend_sweep(
     return answer
 
 
-@router.delete("/{id}", status_code=202, responses=problem_responses(404))
+@router.delete("/{id}", status_code=202, dependencies=[OWN_SWEEP], responses=problem_responses(404))
 def delete_sweep(id: Id, store: StoreDep, files: FilesDep, afterwards: BackgroundTasks) -> SweepOut:
     """Delete every member that has ended, and the sweep with its last."""
     afterwards.add_task(store.give_back_space)

@@ -5,6 +5,7 @@ What each makes of each state is in core.store.wishes (api/README.md, "States").
 
 from fastapi import APIRouter, Depends
 
+from api.callers import OWN_EXPERIMENT, OWN_SWEEP, Caller, CallerDep
 from api.depends import DoorbellDep, StoreDep
 from api.parameters import Id, refuse_unknown_query
 from api.problems import problem_responses
@@ -15,8 +16,10 @@ from core.states import Ask, State
 from core.store import sweeps, wishes
 from core.store.session import Store
 
-of_experiments = APIRouter(prefix="/experiments", tags=["experiments"], dependencies=[Depends(refuse_unknown_query)])
-of_sweeps = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(refuse_unknown_query)])
+of_experiments = APIRouter(
+    prefix="/experiments", tags=["experiments"], dependencies=[Depends(refuse_unknown_query), OWN_EXPERIMENT]
+)
+of_sweeps = APIRouter(prefix="/sweeps", tags=["sweeps"], dependencies=[Depends(refuse_unknown_query), OWN_SWEEP])
 
 _CANCEL = "Cancel it: at once while it waits, within a heartbeat (5 seconds) while it runs."
 _PAUSE = "Let it wait for you: at once while it waits, within a heartbeat (5 seconds) while it runs."
@@ -25,56 +28,104 @@ _RETRY = "Queue it again after it failed or was cancelled; not after it diverged
 _EACH = "For every member that can have it."
 
 
-@of_experiments.post("/{id}/cancel", status_code=202, description=_CANCEL, responses=problem_responses(404, 409))
-def cancel_experiment(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
-    return _ask_experiment(id, Ask.CANCEL, store, doorbell)
+@of_experiments.post(
+    "/{id}/cancel",
+    status_code=202,
+    dependencies=[OWN_EXPERIMENT],
+    description=_CANCEL,
+    responses=problem_responses(404, 409),
+)
+def cancel_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
+    return _ask_experiment(id, Ask.CANCEL, caller, store, doorbell)
 
 
-@of_experiments.post("/{id}/pause", status_code=202, description=_PAUSE, responses=problem_responses(404, 409))
-def pause_experiment(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
-    return _ask_experiment(id, Ask.PAUSE, store, doorbell)
+@of_experiments.post(
+    "/{id}/pause",
+    status_code=202,
+    dependencies=[OWN_EXPERIMENT],
+    description=_PAUSE,
+    responses=problem_responses(404, 409),
+)
+def pause_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
+    return _ask_experiment(id, Ask.PAUSE, caller, store, doorbell)
 
 
-@of_experiments.post("/{id}/resume", status_code=202, description=_RESUME, responses=problem_responses(404, 409))
-def resume_experiment(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
-    return _ask_experiment(id, Ask.RESUME, store, doorbell)
+@of_experiments.post(
+    "/{id}/resume",
+    status_code=202,
+    dependencies=[OWN_EXPERIMENT],
+    description=_RESUME,
+    responses=problem_responses(404, 409),
+)
+def resume_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
+    return _ask_experiment(id, Ask.RESUME, caller, store, doorbell)
 
 
-@of_experiments.post("/{id}/retry", status_code=202, description=_RETRY, responses=problem_responses(404, 409))
-def retry_experiment(id: Id, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
-    return _ask_experiment(id, Ask.RETRY, store, doorbell)
+@of_experiments.post(
+    "/{id}/retry",
+    status_code=202,
+    dependencies=[OWN_EXPERIMENT],
+    description=_RETRY,
+    responses=problem_responses(404, 409),
+)
+def retry_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> ExperimentOut:
+    return _ask_experiment(id, Ask.RETRY, caller, store, doorbell)
 
 
-@of_sweeps.post("/{id}/cancel", status_code=202, description=f"{_EACH} {_CANCEL}", responses=problem_responses(404))
-def cancel_sweep(id: Id, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
-    return _ask_members(id, Ask.CANCEL, store, doorbell)
+@of_sweeps.post(
+    "/{id}/cancel",
+    status_code=202,
+    dependencies=[OWN_SWEEP],
+    description=f"{_EACH} {_CANCEL}",
+    responses=problem_responses(404),
+)
+def cancel_sweep(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
+    return _ask_members(id, Ask.CANCEL, caller, store, doorbell)
 
 
-@of_sweeps.post("/{id}/pause", status_code=202, description=f"{_EACH} {_PAUSE}", responses=problem_responses(404))
-def pause_sweep(id: Id, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
-    return _ask_members(id, Ask.PAUSE, store, doorbell)
+@of_sweeps.post(
+    "/{id}/pause",
+    status_code=202,
+    dependencies=[OWN_SWEEP],
+    description=f"{_EACH} {_PAUSE}",
+    responses=problem_responses(404),
+)
+def pause_sweep(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
+    return _ask_members(id, Ask.PAUSE, caller, store, doorbell)
 
 
-@of_sweeps.post("/{id}/resume", status_code=202, description=f"{_EACH} {_RESUME}", responses=problem_responses(404))
-def resume_sweep(id: Id, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
-    return _ask_members(id, Ask.RESUME, store, doorbell)
+@of_sweeps.post(
+    "/{id}/resume",
+    status_code=202,
+    dependencies=[OWN_SWEEP],
+    description=f"{_EACH} {_RESUME}",
+    responses=problem_responses(404),
+)
+def resume_sweep(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
+    return _ask_members(id, Ask.RESUME, caller, store, doorbell)
 
 
-@of_sweeps.post("/{id}/retry", status_code=202, description=f"{_EACH} {_RETRY}", responses=problem_responses(404))
-def retry_sweep(id: Id, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
-    return _ask_members(id, Ask.RETRY, store, doorbell)
+@of_sweeps.post(
+    "/{id}/retry",
+    status_code=202,
+    dependencies=[OWN_SWEEP],
+    description=f"{_EACH} {_RETRY}",
+    responses=problem_responses(404),
+)
+def retry_sweep(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDep) -> SweepOut:
+    return _ask_members(id, Ask.RETRY, caller, store, doorbell)
 
 
-def _ask_experiment(experiment_id: int, what: Ask, store: Store, doorbell: Doorbell) -> ExperimentOut:
-    with store.writing() as tx:
+def _ask_experiment(experiment_id: int, what: Ask, caller: Caller, store: Store, doorbell: Doorbell) -> ExperimentOut:
+    with store.writing(caller.name) as tx:
         (answer,) = experiments_out(tx, [wishes.ask(tx, experiment_id, what)])
     if answer.state is State.QUEUED:
         doorbell.ring()
     return answer
 
 
-def _ask_members(sweep_id: int, what: Ask, store: Store, doorbell: Doorbell) -> SweepOut:
-    with store.writing() as tx:
+def _ask_members(sweep_id: int, what: Ask, caller: Caller, store: Store, doorbell: Doorbell) -> SweepOut:
+    with store.writing(caller.name) as tx:
         sweep = sweeps.ask(tx, sweep_id, what)
     if sweep.counts[State.QUEUED]:
         doorbell.ring()

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
 from core.spec import OF_A_GPU, Spec
 from core.states import ErrorKind, State
-from core.store import checkpoints
+from core.store import checkpoints, turns
 from core.store.clock import now_ms
 from core.store.events import EventKind
 from core.store.experiments import ExperimentError, error_columns
@@ -21,11 +21,12 @@ _CLAIMERS = 0xBA11A57  # the advisory lock that claimers take in turn
 
 
 def claim(tx: Connection, worker_id: int, lease_ms: int, device_kind: str = "cpu") -> Claim | None:
-    """The experiment of the lowest rank that this kind of device may take, now running under a lease of this worker;
-    None if none is queued."""
+    """The experiment whose turn it is of those that this kind of device may take, now running under a lease of this
+    worker; None if none is queued."""
     if tx.dialect.name == "postgresql":  # SQLite's write transaction is such a lock by itself
         tx.execute(select(func.pg_advisory_xact_lock(_CLAIMERS)))
-    while (head := _head(tx, device_kind)) is not None:
+    while (head := _next(tx, device_kind)) is not None:
+        turns.taken(tx, head.owner)
         lease = {
             "attempt": head.attempt + 1,
             "worker_id": worker_id,
@@ -53,9 +54,16 @@ def claim(tx: Connection, worker_id: int, lease_ms: int, device_kind: str = "cpu
     return None
 
 
-def _head(tx: Connection, device_kind: str) -> AnyRow | None:
-    """Of the queue; one that its user is just cancelling is passed over. One with a checkpoint waits a while for the
-    kind of device that wrote it: a CPU should not go on with what an H200 began."""
+def _next(tx: Connection, device_kind: str) -> AnyRow | None:
+    for owner in turns.running_by_owner(tx):
+        if head := _head(tx, owner, device_kind):
+            return head
+    return None
+
+
+def _head(tx: Connection, owner: str, device_kind: str) -> AnyRow | None:
+    """Of an owner's queue; one that its user is just cancelling is passed over. One with a checkpoint waits a while for
+    the kind of device that wrote it: a CPU should not go on with what an H200 began."""
     written_on = experiments.c.checkpoint_device_kind
     may_go_on = or_(
         written_on.is_(None),
@@ -65,6 +73,7 @@ def _head(tx: Connection, device_kind: str) -> AnyRow | None:
     return tx.execute(
         select(
             experiments.c.id,
+            experiments.c.owner,
             experiments.c.attempt,
             experiments.c.spec,
             experiments.c.created_ms,
@@ -72,7 +81,12 @@ def _head(tx: Connection, device_kind: str) -> AnyRow | None:
             experiments.c.epochs_done,
             experiments.c.checkpoint_step,
         )
-        .where(experiments.c.state == literally(State.QUEUED), may_go_on, _can_train(device_kind))
+        .where(
+            experiments.c.state == literally(State.QUEUED),
+            experiments.c.owner == owner,
+            may_go_on,
+            _can_train(device_kind),
+        )
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)

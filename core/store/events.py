@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select
 
 from core.states import State
 from core.store.clock import now_ms
+from core.store.session import actor_of
 from core.store.tables import events, is_id, workers
 from core.store.workers import NAME
 
@@ -51,6 +52,7 @@ class Event:
     attempt: int
     worker: str | None  # "host:pid"
     detail: str | None
+    actor: str | None  # in whose name: of a token, `local` or `worker`; None where nobody has kept it
 
 
 def record(
@@ -71,7 +73,8 @@ def record(
 def record_all(tx: Connection, kind: EventKind, own: Sequence[Mapping[str, Any]], **shared: str | None) -> None:
     """One event for each of `own`: its experiment, and the columns that differ between them."""
     if own:
-        tx.execute(insert(events).values({"at_ms": now_ms(), "kind": kind, "attempt": 0, **shared}), own)
+        columns = {"at_ms": now_ms(), "kind": kind, "attempt": 0, "actor": actor_of(tx), **shared}
+        tx.execute(insert(events).values(columns), own)
 
 
 def storable(text: str) -> str:
@@ -101,6 +104,7 @@ def read(tx: Connection, experiment_id: int) -> list[Event]:
             attempt=row.attempt,
             worker=row.worker,
             detail=row.detail,
+            actor=row.actor,
         )
         for row in rows
     ]

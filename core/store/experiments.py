@@ -11,12 +11,13 @@ from sqlalchemy import Connection, Insert, delete, func, insert, select
 
 from core.spec import Spec
 from core.states import ENDED, WAITING, ErrorKind, State, Wish
-from core.store import checkpoints, events
+from core.store import checkpoints, events, turns
 from core.store.clock import now_ms
 from core.store.errors import NotAllowed, NotFound
 from core.store.events import EventKind
 from core.store.moves import lock
 from core.store.ranks import change_priority, rank
+from core.store.session import actor_of
 from core.store.tables import LARGEST, AnyRow, curve_rows, experiments, is_id, workers
 from core.store.workers import NAME
 
@@ -56,6 +57,7 @@ class Experiment:
     importance_weight: str
     sweep_id: int | None
     position: int | None
+    owner: str
     priority: int
     queued_ms: int
     requeued_ms: int | None
@@ -87,8 +89,10 @@ class Experiment:
 
 
 def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
-    """A new experiment, queued."""
-    row = _insert_queued(priority).values(_spec_columns(spec))
+    """A new experiment, queued; its owner is who acts."""
+    owner = actor_of(tx)
+    turns.remember(tx, owner)
+    row = _insert_queued(priority, owner).values(_spec_columns(spec))
     experiment_id: int = tx.execute(row.returning(experiments.c.id)).scalar_one()
     _record_submitted(tx, [experiment_id], [spec])
     return get(tx, experiment_id)
@@ -99,20 +103,21 @@ def submit_members(
     specs: Sequence[Spec],
     priority: int,
     sweep_id: int,
+    owner: str,
     *,
     seeds: Sequence[int],
     first_position: int = 0,
 ) -> None:
-    """New members of a sweep, at `first_position` and after in the order of `specs`; queued seed by seed, in the order
-    of `seeds`, which is empty where all have the same."""
+    """New members of an owner's sweep, at `first_position` and after in the order of `specs`; queued seed by seed, in
+    the order of `seeds`, which is empty where all have the same."""
     if not specs:
         return
-    turns = {seed: turn for turn, seed in enumerate(seeds)}
-    queue = sorted(enumerate(specs, first_position), key=lambda member: turns.get(member[1].seed, 0))
+    places = {seed: place for place, seed in enumerate(seeds)}
+    queue = sorted(enumerate(specs, first_position), key=lambda member: places.get(member[1].seed, 0))
     # Ids in the order of the queue, which they decide wherever ranks are equal (core/store/README.md, "The queue").
     rows = [_spec_columns(spec) | {"position": position} for position, spec in queue]
     # Without RETURNING, which takes thrice as long on PostgreSQL; positions are never given again.
-    tx.execute(_insert_queued(priority).values(sweep_id=sweep_id), rows)
+    tx.execute(_insert_queued(priority, owner).values(sweep_id=sweep_id), rows)
     added = tx.execute(
         select(experiments.c.id)
         .where(experiments.c.sweep_id == sweep_id, experiments.c.position >= first_position)
@@ -121,8 +126,9 @@ def submit_members(
     _record_submitted(tx, list(added.scalars()), specs)
 
 
-def _insert_queued(priority: int) -> Insert:
+def _insert_queued(priority: int, owner: str) -> Insert:
     return insert(experiments).values(
+        owner=owner,
         revision=1,
         state=State.QUEUED,
         priority=priority,
@@ -181,6 +187,15 @@ def get(tx: Connection, experiment_id: int) -> Experiment:
     if row is None:
         raise NotFound(experiment_id)
     return _experiment(row)
+
+
+def owner_of(tx: Connection, experiment_id: int) -> str:
+    """Raises NotFound."""
+    found = select(experiments.c.owner).where(experiments.c.id == min(experiment_id, LARGEST))
+    owner: str | None = tx.execute(found).scalar()
+    if owner is None:
+        raise NotFound(experiment_id)
+    return owner
 
 
 def list_newest(

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapreplace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, case, select
 
 from core.spec import OF_A_GPU
 from core.states import State
+from core.store import turns
 from core.store.checkpoints import RESERVED_MS
 from core.store.clock import rfc3339
 from core.store.experiments import Experiment, get
@@ -101,14 +103,14 @@ def _roughly(seconds: float) -> str:
 
 def head_because(tx: Connection) -> str | None:
     """Why the head of the queue waits."""
-    found: int | None = tx.execute(_queue(experiments.c.id).limit(1)).scalar()
-    return None if found is None else outlook(tx, [get(tx, found)])[0].waiting_because
+    head = _queue(tx, experiments.c.id, 1)
+    return outlook(tx, [get(tx, head[0].value)])[0].waiting_because if head else None
 
 
 def first_places(tx: Connection, column: Column[int], workers: int) -> dict[int, Place]:
     """Of the first of each value of `column`, at the head of the queue."""
     running = tx.execute(_work(experiments.c.id).where(experiments.c.state == literally(State.RUNNING))).all()
-    queued = tx.execute(_queue(column).limit(_PLACES + 1)).all()
+    queued = _queue(tx, column, _PLACES + 1)
     turns = _turns(running, queued, workers)
     places: dict[int, Place] = {}
     for before, (row, seconds) in enumerate(zip(queued, turns, strict=True)):
@@ -116,9 +118,13 @@ def first_places(tx: Connection, column: Column[int], workers: int) -> dict[int,
     return places
 
 
-def _queue(column: Column[int]) -> Select[Any]:
+def _queue(tx: Connection, column: Column[int], limit: int) -> list[AnyRow]:
+    """The head of the queue, in the order of turns."""
+    running = turns.running_by_owner(tx)
     queued = _work(column).where(experiments.c.state == literally(State.QUEUED))
-    return queued.order_by(experiments.c.rank, experiments.c.id)
+    first = queued.order_by(experiments.c.rank, experiments.c.id).limit(limit)
+    queues = {owner: tx.execute(first.where(experiments.c.owner == owner)).all() for owner in running}
+    return list(islice(turns.in_turn(running, queues), limit))
 
 
 def _work(column: Column[int]) -> Select[Any]:

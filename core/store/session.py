@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, Programm
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.store.errors import DatabaseBroken, DatabaseUnavailable
+from core.tokens import LOCAL
 
 # A cut link is noticed in 5 s, not 14, unless a user says otherwise. A frozen server is noticed by nothing on the
 # connection.
@@ -117,10 +118,11 @@ class Store:
             yield tx
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Commits at the end, rolls back on an exception. Raises DatabaseUnavailable, DatabaseBroken."""
+    def writing(self, actor: str = LOCAL) -> Iterator[Connection]:
+        """Commits at the end, rolls back on an exception. `actor`: in whose name it writes, of a token, `local` or
+        `worker`. Raises DatabaseUnavailable, DatabaseBroken."""
         with translating_errors(), self._one_writer, self._timed(), self._writer.begin() as tx:
-            yield tx
+            yield tx.execution_options(actor=actor)
 
     def try_to_write(self) -> None:
         """What writes, and leaves nothing. Raises DatabaseUnavailable, DatabaseBroken: of a full disk, of a standby."""
@@ -275,6 +277,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     connection.exec_driver_sql(_BEGIN_TO_WRITE if _writes(connection) else _BEGIN_TO_READ)  # one way there and back
+
+
+def actor_of(tx: Connection) -> str:
+    """In whose name this transaction writes."""
+    return str(tx.get_execution_options().get("actor", LOCAL))
 
 
 def _writes(connection: Connection) -> bool:

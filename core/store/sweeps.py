@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from core.grids import Grid, seeds_in_order
 from core.spec import Spec
 from core.states import ENDED, WAITING, Ask, State, Wish
-from core.store import checkpoints, wishes
+from core.store import checkpoints, turns, wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound, SweepChanged
 from core.store.experiments import lock_digest, submit_members
@@ -30,6 +30,7 @@ from core.store.outlook import (
     worker_loads,
 )
 from core.store.ranks import change_priority
+from core.store.session import actor_of
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.store.workers import count_serving
 from core.sweep_faults import refuse_too_many
@@ -42,6 +43,7 @@ class Sweep:
     id: int
     name: str
     preset: str | None
+    owner: str
     grids: list[Grid]
     extends: int | None  # the sweep whose members its own go on from
     created_ms: int
@@ -64,8 +66,11 @@ def submit(
     priority: int = 0,
     extends: int | None = None,
 ) -> int:
-    """The id of a new sweep, its members queued seed by seed."""
+    """The id of a new sweep of who acts, its members queued seed by seed."""
+    owner = actor_of(tx)
+    turns.remember(tx, owner)
     row = insert(sweeps).values(
+        owner=owner,
         name=name,
         preset=preset,
         grids=_json(grids),
@@ -74,7 +79,7 @@ def submit(
         created_ms=now_ms(),
     )
     sweep_id: int = tx.execute(row.returning(sweeps.c.id)).scalar_one()
-    submit_members(tx, specs, priority, sweep_id, seeds=seeds_in_order(grids))
+    submit_members(tx, specs, priority, sweep_id, owner, seeds=seeds_in_order(grids))
     return sweep_id
 
 
@@ -84,6 +89,14 @@ def get(tx: Connection, sweep_id: int) -> Sweep:
     if row is None:
         raise NotFound(sweep_id, "sweep")
     return _with_progress(tx, [row])[0]
+
+
+def owner_of(tx: Connection, sweep_id: int) -> str:
+    """Raises NotFound."""
+    owner: str | None = tx.execute(select(sweeps.c.owner).where(sweeps.c.id == min(sweep_id, LARGEST))).scalar()
+    if owner is None:
+        raise NotFound(sweep_id, "sweep")
+    return owner
 
 
 def list_newest(tx: Connection, limit: int, before: int | None = None) -> list[Sweep]:
@@ -127,7 +140,7 @@ def grow(
         raise SweepChanged(sweep_id)
     new = missing(tx, sweep_id, specs)
     seeds = seeds_in_order(larger)
-    submit_members(tx, new, priority, sweep_id, seeds=seeds, first_position=sweep.next_position)
+    submit_members(tx, new, priority, sweep_id, sweep.owner, seeds=seeds, first_position=sweep.next_position)
     tx.execute(
         update(sweeps)
         .where(sweeps.c.id == sweep_id)
@@ -233,6 +246,7 @@ def _sweep(
         id=row.id,
         name=row.name,
         preset=row.preset,
+        owner=row.owner,
         grids=_grids(row),
         extends=row.extends,
         created_ms=row.created_ms,

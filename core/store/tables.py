@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from core.states import ErrorKind, State, Wish, WorkerState
+from core.tokens import Scope
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -88,6 +89,7 @@ experiments = Table(
     Column("importance_weight", Text, nullable=False),
     Column("sweep_id", BigInteger),
     Column("position", Integer),
+    Column("owner", Text, server_default="local", nullable=False),  # the name of the token that made it
     Column("priority", Integer, nullable=False),
     Column("queued_ms", BigInteger, nullable=False),
     Column("requeued_ms", BigInteger),  # when it came back into the queue, wherever it stands there
@@ -135,6 +137,7 @@ _running = experiments.c.state == literally(State.RUNNING)
 Index(
     "ix_experiments_queued",
     experiments.c.state,
+    experiments.c.owner,
     experiments.c.rank,
     experiments.c.id,
     sqlite_where=_queued,
@@ -177,6 +180,30 @@ sweeps = Table(
     Column("next_position", Integer, nullable=False),  # of a member that is added
     Column("created_ms", BigInteger, nullable=False),
     Column("extends", BigInteger),
+    Column("owner", Text, server_default="local", nullable=False),  # of all its members too
+    sqlite_autoincrement=True,
+)
+
+# Who has made experiments, and when one of theirs was last claimed: whose turn it is.
+owners = Table(
+    "owners",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("claimed_ms", BigInteger, server_default="0", nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", Text, unique=True, nullable=False),  # never given again: it is an owner's
+    Column("sha256", Text, unique=True, nullable=False),  # of the secret, which is kept nowhere
+    Column("scope", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("used_ms", BigInteger),  # to the minute
+    Column("revoked_ms", BigInteger),
+    _one_of("scope", Scope),
     sqlite_autoincrement=True,
 )
 
@@ -258,6 +285,7 @@ events = Table(
     Column("attempt", BigInteger, nullable=False),
     Column("worker_id", BigInteger, ForeignKey("workers.id")),
     Column("detail", Text),
+    Column("actor", Text),  # the name of a token, local or worker; null where nobody has kept it
     Index("ix_events_experiment_id_id", "experiment_id", "id"),
     sqlite_autoincrement=True,
 )

@@ -132,8 +132,9 @@ def test_the_demo_looks_before_it_trains_whether_it_may_write(tmp_path: Path) ->
     assert "figure.png" in refusal("demo", "--out", str(tmp_path))
 
 
-def test_an_address_that_others_can_reach_is_refused(tmp_path: Path) -> None:
-    assert "BALLAST_HOST" in refusal("up", home=tmp_path, host="0.0.0.0")
+@pytest.mark.parametrize("setting", [{"host": "0.0.0.0"}, {"allowed_hosts": "lab"}, {"trusted_proxies": "127.0.0.1"}])
+def test_what_others_can_reach_is_not_served_without_tokens(tmp_path: Path, setting: dict[str, str]) -> None:
+    assert "there is no token" in refusal("up", home=tmp_path, port=free_port(), **setting)
 
 
 def test_an_old_python_is_named_by_make(tmp_path: Path) -> None:

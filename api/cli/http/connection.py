@@ -7,12 +7,12 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from api.cli.printing import print_note
 from api.client import Client
-from core.address import service_url
+from core.address import service_token, service_url
 
 
 @contextmanager
 def service_client() -> Iterator[Client]:
-    client = Client(service_url() or _settled_url())
+    client = Client(service_url() or _settled_url(), token=service_token())
     report_retries("for 20 seconds")
     try:
         yield client

@@ -101,13 +101,16 @@ def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> Non
     print_table(("field", "value"), ((key, value) for key, value in facts.items() if value not in (None, "")))
     print()
     print_table(
-        ("at", "event", "attempt", "worker", "detail"),
-        ((each["at"], each["kind"], each["attempt"], each["worker"], each["detail"]) for each in events),
+        ("at", "event", "attempt", "by", "detail"),
+        (
+            (each["at"], each["kind"], each["attempt"], each["worker"] or each["actor"], each["detail"])
+            for each in events
+        ),
     )
 
 
 _FIELDS = (
-    *("id", "name", "state", "requested", "waiting_because", "worker", "sweep_id", "extends"),
+    *("id", "name", "owner", "state", "requested", "waiting_because", "worker", "sweep_id", "extends"),
     *("attempt", "failures", "priority"),
 )
 

@@ -51,7 +51,8 @@ def play(folder: Path, workers: int | None, as_json: bool = False) -> None:
     console = Console(stderr=True)
     console.print(f"{len(WEIGHTS)} networks learn to tell 0 from 1, {EPOCHS} epochs each: about a minute on two cores")
     with tempfile.TemporaryDirectory(prefix="ballast-demo-") as home:
-        settings = load_settings(home=Path(home), port=free_port(), database_url="", broker_url="", host="127.0.0.1")
+        nobody_else = {"host": "127.0.0.1", "allowed_hosts": "", "trusted_proxies": ""}
+        settings = load_settings(home=Path(home), port=free_port(), database_url="", broker_url="", **nobody_else)
         logs.configure(settings, logging.WARNING)
         log_file = Path(home) / "workers.log"
         with log_file.open("wb") as log, service(settings, workers, log) as keeps_running:

@@ -14,7 +14,7 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from api.main import ROUTERS
+from api.main import OPEN_ROUTERS, ROUTERS
 from core.spec import Spec
 from tests.unit.api.builders import Json, problem
 
@@ -140,7 +140,7 @@ def test_every_operation_is_listed_by_a_name_of_its_own_in_plain_words(document:
 
 
 def test_every_route_is_a_function_that_bears_its_name(client: TestClient) -> None:
-    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    routes = [route for router in (*ROUTERS, *OPEN_ROUTERS) for route in router.routes if isinstance(route, APIRoute)]
     assert len(routes) == len(list(operations(client.get("/openapi.json").json())))
     for route in routes:
         assert f"def {route.name}(" in inspect.getsource(route.endpoint), route.path

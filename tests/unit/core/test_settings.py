@@ -30,6 +30,8 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "checkpoint_url": f"file://{home}/checkpoints",
         "host": "127.0.0.1",
         "port": 8000,
+        "allowed_hosts": "",
+        "trusted_proxies": "",
         "url": "http://127.0.0.1:8000",
         "device": "auto",
         "threads": 1,
@@ -169,9 +171,8 @@ def test_a_secret_that_cannot_be_read_is_not_taken_for_none(
         ),
         (
             "HOST",
-            "0.0.0.0",
-            "BALLAST_HOST is 0.0.0.0 and must be 127.0.0.1, localhost or ::1: "
-            "until Ballast has tokens, it serves this host only",
+            "http://a",
+            "BALLAST_HOST is http://a and must be an address or a name, such as 127.0.0.1 or 0.0.0.0",
         ),
         (
             "DATABASE_URL",
@@ -210,10 +211,46 @@ def test_no_sentence_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", "127.0.0.1.example.org", "LOCALHOST "])
-def test_no_other_host_is_served_yet(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_loopback_is_open_to_this_host(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("BALLAST_HOST", host)
-    with pytest.raises(SettingsError, match="BALLAST_HOST"):
+    assert load_settings().open_to_this_host
+
+
+@pytest.mark.parametrize(
+    ("variables", "known", "url"),
+    [
+        ({"HOST": "0.0.0.0"}, set(), "http://127.0.0.1:8000"),
+        ({"HOST": "::"}, set(), "http://[::1]:8000"),
+        ({"HOST": "192.168.1.2"}, {"192.168.1.2"}, "http://192.168.1.2:8000"),
+        ({"HOST": "127.0.0.1.example.org"}, {"127.0.0.1.example.org"}, "http://127.0.0.1.example.org:8000"),
+        ({"HOST": "fd00::1"}, {"[fd00::1]"}, "http://[fd00::1]:8000"),
+        ({"ALLOWED_HOSTS": " A.example, b , [fd00::2] "}, {"127.0.0.1", "a.example", "b", "[fd00::2]"}, None),
+        ({"TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8"}, {"127.0.0.1"}, None),
+    ],
+)
+def test_what_others_reach_is_open_to_nobody_without_a_token(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], known: set[str], url: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"BALLAST_{name}", value)
+    settings = load_settings()
+    assert not settings.open_to_this_host
+    assert settings.known_hosts == known
+    assert settings.url == (url or "http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("HOST", host) for host in ("LOCALHOST ", "a b", "http://a", "a:80", "-a", "a/", "*")),
+        *(("ALLOWED_HOSTS", hosts) for hosts in ("*", "a:80", "http://a", "a,b/c", "a b")),
+        *(("TRUSTED_PROXIES", proxies) for proxies in ("*", "proxy", "10.0.0.1/8", "10.0.0", "1.2.3.4:80")),
+    ],
+)
+def test_what_is_no_name_and_no_network_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"BALLAST_{name}", value)
+    with pytest.raises(SettingsError, match=f"BALLAST_{name}"):
         load_settings()
 
 

@@ -20,6 +20,7 @@ from core.states import Ask, State, Wish
 from core.store import attempts, claims, events, experiments, leases, sweeps, wishes, workers
 from core.store.leases import Claim
 from core.store.session import Store
+from core.tokens import WORKER
 
 MINUTE = 60_000
 ENDED = -1
@@ -80,7 +81,7 @@ def a_worker(store: Store, host: str = "gpu1", pid: int = 42) -> int:
 def claimed(store: Store, *, lease_ms: int = MINUTE, worker_id: int | None = None) -> Claim:
     """A claim on the head of the queue."""
     worker_id = worker_id or a_worker(store)
-    with store.writing() as tx:
+    with store.writing(WORKER) as tx:
         claim = claims.claim(tx, worker_id, lease_ms)
     assert claim is not None
     return claim

@@ -17,12 +17,13 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from core.results import EpochResult, Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import attempts, curves, experiments, moves, schema, sweeps, workers
+from core.store import attempts, curves, experiments, moves, schema, sweeps, tokens, workers
 from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import SchemaState
 from core.store.session import Store
 from core.store.tables import metadata
 from core.sweeps import SweepRequest, grids_and_specs
+from core.tokens import Scope
 from tests.servers import wait_until
 from tests.unit.store.builders import DIAGNOSTICS, a_worker, claimed, result, spec, submitted
 
@@ -46,6 +47,7 @@ def fill(store: Store) -> None:
         tx.execute(text("INSERT INTO service (id, machine, host) VALUES (1, 'a', 'b')"))
         tx.execute(text("INSERT INTO idempotency_keys VALUES ('/experiments', 'k', 'f', '{}', 1)"))
         tx.execute(text("INSERT INTO benchmarks VALUES ('host', 'cpu', 'cnn 64', 'fp32', 1.5, 2.5)"))
+        tokens.create(tx, "alice", Scope.SUBMIT)
         pointer = f"1, {claim.experiment_id}, 1, 1, 0, 10, 'path', 'sha256', 'numerics', 1"
         tx.execute(text(f"INSERT INTO checkpoints VALUES ({pointer})"))
 
@@ -97,7 +99,7 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
         tx.execute(text("UPDATE experiments SET revision = 7, priority = 3 WHERE id = 2"))
         odd = {"spec": '{"of": "tomorrow"}', "id": of_tomorrow}
         tx.execute(text("UPDATE experiments SET pack_key = 'odd', spec = :spec WHERE id = :id"), odd)
-        before = counts(tx) | {"benchmarks": 0}  # of which 0003 knows nothing
+        before = counts(tx) | {"benchmarks": 0, "tokens": 0}  # of which 0003 knows nothing
     renewed = rows()
     assert [row["pack_key"] for row in renewed[:-1]] == [spec(**fields).pack_key for fields in ({}, *others)]
 
@@ -157,7 +159,7 @@ def test_a_new_kind_of_error_comes_and_goes_beside_a_connection_that_is_open(emp
     failed = "UPDATE experiments SET error_kind = 'bad_device' WHERE id = 1"
     with empty.writing() as tx:
         tx.execute(text(failed))
-        before = counts(tx)
+        before = counts(tx) | {"tokens": 0}  # of which 0005 knows nothing
     schema.downgrade(empty_url, "0005")
     with empty.reading() as tx:
         assert tx.execute(text("SELECT error_kind FROM experiments WHERE id = 1")).scalar_one() == "internal"

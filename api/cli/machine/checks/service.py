@@ -10,6 +10,7 @@ import httpx2
 
 from api.cli.machine.checks.clocks import compare_clock
 from api.cli.machine.checks.finding import Finding, failed_check, first_line, installed_version
+from core.address import service_token
 from core.settings import Settings
 
 OTHER_HOME = "service home"
@@ -17,7 +18,9 @@ _ON_ITS_HOST = "run `ballast doctor` where the service runs, with its settings"
 
 
 def check_service(settings: Settings) -> Iterator[Finding]:
-    with httpx2.Client(base_url=settings.url, timeout=2, trust_env=False) as http:
+    token = service_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx2.Client(base_url=settings.url, timeout=2, trust_env=False, headers=headers) as http:
         try:
             answer = http.get("/version")
             reply = answer.json()
