@@ -5,11 +5,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.callers import identified
 from api.problems import error_details
 from core.reading import RepeatedName, parse_json
 
@@ -24,6 +26,8 @@ class JsonRoute(APIRoute):
             return handle
 
         async def read_and_handle(request: Request) -> Response:
+            if request.app.state.needs_token:  # nobody's body is read before we know whose it is
+                await run_in_threadpool(identified, request, request.app.state.store)
             json_request = _JsonRequest(request.scope, request.receive)
             await json_request.read()
             return await handle(json_request)

@@ -2,25 +2,36 @@
 that only this machine reaches, by none.
 """
 
+from contextlib import suppress
 from typing import Annotated, NamedTuple
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import BackgroundTasks, Depends, HTTPException, Request
 
 from api.depends import StoreDep
 from api.parameters import Id
 from core.store import experiments, sweeps, tokens
+from core.store.errors import StoreError
 from core.store.session import Store
+from core.store.tokens import Token
 from core.tokens import LOCAL, Scope
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ballast"'}  # of every 401
 
 _MISSING = "this service asks for a token: send `Authorization: Bearer …`, or set BALLAST_TOKEN for the command line"
-_WRONG = "this token is not valid here: it is wrong, revoked or expired; whoever keeps the service can make another"
+_WRONG = (
+    "this token is not valid here: it is wrong, revoked or expired; whoever keeps the service can make another, and "
+    "where none is needed, BALLAST_TOKEN may be left unset"
+)
+_FORWARDED = (
+    "a proxy has forwarded this, and the service does not know of any: name it in BALLAST_TRUSTED_PROXIES, and make "
+    "tokens by `ballast token create`"
+)
 
 
 class Caller(NamedTuple):
     name: str  # of the token; `local` without one
     scope: Scope
+    token: Token | None = None
 
     def may_change(self, owner: str) -> bool:
         return self.scope is Scope.ADMIN or self.name == owner
@@ -29,9 +40,19 @@ class Caller(NamedTuple):
 _ANYBODY_HERE = Caller(LOCAL, Scope.ADMIN)
 
 
-def admitted(request: Request, store: StoreDep) -> Caller:
+def identified(request: Request, store: Store) -> Caller:
+    """Looked up once a request. Raises HTTPException: 401 without a token that is valid."""
+    if not hasattr(request.state, "caller"):
+        request.state.caller = _caller(request, store)
+    caller: Caller = request.state.caller
+    return caller
+
+
+def admitted(request: Request, store: StoreDep, afterwards: BackgroundTasks) -> Caller:
     """Raises HTTPException: 401 without a token that is valid, 403 where its scope is too narrow for the method."""
-    caller = _caller(request, store)
+    caller = identified(request, store)
+    if caller.token and caller.token.use_is_old:
+        afterwards.add_task(_note_use, store, caller.token)
     needed = Scope.READ if request.method == "GET" else Scope.SUBMIT
     if not caller.scope.allows(needed):
         raise HTTPException(403, f"the token {caller.name} may {caller.scope} only: this needs the scope {needed}")
@@ -63,6 +84,8 @@ OWN_SWEEP = Depends(_own_sweep)
 def _caller(request: Request, store: Store) -> Caller:
     sent = request.headers.getlist("authorization")
     if not sent and not request.app.state.needs_token:
+        if any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip")):
+            raise HTTPException(403, _FORWARDED)
         return _ANYBODY_HERE
     if not sent:
         raise HTTPException(401, _MISSING, CHALLENGE)
@@ -77,10 +100,13 @@ def _caller_with(secret: str, store: Store) -> Caller:
         token = tokens.find(tx, secret)
     if token is None or not token.valid:
         raise HTTPException(401, _WRONG, CHALLENGE)
-    if token.use_is_old:
-        with store.writing() as tx:
-            tokens.note_use(tx, token.name)
-    return Caller(token.name, token.scope)
+    return Caller(token.name, token.scope, token)
+
+
+def _note_use(store: Store, token: Token) -> None:
+    """After the answer, which must not wait for who writes; a database that only reads keeps no time of use."""
+    with suppress(StoreError), store.writing() as tx:
+        tokens.note_use(tx, token)
 
 
 def _require_own(caller: Caller, owner: str, what: str) -> None:

@@ -34,7 +34,9 @@ _DATABASE = re.compile(
     r"sqlite:///(?!:memory:)[^?]|postgresql(\+psycopg)?://(?=.)(.*@)?(\[[^]]*\]|[^:/?@]*)(:\d{1,5})?(/|\?|$)"
 )
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")  # of a host
+# Of a host; the last part is no number, which would be an address.
+_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)*(?!\d+$){_LABEL}")
 _FOLDER = re.compile("filesystem://(localhost)?/*")  # always the one under the home
 _SSL_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 _SSL_REQUIREMENTS = ("required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE")
@@ -181,7 +183,10 @@ class Settings(BaseSettings):
 
     @property
     def proxies(self) -> list[str]:
-        return _listed(self.trusted_proxies)
+        """Each of IPv4 also as a socket of IPv6 names it."""
+        networks = [ip_network(proxy) for proxy in _listed(self.trusted_proxies)]
+        mapped = [f"::ffff:{each.network_address}/{96 + each.prefixlen}" for each in networks if each.version == 4]
+        return [*map(str, networks), *mapped]
 
     @property
     def embedded_database(self) -> bool:

@@ -245,7 +245,7 @@ class Client:
             seconds = options.get("timeout", self._timeout_seconds)
             what = f"the service at {self.url} took longer than {seconds:g} s to answer"
             raise TooSlow(f"{what}: {_hint(method, options)}") from None
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, UnicodeError) as error:  # the latter of a name that cannot be one
             if method == "GET" or not isinstance(error, _BREAKS):
                 raise self._unreachable(error) from None
             what = f"the connection to the service at {self.url} broke off ({str(error) or type(error).__name__})"

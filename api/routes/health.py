@@ -37,7 +37,8 @@ def is_ready(store: StoreDep, doorbell: DoorbellDep) -> Ready:
 @router.get("/version")
 def show_version(request: Request) -> Version:
     """Which Ballast this is; and where its home is, for this host's own programs."""
-    home = os.fsencode(request.app.state.home_folder).decode("utf-8", "replace") if _on_loopback(request) else None
+    here = _on_loopback(request) and not request.app.state.needs_token  # else a proxy may stand between
+    home = os.fsencode(request.app.state.home_folder).decode("utf-8", "replace") if here else None
     return Version(version=metadata.version("ballast"), home=home)
 
 

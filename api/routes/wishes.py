@@ -31,7 +31,6 @@ _EACH = "For every member that can have it."
 @of_experiments.post(
     "/{id}/cancel",
     status_code=202,
-    dependencies=[OWN_EXPERIMENT],
     description=_CANCEL,
     responses=problem_responses(404, 409),
 )
@@ -42,7 +41,6 @@ def cancel_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: Door
 @of_experiments.post(
     "/{id}/pause",
     status_code=202,
-    dependencies=[OWN_EXPERIMENT],
     description=_PAUSE,
     responses=problem_responses(404, 409),
 )
@@ -53,7 +51,6 @@ def pause_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: Doorb
 @of_experiments.post(
     "/{id}/resume",
     status_code=202,
-    dependencies=[OWN_EXPERIMENT],
     description=_RESUME,
     responses=problem_responses(404, 409),
 )
@@ -64,7 +61,6 @@ def resume_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: Door
 @of_experiments.post(
     "/{id}/retry",
     status_code=202,
-    dependencies=[OWN_EXPERIMENT],
     description=_RETRY,
     responses=problem_responses(404, 409),
 )
@@ -75,7 +71,6 @@ def retry_experiment(id: Id, caller: CallerDep, store: StoreDep, doorbell: Doorb
 @of_sweeps.post(
     "/{id}/cancel",
     status_code=202,
-    dependencies=[OWN_SWEEP],
     description=f"{_EACH} {_CANCEL}",
     responses=problem_responses(404),
 )
@@ -86,7 +81,6 @@ def cancel_sweep(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellD
 @of_sweeps.post(
     "/{id}/pause",
     status_code=202,
-    dependencies=[OWN_SWEEP],
     description=f"{_EACH} {_PAUSE}",
     responses=problem_responses(404),
 )
@@ -97,7 +91,6 @@ def pause_sweep(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellDe
 @of_sweeps.post(
     "/{id}/resume",
     status_code=202,
-    dependencies=[OWN_SWEEP],
     description=f"{_EACH} {_RESUME}",
     responses=problem_responses(404),
 )
@@ -108,7 +101,6 @@ def resume_sweep(id: Id, caller: CallerDep, store: StoreDep, doorbell: DoorbellD
 @of_sweeps.post(
     "/{id}/retry",
     status_code=202,
-    dependencies=[OWN_SWEEP],
     description=f"{_EACH} {_RETRY}",
     responses=problem_responses(404),
 )

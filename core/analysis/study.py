@@ -128,8 +128,9 @@ def _fits(runs: Sequence[Run], level: Collection[int]) -> list[RunFit]:
 def _of_set(runs: Sequence[Run], level: Sequence[Run], which: Which, disagreement: Sequence[Disagreement]) -> OfSet:
     """`level`: those of `runs` that are not behind."""
     fit = fit_runs(level)
+    of_fit = effect_at_end(fit, which)
     return OfSet(
-        fit_runs=effect_at_end(fit, which),
+        fit_runs=of_fit if fit or not level else of_fit._replace(reason="no run is fit"),
         all_runs=effect_at_end(level, which),
         over_epochs=effect_over_epochs(fit, which),
         by_weight=bands_at_end(fit, which),

@@ -184,12 +184,12 @@ sweeps = Table(
     sqlite_autoincrement=True,
 )
 
-# Who has made experiments, and when one of theirs was last claimed: whose turn it is.
+# Who makes experiments, and the number of the last claim of one of theirs: whose turn it is.
 owners = Table(
     "owners",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("claimed_ms", BigInteger, server_default="0", nullable=False),
+    Column("last_turn", BigInteger, server_default="0", nullable=False),
 )
 
 tokens = Table(

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Update, insert, or_, select, update
+from sqlalchemy import Connection, Update, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import BallastError
+from core.store import turns
 from core.store.clock import now_ms
 from core.store.tables import AnyRow, tokens
 from core.tokens import Scope, new_secret, sha256_of
@@ -33,6 +35,7 @@ class TokenExists(BallastError):
 @dataclass(frozen=True, slots=True)
 class Token:
     name: str
+    sha256: str
     scope: Scope
     created_ms: int
     expires_ms: int | None
@@ -44,26 +47,29 @@ class Token:
 
 def create(tx: Connection, name: str, scope: Scope, days: int | None = None) -> str:
     """The secret of a new token. Raises TokenExists."""
-    if tx.execute(select(tokens.c.id).where(tokens.c.name == name)).first():
-        raise TokenExists(name)
     secret = new_secret()
+    insert = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
     values = {"name": name, "sha256": sha256_of(secret), "scope": scope, "created_ms": now_ms()}
-    tx.execute(insert(tokens).values(**values, **_expiry(days)))
+    new = insert(tokens).values(**values, expires_ms=None if days is None else now_ms() + days * DAY_MS)
+    if tx.execute(new.on_conflict_do_nothing(index_elements=[tokens.c.name]).returning(tokens.c.id)).first() is None:
+        raise TokenExists(name)
+    turns.remember(tx, name)  # now, so that two first submissions need not wait for each other
     return secret
 
 
 def rotate(tx: Connection, name: str, days: int | None = None) -> str:
-    """Another secret for a token; the old one is worth nothing from now on, and it is no longer revoked. Raises
-    NoSuchToken."""
+    """Another secret for a token, valid for `days`, or unless said for as long as the old one was from its beginning;
+    that is worth nothing from now on, and the token is no longer revoked. Raises NoSuchToken."""
     secret = new_secret()
+    length = tokens.c.expires_ms - tokens.c.created_ms if days is None else days * DAY_MS
     changed = {"sha256": sha256_of(secret), "revoked_ms": None, "used_ms": None, "created_ms": now_ms()}
-    _change(tx, name, update(tokens).values(**changed, **_expiry(days)))
+    _change(tx, name, update(tokens).values(**changed, expires_ms=now_ms() + length))
     return secret
 
 
 def revoke(tx: Connection, name: str) -> None:
     """It is worth nothing from now on. What was made with it stays. Raises NoSuchToken."""
-    _change(tx, name, update(tokens).values(revoked_ms=now_ms()))
+    _change(tx, name, update(tokens).values(revoked_ms=func.coalesce(tokens.c.revoked_ms, now_ms())))
 
 
 def everyone(tx: Connection) -> list[Token]:
@@ -82,8 +88,9 @@ def find(tx: Connection, secret: str) -> Token | None:
     return None if row is None else _token(row)
 
 
-def note_use(tx: Connection, name: str) -> None:
-    tx.execute(update(tokens).where(tokens.c.name == name).values(used_ms=now_ms()))
+def note_use(tx: Connection, token: Token) -> None:
+    """Unless it has another secret by now."""
+    tx.execute(update(tokens).where(tokens.c.sha256 == token.sha256).values(used_ms=now_ms()))
 
 
 def _tokens() -> Any:
@@ -95,6 +102,7 @@ def _tokens() -> Any:
 def _token(row: AnyRow) -> Token:
     return Token(
         name=row.name,
+        sha256=row.sha256,
         scope=Scope(row.scope),
         created_ms=row.created_ms,
         expires_ms=row.expires_ms,
@@ -103,10 +111,6 @@ def _token(row: AnyRow) -> Token:
         valid=not row.is_over,
         use_is_old=bool(row.use_is_old),
     )
-
-
-def _expiry(days: int | None) -> dict[str, Any]:
-    return {"expires_ms": None if days is None else now_ms() + days * DAY_MS}
 
 
 def _change(tx: Connection, name: str, change: Update) -> None:

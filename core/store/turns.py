@@ -11,7 +11,6 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.states import State
-from core.store.clock import now_ms
 from core.store.tables import experiments, literally, owners
 
 _Each = TypeVar("_Each")
@@ -43,14 +42,15 @@ def running_by_owner(tx: Connection) -> dict[str, int]:
         select(owners.c.name, n.label("n"))
         .outerjoin(running, running.c.owner == owners.c.name)
         .where(queued.is_not(None))
-        .order_by(n, owners.c.claimed_ms, owners.c.name)
+        .order_by(n, owners.c.last_turn, owners.c.name)
     )
     return {row.name: row.n for row in found}
 
 
 def taken(tx: Connection, owner: str) -> None:
     """One of theirs was claimed just now."""
-    tx.execute(update(owners).where(owners.c.name == owner).values(claimed_ms=now_ms()))
+    next_turn = select(func.max(owners.c.last_turn) + 1).scalar_subquery()  # no time: a clock may be set back
+    tx.execute(update(owners).where(owners.c.name == owner).values(last_turn=next_turn))
 
 
 def in_turn(running: Mapping[str, int], queues: Mapping[str, Sequence[_Each]]) -> Iterator[_Each]:

@@ -31,7 +31,7 @@ def upgrade() -> None:
     owners = op.create_table(
         "owners",
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("claimed_ms", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("last_turn", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_owners")),
     )
     op.bulk_insert(owners, [{"name": "local"}])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from api.main import OPEN_ROUTERS, ROUTERS, create_app
 from core.broker.doorbell import Doorbell
@@ -198,6 +198,27 @@ def test_a_forwarded_host_or_address_opens_nothing(client: TestClient) -> None:
     }
     problem(client.get("/experiments", headers=spoofed), 401)
     problem(client.get("/experiments", headers=spoofed | {"host": "evil.example"}), 403)
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded"])
+def test_a_proxy_that_nobody_spoke_of_opens_nothing(store: Store, doorbell: Doorbell, header: str) -> None:
+    """It may send on requests of others, and make them look like this host's own."""
+    with TestClient(application(store, doorbell), base_url=BASE_URL) as client:
+        refused = client.get("/experiments", headers={header: "127.0.0.1"})
+        assert "BALLAST_TRUSTED_PROXIES" in problem(refused, 403)["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+def test_nobodys_body_is_looked_at(client: TestClient, content_type: str) -> None:
+    problem(client.post("/experiments", content=b"{", headers={"Content-Type": content_type}), 401)
+
+
+def test_reading_waits_for_no_writer(client: TestClient, store: Store, secrets: Secrets) -> None:
+    """What a database that only reads cannot note is not noted."""
+    with store.writing() as tx:
+        tx.execute(text("CREATE TRIGGER nobody_writes BEFORE UPDATE ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END"))
+    for _ in range(2):
+        assert client.get("/experiments", headers=bearer(secrets["reader"])).status_code == 200
 
 
 def test_using_one_is_noted_and_no_answer_holds_a_secret(client: TestClient, store: Store, secrets: Secrets) -> None:

@@ -240,10 +240,16 @@ def test_what_others_reach_is_open_to_nobody_without_a_token(
     assert settings.url == (url or "http://127.0.0.1:8000")
 
 
+def test_a_trusted_proxy_is_known_to_a_socket_of_ipv6_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BALLAST_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,fd00::/8")
+    own = ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]
+    assert load_settings().proxies == [*own, "::ffff:127.0.0.1/128", "::ffff:10.0.0.0/104"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("HOST", host) for host in ("LOCALHOST ", "a b", "http://a", "a:80", "-a", "a/", "*")),
+        *(("HOST", host) for host in ("LOCALHOST ", "a b", "http://a", "a:80", "-a", "a/", "*", "a..b", "0", "127.1")),
         *(("ALLOWED_HOSTS", hosts) for hosts in ("*", "a:80", "http://a", "a,b/c", "a b")),
         *(("TRUSTED_PROXIES", proxies) for proxies in ("*", "proxy", "10.0.0.1/8", "10.0.0", "1.2.3.4:80")),
     ],

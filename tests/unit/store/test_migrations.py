@@ -111,7 +111,8 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
     assert keys[-1] == "odd"
     schema.upgrade(empty_url)
     assert rows() == renewed
-    assert [row | {"pack_key": ""} for row in old] == [row | {"pack_key": ""} for row in renewed]
+    alike = {"pack_key": "", "owner": "local"}  # of an owner 0003 knows nothing
+    assert [row | alike for row in old] == [row | alike for row in renewed]
     with empty.reading() as tx:
         assert counts(tx) == before
 

@@ -52,7 +52,30 @@ def test_what_is_revoked_or_over_is_invalid_and_a_rotated_one_is_valid_by_its_ne
     assert found(store, old) is None
     token = found(store, new)
     assert token is not None
-    assert (token.valid, token.scope, token.expires_ms) == (True, Scope.SUBMIT, None)
+    assert (token.valid, token.scope) == (True, Scope.SUBMIT)
+
+
+def test_a_rotated_token_is_valid_for_as_long_as_it_was_or_as_is_said(store: Store) -> None:
+    with store.writing() as tx:
+        tokens.create(tx, "alice", Scope.SUBMIT, days=30)
+        tx.execute(update(table).values(created_ms=table.c.created_ms - DAY_MS, expires_ms=table.c.expires_ms - DAY_MS))
+        tokens.rotate(tx, "alice")
+        (same,) = tokens.everyone(tx)
+        tokens.rotate(tx, "alice", days=2)
+        (shorter,) = tokens.everyone(tx)
+    assert same.expires_ms is not None
+    assert shorter.expires_ms is not None
+    assert (same.expires_ms - same.created_ms) / DAY_MS == pytest.approx(30, abs=1e-6)
+    assert (shorter.expires_ms - shorter.created_ms) / DAY_MS == pytest.approx(2, abs=1e-6)
+
+
+def test_a_use_of_the_old_secret_is_none_of_the_new(store: Store) -> None:
+    with store.writing() as tx:
+        tokens.create(tx, "alice", Scope.READ)
+        (old,) = tokens.everyone(tx)
+        tokens.rotate(tx, "alice")
+        tokens.note_use(tx, old)
+        assert tokens.everyone(tx)[0].used_ms is None
 
 
 def test_a_token_ends_with_its_last_day(store: Store) -> None:
@@ -73,7 +96,7 @@ def test_a_use_is_noted_to_the_minute(store: Store) -> None:
     with store.writing() as tx:
         secret = tokens.create(tx, "alice", Scope.READ)
         assert tokens.everyone(tx)[0].use_is_old
-        tokens.note_use(tx, "alice")
+        tokens.note_use(tx, tokens.everyone(tx)[0])
         assert not tokens.everyone(tx)[0].use_is_old
         tx.execute(update(table).values(used_ms=table.c.used_ms - 60_001))
         assert tokens.everyone(tx)[0].use_is_old
