@@ -10,6 +10,7 @@ from io import BytesIO
 from api.effects import AgainstOut, ClaimOut, DisagreementsOut, GroupOut, SettlingsOut, SweepEffectOut
 from api.figures import SweepRuns, Wanted, figure, read_runs, title_of
 from core.analysis.document import SAYS
+from core.analysis.effect import FEWEST_WEIGHTS
 from core.analysis.effect_figures import draw_effect
 from core.analysis.report import EFFECT_FIGURE, FIGURE, Facts, report_html, report_markdown
 from core.analysis.runs import IN_WORDS
@@ -67,7 +68,13 @@ def _group_out(group: GroupStudy) -> GroupOut:
 
 def _against_out(whole: WholeSweep, other: WholeSweep) -> AgainstOut:
     found = comparisons(whole.study, other.study)
-    reason = None if found else "no group of the one has the title of a group of the other"
+    reason = None
+    if not found:
+        reason = "no group of the one has the title of a group of the other"
+    elif not any(each.in_domain_slope or each.out_of_domain_slope for each in found):
+        reason = (
+            f"one of the two has no slope, or neither: it takes a seed that has {FEWEST_WEIGHTS} weights with fit runs"
+        )
     return AgainstOut(sweep_id=other.sweep.id, comparisons=found, reason=reason)
 
 

@@ -164,7 +164,7 @@ def _group_fractions(group: GroupStudy, preset: str | None) -> str:
 
 def _last(group: GroupStudy) -> str:
     if not any(run.fit is Fit.FIT for run in group.runs):
-        return "No run has learned both classes so far: there is no fraction to give."
+        return "No run is fit so far: there is no fraction to give."
     effect = max((group.of(which).fit_runs for which in IN_WORDS), key=lambda each: each.epoch or 0)
     if effect.epoch is None:
         return f"There is no fraction to give: {effect.reason}."

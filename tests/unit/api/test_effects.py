@@ -110,6 +110,16 @@ def test_two_sweeps_are_compared(client: TestClient, store: Store) -> None:
     assert back["out_of_domain_slope"]["estimate"] == pytest.approx(-0.2, abs=1e-4)
 
 
+def test_where_nothing_can_be_compared_it_is_said_why(client: TestClient, store: Store) -> None:
+    first, second = sweep(client), sweep(client, optimizer={"weight_decay": 0.01})
+    train(client, store, first, slope=0.3)
+    against = effect(client, first, f"?against={second}")["against"]
+    assert (
+        against["reason"] == "one of the two has no slope, or neither: it takes a seed that has 3 weights with fit runs"
+    )
+    assert [pair["in_domain_slope"] for pair in against["comparisons"]] == [None]
+
+
 def test_what_has_not_learned_is_named_and_left_out(client: TestClient, store: Store) -> None:
     number = sweep(client, seeds=1)
     claim = claimed(store)
