@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from redis.exceptions import RedisError
 
 from core.broker import mailbox
@@ -145,6 +145,16 @@ class RedisChannel(redis.Channel):
 
     def _brpop_read(self, **options: Any) -> Any:
         return _deliver_or_drop(super()._brpop_read, **options)  # type: ignore[misc]  # unknown to the stubs
+
+    def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
+        """A ring that cannot be acknowledged is forgotten all the same: it would be one too many for ever, and no other
+        would be asked for, nor the cut connection noticed. Redis gives it once more after a minute, which harms
+        nobody."""
+        try:
+            super().basic_ack(delivery_tag, multiple)
+        except _CONNECTION_ERRORS:
+            virtual.QoS.ack(self.qos, delivery_tag)
+            raise
 
 
 class RedisTransport(redis.Transport):

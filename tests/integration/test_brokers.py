@@ -4,11 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import kombu
 import pytest
+from kombu import Message
+from redis.exceptions import ConnectionError as RedisUnreachable
 
 from core.states import ENDED, State
 from tests.integration.hosts import Host, ran_once, running, settings_over
 from tests.servers import Redis, wait_until
+from worker.brokers import RedisChannel
 
 # So that a worker begins by a ring or not at all.
 WITHOUT_POLL = """
@@ -26,6 +30,25 @@ HARMS: dict[str, Callable[[Redis], None]] = {
     "its listeners cut off": lambda server: server.ask("CLIENT", "KILL", "TYPE", "pubsub"),
     "away for three seconds": lambda server: _absent(server, 3),
 }
+
+
+def test_a_ring_that_cannot_be_acknowledged_keeps_no_other_away() -> None:
+    """It was the last that a worker heard: no more than one at a time is asked for."""
+    with Redis() as server, kombu.Connection(server.url, transport_options={"socket_timeout": 2}) as connection:
+        assert isinstance(connection.default_channel, RedisChannel)
+        heard: list[Message] = []
+        queue = kombu.Queue("ballast", kombu.Exchange("ballast"), "ballast", channel=connection.default_channel)
+        with connection.Consumer(
+            [queue], callbacks=[lambda _, message: heard.append(message)], prefetch_count=1
+        ) as ears:
+            connection.Producer().publish({}, "ballast", exchange=queue.exchange)
+            connection.drain_events(timeout=10)
+            assert not ears.channel.qos.can_consume()
+            server.stop()
+            with pytest.raises(RedisUnreachable):
+                heard[0].ack()
+            assert ears.channel.qos.can_consume()
+            server.start()
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ def test_a_submitted_experiment_has_every_key_of_the_contract(client: TestClient
     assert experiment == {
         "revision": 1,
         "name": "é 16:1",
+        "owner": "local",
         "state": "queued",
         "stalled": False,
         "waiting_because": "no worker is alive: start one with `ballast worker`, unless one is starting",
@@ -276,7 +277,7 @@ def test_events_tell_what_happened_oldest_first(client: TestClient, store: Store
     assert list(listed) == ["items"]
     items = listed["items"]
     assert [set(item) for item in items] == [
-        {"id", "at", "kind", "from", "to", "attempt", "worker", "detail"} for _ in items
+        {"id", "at", "kind", "from", "to", "attempt", "worker", "actor", "detail"} for _ in items
     ]
     assert all(TIME.fullmatch(item["at"]) for item in items)
     assert [item["id"] for item in items] == sorted(item["id"] for item in items)

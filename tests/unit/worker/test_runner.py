@@ -294,8 +294,8 @@ def test_who_has_lost_the_claim_leaves_no_checkpoint_behind(bench: Bench) -> Non
 def test_a_checkpoint_is_kept_if_its_pointer_was_written_and_only_the_answer_was_lost(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    def loses_its_claim_and_the_answer(store: Store) -> Iterator[Connection]:
-        with contextlib.suppress(NotCommitted), writing(store) as tx:
+    def loses_its_claim_and_the_answer(store: Store, actor: str) -> Iterator[Connection]:
+        with contextlib.suppress(NotCommitted), writing(store, actor) as tx:
             yield tx
             saves = tx.execute(text("SELECT count(*) FROM checkpoints")).scalar()
             if saves and not committed:
