@@ -164,7 +164,7 @@ def seeds_that_would(estimates: Collection[Estimate], lowest: float, highest: fl
         _seeds_needed(each, min(abs(each.estimate - lowest), abs(each.estimate - highest))) for each in estimates
     )
     if needed > _MOST_SEEDS:
-        return f"not {_MOST_SEEDS} seeds would: it lies on the edge"
+        return f"even {_MOST_SEEDS} seeds would not: it lies on the edge of what the claim allows"
     return f"{needed:.0f} seeds would, if they scatter as these do"
 
 

@@ -223,7 +223,7 @@ def test_how_many_seeds_would_decide_by_hand() -> None:
 
     assert seeds(-0.01, 0.0, 0.01) == "4 seeds would"
     assert seeds(-0.021, -0.011, -0.001) == seeds(0.001, 0.011, 0.021) == "8 seeds would"
-    assert seeds(0.01, 0.02, 0.03) == "not 30 seeds would: it lies on the edge"
+    assert seeds(0.01, 0.02, 0.03) == "even 30 seeds would not: it lies on the edge of what the claim allows"
 
 
 def test_as_many_seeds_as_it_asks_for_do_decide() -> None:
