@@ -43,7 +43,10 @@ MOST_SPREAD = 0.08
 SLOPES_FROM = 10  # epochs; before, a clipped slope says how large the test set is
 FEWEST_WEIGHTS = 3  # through two points there is always a line
 
-_ALL_EQUAL = "all seeds gave the same number, so there is no interval over seeds: what one image more would make of it stands for it"
+_ALL_EQUAL = (
+    "all seeds gave the same number, so there is no interval over seeds: what one image more would make of it stands "
+    "for it"
+)
 _Key = TypeVar("_Key", int, str)
 
 
