@@ -24,6 +24,7 @@ from core.store.errors import DatabaseUnavailable
 from core.store.experiments import Experiment
 from core.store.files import Files
 from core.store.session import UNFORESEEN, Store
+from core.tokens import LOCAL
 from core.training import Member, load, train
 from tests.integration.hosts import same
 from tests.servers import wait_until
@@ -294,7 +295,7 @@ def test_who_has_lost_the_claim_leaves_no_checkpoint_behind(bench: Bench) -> Non
 def test_a_checkpoint_is_kept_if_its_pointer_was_written_and_only_the_answer_was_lost(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    def loses_its_claim_and_the_answer(store: Store, actor: str) -> Iterator[Connection]:
+    def loses_its_claim_and_the_answer(store: Store, actor: str = LOCAL) -> Iterator[Connection]:
         with contextlib.suppress(NotCommitted), writing(store, actor) as tx:
             yield tx
             saves = tx.execute(text("SELECT count(*) FROM checkpoints")).scalar()
