@@ -1,8 +1,9 @@
 """Cases whose answer is known (core/training/README.md, "Known answers"), through the service: posted over HTTP,
 trained by two worker processes, judged by the weights and the curve that the API serves. Two data seeds; in slow tests
-ten, and 10⁵ steps.
+ten, and 10⁵ steps on four of them: `BALLAST_TEST_LONG=1` tries these on ten as well, ten minutes of a core more.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -15,6 +16,7 @@ from tests.unit.training import answers
 from tests.unit.training.answers import FAST_SEEDS, LONG, SHORT, SLOW_SEEDS, Answer
 from tests.unit.training.known import Ended, Way
 
+LONG_SEEDS = SLOW_SEEDS if os.environ.get("BALLAST_TEST_LONG") else SLOW_SEEDS[:4]  # of 10⁵ steps
 LONGEST_S = 850  # of 10⁵ steps, however busy the machine is
 
 
@@ -49,10 +51,11 @@ def _ended(up: Up, experiment_id: int) -> Ended:
 
 
 def on_seeds(answer: Answer) -> list[object]:
-    marks = [() if answer in SHORT and seed in FAST_SEEDS else (pytest.mark.slow,) for seed in SLOW_SEEDS]
+    seeds = LONG_SEEDS if answer in LONG else SLOW_SEEDS
+    marks = [() if answer in SHORT and seed in FAST_SEEDS else (pytest.mark.slow,) for seed in seeds]
     return [
         pytest.param(answer, seed, marks=own, id=f"{answer.__name__}-{seed}")
-        for seed, own in zip(SLOW_SEEDS, marks, strict=True)
+        for seed, own in zip(seeds, marks, strict=True)
     ]
 
 
