@@ -39,7 +39,7 @@ Name = Annotated[
 Days = Annotated[int | None, typer.Option(min=1, max=36_500, help="Until it expires; never, unless said.")]
 
 
-@token.command(epilog="Example: ballast token create alice --scope submit --days 365")
+@token.command(epilog="Example: ballast token create bob --scope submit --days 365")
 def create(
     name: Name,
     scope: Annotated[
