@@ -25,7 +25,7 @@ from api.cli.main import app
 from api.client import Refused
 from core.states import Ask
 from tests.data import DATA, N_IN_DOMAIN
-from tests.e2e.processes import COMMAND, DIGITS, Process, Up, running, wait_for_end
+from tests.e2e.processes import COMMAND, DIGITS, Process, Up, ballast, running, wait_for_end
 from tests.servers import PATIENCE_S, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +104,7 @@ def test_a_shell_completes_commands_and_presets(tmp_path: Path) -> None:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     home = tmp_path_factory.mktemp("home")
     with running(Up(home, "--workers", "1", data_dir=home / "data")) as process:
+        assert ballast("token", "create", "carol", home=home).returncode == 0  # of whom lines speak
         yield process
 
 

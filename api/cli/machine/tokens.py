@@ -87,7 +87,7 @@ def list_(as_json: AsJson = False) -> None:
         print_table(names, ([row[name] for name in names] for row in rows))
 
 
-@token.command(epilog="Example: ballast token revoke alice")
+@token.command(epilog="Example: ballast token revoke carol")
 def revoke(name: Name, as_json: AsJson = False) -> None:
     """Let a token be worth nothing from now on; what was made with it stays."""
     from core.store import tokens
@@ -100,7 +100,7 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
         print(f"the token {name} is revoked")
 
 
-@token.command(epilog="Example: ballast token rotate alice")
+@token.command(epilog="Example: ballast token rotate carol")
 def rotate(name: Name, days: Days = None, as_json: AsJson = False) -> None:
     """Give a token another secret, and print that once; the old one is worth nothing from now on."""
     from core.store import tokens
