@@ -15,7 +15,7 @@ from core.store.session import Store
 from core.store.tokens import Token
 from core.tokens import LOCAL, Scope
 
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ballast"'}  # of every 401
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ballast"'}  # of every 401
 
 _MISSING = "this service asks for a token: send `Authorization: Bearer …`, or set BALLAST_TOKEN for the command line"
 _WRONG = (
@@ -88,10 +88,10 @@ def _caller(request: Request, store: Store) -> Caller:
             raise HTTPException(403, _FORWARDED)
         return _ANYBODY_HERE
     if not sent:
-        raise HTTPException(401, _MISSING, CHALLENGE)
+        raise HTTPException(401, _MISSING, _CHALLENGE)
     scheme, _, secret = sent[0].partition(" ")
     if len(sent) > 1 or scheme.lower() != "bearer":
-        raise HTTPException(401, _MISSING, CHALLENGE)
+        raise HTTPException(401, _MISSING, _CHALLENGE)
     return _caller_with(secret.strip(), store)
 
 
@@ -99,7 +99,7 @@ def _caller_with(secret: str, store: Store) -> Caller:
     with store.reading() as tx:
         token = tokens.find(tx, secret)
     if token is None or not token.valid:
-        raise HTTPException(401, _WRONG, CHALLENGE)
+        raise HTTPException(401, _WRONG, _CHALLENGE)
     return Caller(token.name, token.scope, token)
 
 

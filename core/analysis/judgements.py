@@ -255,7 +255,7 @@ def without_batch_norm_more(without: Studied, normed: Studied) -> Judged:
     more = any(each.low is not None and each.low > 0 for each in apart)
     less = any(each.high is not None and each.high < 0 for each in apart)
     if more == less:
-        lacking = (what_would(group, fit_runs(group.runs), _fewest(most)) for group in (without, normed))
+        lacking = (what_would(group, fit_runs(group.abreast), _fewest(most)) for group in (without, normed))
         return Judged(Answer.UNDECIDED, sentence, most, left, next(filter(None, lacking), _more_seeds(most)))
     return Judged(Answer.HOLDS if more else Answer.FAILS, sentence, most, left)
 

@@ -9,21 +9,25 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from api.access import LOOPBACK_HOSTS
 from api.main import create_app
 from core.broker.doorbell import Doorbell
 from core.store.session import Store
 from tests.unit.api.builders import FILES, HOME
 
-_applications: list[FastAPI] = []
+LAB = "ballast.lab"  # where one is found that asks for tokens
+
+_applications: dict[bool, FastAPI] = {}
 
 
-def application(store: Store, doorbell: Doorbell, home: Path = HOME) -> FastAPI:
+def application(store: Store, doorbell: Doorbell, home: Path = HOME, needs_token: bool = False) -> FastAPI:
     """The same for all tests, one after the other, over what each has: its document takes a while to make."""
-    if not _applications:
-        _applications.append(create_app(store, doorbell, FILES, home))
-    state = _applications[0].state
-    state.store, state.doorbell, state.home_folder = store, doorbell, home
-    return _applications[0]
+    if needs_token not in _applications:
+        hosts = LOOPBACK_HOSTS | ({LAB} if needs_token else set())
+        _applications[needs_token] = create_app(store, doorbell, FILES, home, hosts, needs_token)
+    app = _applications[needs_token]
+    app.state.store, app.state.doorbell, app.state.home_folder = store, doorbell, home
+    return app
 
 
 @contextmanager

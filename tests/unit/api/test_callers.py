@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,16 +9,15 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import select, text, update
 
-from api.main import OPEN_ROUTERS, ROUTERS, create_app
+from api.main import OPEN_ROUTERS, ROUTERS
 from core.broker.doorbell import Doorbell
-from core.settings import load_settings
 from core.store import tokens
 from core.store.session import Store
 from core.store.tables import tokens as table
 from core.tokens import Scope
-from tests.unit.api.builders import FILES, HOME, problem, spec
+from tests.unit.api.builders import problem, spec
 from tests.unit.api.conftest import BASE_URL
-from tests.unit.api.serving import application
+from tests.unit.api.serving import LAB, application
 
 Secrets = dict[str, str]
 
@@ -34,21 +32,6 @@ OPEN = [route.path for router in OPEN_ROUTERS for route in router.routes if isin
 CHANGES_ONE = [(method, path) for method, path in LOCKED if method != "GET" and "{id}" in path and "extend" not in path]
 
 
-HOSTS = frozenset({"127.0.0.1", "ballast.lab"})
-
-
-@pytest.fixture(scope="module")
-def service(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """One for the module: its document takes a while to make. Each test has a store of its own."""
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), database_url="", broker_url="")
-    store, doorbell = Store(f"sqlite:///{_sqlite_template}"), Doorbell(settings)
-    app = create_app(store, doorbell, FILES, HOME, HOSTS, needs_token=True)
-    with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
-        yield client
-    doorbell.close()
-    store.close()
-
-
 @pytest.fixture
 def store(sqlite_url: str) -> Iterator[Store]:
     store = Store(sqlite_url)
@@ -57,9 +40,10 @@ def store(sqlite_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def client(service: TestClient, store: Store) -> TestClient:
-    service.app.state.store = store  # type: ignore[attr-defined]
-    return service
+def client(store: Store, doorbell: Doorbell) -> Iterator[TestClient]:
+    app = application(store, doorbell, needs_token=True)
+    with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as client:
+        yield client
 
 
 @pytest.fixture
@@ -181,10 +165,10 @@ def test_where_none_is_needed_one_that_is_sent_counts_all_the_same(store: Store,
 
 
 def test_a_name_of_this_service_is_known_and_a_page_of_its_own_may_ask(client: TestClient, secrets: Secrets) -> None:
-    own = {"host": "ballast.lab:8000", "origin": "http://ballast.lab:8000"} | bearer(secrets["reader"])
+    own = {"host": f"{LAB}:8000", "origin": f"http://{LAB}:8000"} | bearer(secrets["reader"])
     assert client.get("/experiments", headers=own).status_code == 200
     detail = problem(client.get("/experiments", headers=own | {"host": "evil.example"}), 403)["detail"]
-    assert detail == "this Host is not known here: use 127.0.0.1 or ballast.lab"
+    assert detail == f"this Host is not known here: use 127.0.0.1, [::1], localhost or {LAB}"
     problem(client.get("/experiments", headers=own | {"origin": "http://evil.example"}), 403)
 
 

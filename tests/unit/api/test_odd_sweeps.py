@@ -5,7 +5,8 @@ number that is none, a band of no width, or a traceback.
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -36,7 +37,7 @@ class Odd(NamedTuple):
     rows: Callable[[int], int] = lambda _: EPOCHS  # how far a run has come
     diverges: Sequence[int] = ()
     ends: bool = True
-    spec: Json = {}  # noqa: RUF012
+    spec: Mapping[str, object] = MappingProxyType({})  # of all, beside what they are by default
 
 
 SITUATIONS = {

@@ -25,7 +25,7 @@ def resnet(batch_norm: bool) -> dict[str, Any]:
     return {"name": "resnet", "width": 64, "batch_norm": batch_norm}
 
 
-PROTOCOL = {  # figure: data set, model, optimizer, weights in the text, weights drawn
+PUBLISHED = {  # figure: data set, model, optimizer, weights in the text, weights drawn
     "figure-1": (CIFAR10, CNN, SGD, NINE, NINE),
     "figure-2": (MNIST, CNN, SGD, FIVE, FIVE),
     "figure-3": (CIFAR10, CNN, SGD | {"weight_decay": 0.001}, NINE, ["256:1", "16:1", "1:16", "1:256"]),
@@ -48,9 +48,9 @@ def specs(**request: Any) -> list[Spec]:
 
 
 @pytest.mark.parametrize("as_drawn", [False, True])
-@pytest.mark.parametrize("figure", PROTOCOL)
+@pytest.mark.parametrize("figure", PUBLISHED)
 def test_a_figure_holds_the_protocols_numbers_field_by_field(figure: str, as_drawn: bool) -> None:
-    dataset, model, optimizer, text, drawn = PROTOCOL[figure]
+    dataset, model, optimizer, text, drawn = PUBLISHED[figure]
     assert [spec.model_dump(exclude={"name"}) for spec in specs(preset=figure, as_drawn=as_drawn)] == [
         {
             "dataset": dataset,
@@ -73,9 +73,9 @@ def test_a_figure_holds_the_protocols_numbers_field_by_field(figure: str, as_dra
 def test_the_paper_is_its_eight_figures_in_order() -> None:
     paper = specs(preset="paper")
     assert len(paper) == 60
-    assert [spec.digest for spec in paper] == [spec.digest for figure in PROTOCOL for spec in specs(preset=figure)]
-    assert list(figures("paper")) == list(FIGURES) == list(PROTOCOL)
-    assert set(get_args(PresetName)) == {*PROTOCOL, "paper", "losses", "imbalance", "known-answers"}
+    assert [spec.digest for spec in paper] == [spec.digest for figure in PUBLISHED for spec in specs(preset=figure)]
+    assert list(figures("paper")) == list(FIGURES) == list(PUBLISHED)
+    assert set(get_args(PresetName)) == {*PUBLISHED, "paper", "losses", "imbalance", "known-answers"}
 
 
 def test_the_losses_are_all_there_are_each_with_five_weights_and_otherwise_alike() -> None:

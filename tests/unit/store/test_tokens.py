@@ -1,7 +1,9 @@
 """Tokens in SQL: the secret is nowhere, a name is given once, and what is over is over."""
 
+from collections.abc import Callable
+
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Connection, text, update
 
 from core.store import tokens
 from core.store.session import Store
@@ -104,6 +106,6 @@ def test_a_use_is_noted_to_the_minute(store: Store) -> None:
 
 
 @pytest.mark.parametrize("change", [tokens.revoke, tokens.rotate])
-def test_nobody_is_no_token(store: Store, change: object) -> None:
+def test_nobody_is_no_token(store: Store, change: Callable[[Connection, str], object]) -> None:
     with pytest.raises(NoSuchToken, match="there is no token nobody"), store.writing() as tx:
-        change(tx, "nobody")  # type: ignore[operator]
+        change(tx, "nobody")
