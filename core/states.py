@@ -48,6 +48,14 @@ class WorkerState(StrEnum):
     DEAD = "dead"  # fell silent
 
 
+class DeviceType(StrEnum):
+    """On what an experiment may train: it decides no curve, and is no part of its spec."""
+
+    ANY = "any"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 WAITING = frozenset({State.QUEUED, State.PAUSED})  # these have a place in the queue
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Insert, delete, func, insert, select
 
 from core.spec import Spec
-from core.states import ENDED, WAITING, ErrorKind, State, Wish
+from core.states import ENDED, WAITING, DeviceType, ErrorKind, State, Wish
 from core.store import checkpoints, events, turns
 from core.store.clock import now_ms
 from core.store.errors import NotAllowed, NotFound
@@ -58,6 +58,7 @@ class Experiment:
     sweep_id: int | None
     position: int | None
     owner: str
+    device: DeviceType
     priority: int
     queued_ms: int
     requeued_ms: int | None
@@ -283,6 +284,7 @@ def _experiment(row: AnyRow) -> Experiment:
     fields["last_row"] = None if last.epoch is None else last
     fields["error"] = ExperimentError(ErrorKind(kind), message, traceback) if kind else None
     fields["state"] = State(row.state)
+    fields["device"] = DeviceType(row.device)
     fields["checkpoint_device_kind"] = fields.pop("checkpoint_kind")
     fields["spec"] = json.loads(row.spec)
     fields["requested"] = Wish(row.requested) if row.requested else None

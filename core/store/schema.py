@@ -19,7 +19,7 @@ from core.store.workers import count_alive
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0009"  # what this code needs; revisions are numbered, so that older and newer can be told apart
+REVISION = "0010"  # what this code needs; revisions are numbered, so that older and newer can be told apart
 
 log = structlog.get_logger()
 

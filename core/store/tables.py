@@ -70,6 +70,10 @@ workers = Table(
     Column("experiment_id", BigInteger),
     Column("started_ms", BigInteger, nullable=False),
     Column("seen_ms", BigInteger, nullable=False),
+    # Of its GPU as a whole, at the last heartbeat; null on a CPU, or where the driver does not say.
+    Column("memory_used_mib", Integer),
+    Column("memory_total_mib", Integer),
+    Column("utilisation", Integer),  # percent
     _one_of("state", WorkerState),
     sqlite_autoincrement=True,
 )
@@ -90,6 +94,7 @@ experiments = Table(
     Column("sweep_id", BigInteger),
     Column("position", Integer),
     Column("owner", Text, server_default="local", nullable=False),  # the name of the token that made it
+    Column("device", Text, server_default="any", nullable=False),  # on what it may train: any, cpu or gpu
     Column("priority", Integer, nullable=False),
     Column("queued_ms", BigInteger, nullable=False),
     Column("requeued_ms", BigInteger),  # when it came back into the queue, wherever it stands there
@@ -203,8 +208,22 @@ tokens = Table(
     Column("expires_ms", BigInteger),
     Column("used_ms", BigInteger),  # to the minute
     Column("revoked_ms", BigInteger),
+    # Quotas; null: as many as they like.
+    Column("max_queued", Integer),
+    Column("max_running", Integer),
+    Column("per_minute", Integer),  # requests
     _one_of("scope", Scope),
     sqlite_autoincrement=True,
+)
+
+# Of the sign-in page: what a cookie holds stands for a token, and ends with its secret.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of the cookie's 256 random bits, which are kept nowhere
+    Column("token_id", BigInteger, ForeignKey("tokens.id", ondelete="CASCADE"), nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Index("ix_sessions_token_id", "token_id"),
 )
 
 predictions = Table(

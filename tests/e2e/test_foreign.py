@@ -130,6 +130,7 @@ ALL = (
     *(
         "db check",
         "db upgrade",
+        "token create carol",
         "data check digits",
         "data fetch digits",
         "bench --seconds 0.05",

@@ -48,6 +48,7 @@ def fill(store: Store) -> None:
         tx.execute(text("INSERT INTO idempotency_keys VALUES ('/experiments', 'k', 'f', '{}', 1)"))
         tx.execute(text("INSERT INTO benchmarks VALUES ('host', 'cpu', 'cnn 64', 'fp32', 1.5, 2.5)"))
         tokens.create(tx, "alice", Scope.SUBMIT)
+        tx.execute(text("INSERT INTO sessions VALUES ('sha256', 1, 1)"))
         pointer = f"1, {claim.experiment_id}, 1, 1, 0, 10, 'path', 'sha256', 'numerics', 1"
         tx.execute(text(f"INSERT INTO checkpoints VALUES ({pointer})"))
 
@@ -99,7 +100,7 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
         tx.execute(text("UPDATE experiments SET revision = 7, priority = 3 WHERE id = 2"))
         odd = {"spec": '{"of": "tomorrow"}', "id": of_tomorrow}
         tx.execute(text("UPDATE experiments SET pack_key = 'odd', spec = :spec WHERE id = :id"), odd)
-        before = counts(tx) | {"benchmarks": 0, "tokens": 0, "owners": 1}  # of which 0003 knows nothing
+        before = counts(tx) | {"benchmarks": 0, "tokens": 0, "sessions": 0, "owners": 1}  # of which 0003 knows nothing
     renewed = rows()
     assert [row["pack_key"] for row in renewed[:-1]] == [spec(**fields).pack_key for fields in ({}, *others)]
 
@@ -111,7 +112,7 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
     assert keys[-1] == "odd"
     schema.upgrade(empty_url)
     assert rows() == renewed
-    alike = {"pack_key": "", "owner": "local"}  # of an owner 0003 knows nothing
+    alike = {"pack_key": "", "owner": "local", "device": "any"}  # of the others 0003 knows nothing
     assert [row | alike for row in old] == [row | alike for row in renewed]
     with empty.reading() as tx:
         assert counts(tx) == before
@@ -160,7 +161,7 @@ def test_a_new_kind_of_error_comes_and_goes_beside_a_connection_that_is_open(emp
     failed = "UPDATE experiments SET error_kind = 'bad_device' WHERE id = 1"
     with empty.writing() as tx:
         tx.execute(text(failed))
-        before = counts(tx) | {"tokens": 0, "owners": 1}  # of which 0005 knows nothing
+        before = counts(tx) | {"tokens": 0, "sessions": 0, "owners": 1}  # of which 0005 knows nothing
     schema.downgrade(empty_url, "0005")
     with empty.reading() as tx:
         assert tx.execute(text("SELECT error_kind FROM experiments WHERE id = 1")).scalar_one() == "internal"
