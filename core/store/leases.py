@@ -30,6 +30,7 @@ class Claim:
     experiment_id: int
     attempt: int
     worker_id: int
+    owner: str
     spec: Spec
     folder: str  # of its checkpoints
     data_sha256: str | None  # of the images that its rows and checkpoints are of; None: there are none yet

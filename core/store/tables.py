@@ -143,6 +143,7 @@ Index(
     "ix_experiments_queued",
     experiments.c.state,
     experiments.c.owner,
+    experiments.c.device,
     experiments.c.rank,
     experiments.c.id,
     sqlite_where=_queued,
@@ -186,6 +187,7 @@ sweeps = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("extends", BigInteger),
     Column("owner", Text, server_default="local", nullable=False),  # of all its members too
+    Column("device", Text, server_default="any", nullable=False),  # for which it was submitted
     sqlite_autoincrement=True,
 )
 

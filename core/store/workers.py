@@ -89,15 +89,12 @@ def mark_dead(tx: Connection, silent_ms: int) -> list[int]:
     return list(silent)
 
 
-def count_serving(tx: Connection) -> int:
-    """How many can take an experiment, now or when they have ended one: alive, and not leaving."""
-    return _count(tx, WorkerState.IDLE, WorkerState.BUSY)
-
-
-def serving_device_kinds(tx: Connection) -> set[str]:
-    """On what those train that can take an experiment."""
+def serving_device_kinds(tx: Connection) -> dict[str, int]:
+    """How many can take an experiment, now or when they have ended one (alive, and not leaving), by what they train
+    on."""
     serving = _seen_lately(WorkerState.IDLE, WorkerState.BUSY)
-    return set(tx.execute(select(workers.c.device_kind).where(serving).distinct()).scalars())
+    kinds = select(workers.c.device_kind, func.count()).where(serving).group_by(workers.c.device_kind)
+    return dict(tuple(row) for row in tx.execute(kinds))
 
 
 def serving_places(tx: Connection) -> list[Place]:
