@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from core.fit import Fit
 from core.presets import PresetName
 from core.spec import Spec
-from core.states import ErrorKind, State, Wish, WorkerState
+from core.states import DeviceType, ErrorKind, State, Wish, WorkerState
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T10:00:00.000Z"])]
 
@@ -54,6 +54,7 @@ class ExperimentOut(_Answer):
     digest: str = Field(description="SHA-256 of what decides the curve.")
     sweep_id: int | None
     position: int | None
+    device: DeviceType = Field(description="On what it may train; it decides no curve.")
     priority: int
     attempt: int = Field(description="How often it was claimed; the fencing token.")
     failures: int = Field(description="Lost leases and crashes.")
@@ -132,6 +133,7 @@ class SweepOut(_Answer):
     id: int = Field(examples=[12])
     name: str
     owner: str = Field(description="The name of the token that made it, and of all its members.")
+    device: DeviceType = Field(description="For which it was submitted, and grows unless said.")
     preset: str | None
     counts: Counts = Field(description="Members by state.")
     epochs_done: int

@@ -93,9 +93,9 @@ class Experiment:
 def submit(tx: Connection, spec: Spec, priority: int = 0, device: DeviceType = DeviceType.ANY) -> Experiment:
     """A new experiment, queued; its owner is who acts. Raises WrongDevice."""
     owner = actor_of(tx)
-    columns = _spec_columns(spec, device)
+    columns = _spec_columns(spec)
     turns.remember(tx, owner)
-    row = _insert_queued(priority, owner).values(columns)
+    row = _insert_queued(priority, owner).values(columns | {"device": device_of(spec, device)})
     experiment_id: int = tx.execute(row.returning(experiments.c.id)).scalar_one()
     _record_submitted(tx, [experiment_id], [spec])
     return get(tx, experiment_id)
@@ -104,22 +104,25 @@ def submit(tx: Connection, spec: Spec, priority: int = 0, device: DeviceType = D
 def submit_members(
     tx: Connection,
     specs: Sequence[Spec],
+    devices: Sequence[DeviceType],
     priority: int,
     sweep_id: int,
     owner: str,
     *,
-    device: DeviceType,
     seeds: Sequence[int],
     first_position: int = 0,
 ) -> None:
     """New members of an owner's sweep, at `first_position` and after in the order of `specs`; queued seed by seed, in
-    the order of `seeds`, which is empty where all have the same. Raises WrongDevice."""
+    the order of `seeds`, which is empty where all have the same. `devices`: on what each may train."""
     if not specs:
         return
     places = {seed: place for place, seed in enumerate(seeds)}
     queue = sorted(enumerate(specs, first_position), key=lambda member: places.get(member[1].seed, 0))
     # Ids in the order of the queue, which they decide wherever ranks are equal (core/store/README.md, "The queue").
-    rows = [_spec_columns(spec, device) | {"position": position} for position, spec in queue]
+    rows = [
+        _spec_columns(spec) | {"position": position, "device": devices[position - first_position]}
+        for position, spec in queue
+    ]
     # Without RETURNING, which takes thrice as long on PostgreSQL; positions are never given again.
     tx.execute(_insert_queued(priority, owner).values(sweep_id=sweep_id), rows)
     added = tx.execute(
@@ -147,9 +150,8 @@ def _insert_queued(priority: int, owner: str) -> Insert:
     )
 
 
-def _spec_columns(spec: Spec, device: DeviceType) -> dict[str, Any]:
+def _spec_columns(spec: Spec) -> dict[str, Any]:
     return {
-        "device": device_of(spec, device),
         "name": spec.name,
         "spec": spec.model_dump_json(),
         "digest": spec.digest,

@@ -20,6 +20,7 @@ from core.store.errors import NotAllowed, NothingExtended, NotLonger
 from core.store.events import EventKind
 from core.store.experiments import Experiment, get, members, submit
 from core.store.moves import in_parts, lock, lock_all
+from core.store.slots import device_of
 from core.store.tables import checkpoints as checkpoints_table
 from core.store.tables import curve_rows, experiments, predictions
 from core.sweep_faults import MAX_MEMBERS
@@ -50,6 +51,10 @@ class LongerSweep(NamedTuple):
     @property
     def specs(self) -> list[Spec]:
         return [each.spec for each in self.longer]
+
+    def devices(self, wished: DeviceType | None) -> list[DeviceType]:
+        """For what each is; where nothing is wished, that of the one that it goes on from. Raises WrongDevice."""
+        return [each.parent.device if wished is None else device_of(each.spec, wished) for each in self.longer]
 
     @property
     def epochs_left(self) -> list[int]:
@@ -112,13 +117,11 @@ def extend_sweep(
         preset=sweep.preset,
         priority=priority,
         device=device or sweep.device,
+        devices=LongerSweep(longer, left_out).devices(device),
         extends=sweep_id,
     )
     of_sweep = select(experiments.c.id).where(experiments.c.sweep_id == new_id).order_by(experiments.c.position)
-    children = dict(zip(tx.execute(of_sweep).scalars(), longer, strict=True))
-    _begin_with_parents(tx, children)
-    if device is None:
-        _train_where_parents_may(tx, children)
+    _begin_with_parents(tx, dict(zip(tx.execute(of_sweep).scalars(), longer, strict=True)))
     return new_id, left_out
 
 
@@ -183,14 +186,6 @@ def _begin_with_parents(tx: Connection, longer_by_child: Mapping[int, _Longer]) 
             {"experiment_id": child, "detail": f"experiment {parent.id}, after epoch {parent.epochs_total}"}
             for child, (parent, *_) in longer_by_child.items()
         ],
-    )
-
-
-def _train_where_parents_may(tx: Connection, longer_by_child: Mapping[int, _Longer]) -> None:
-    """Members that were added later may be for another device than the sweep."""
-    tx.execute(
-        update(experiments).where(experiments.c.id == bindparam("child")).values(device=bindparam("parents")),
-        [{"child": child, "parents": longer.parent.device} for child, longer in longer_by_child.items()],
     )
 
 

@@ -84,9 +84,7 @@ def _work(*columns: ColumnElement[Any]) -> Select[Any]:
     return select(*work, *columns).select_from(experiments)
 
 
-def _turns(
-    running: Sequence[AnyRow], orders: Mapping[DeviceType, Sequence[AnyRow]], slots: Slots
-) -> dict[int, float]:
+def _turns(running: Sequence[AnyRow], orders: Mapping[DeviceType, Sequence[AnyRow]], slots: Slots) -> dict[int, float]:
     """In how many seconds each is taken, by whoever is free first and may; of none that is behind one which is like
     none that has been measured."""
     queued = [row for order in orders.values() for row in order]

@@ -35,6 +35,11 @@ def device_of(spec: Spec, wished: DeviceType) -> DeviceType:
     return DeviceType.GPU
 
 
+def devices_of(specs: Iterable[Spec], wished: DeviceType) -> list[DeviceType]:
+    """`device_of` each."""
+    return [device_of(spec, wished) for spec in specs]
+
+
 class Slots(NamedTuple):
     """How many workers can take an experiment, now or when they have ended one."""
 

@@ -24,7 +24,7 @@ from core.store.outlook import PAUSED, nobody_because, outlook, queued_because
 from core.store.places import EPOCHS_LEFT, Place, epoch_seconds_by_pack_key, first_places
 from core.store.ranks import change_priority
 from core.store.session import actor_of
-from core.store.slots import Slots, makespan, serving_slots
+from core.store.slots import Slots, devices_of, makespan, serving_slots
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
 from core.sweep_faults import refuse_too_many
 
@@ -59,10 +59,13 @@ def submit(
     preset: str | None = None,
     priority: int = 0,
     device: DeviceType = DeviceType.ANY,
+    devices: Sequence[DeviceType] | None = None,
     extends: int | None = None,
 ) -> int:
-    """The id of a new sweep of who acts, its members queued seed by seed. Raises WrongDevice."""
+    """The id of a new sweep of who acts, its members queued seed by seed; for `device`, unless `devices` says for what
+    each is. Raises WrongDevice."""
     owner = actor_of(tx)
+    devices = devices_of(specs, device) if devices is None else devices
     turns.remember(tx, owner)
     row = insert(sweeps).values(
         owner=owner,
@@ -75,7 +78,7 @@ def submit(
         created_ms=now_ms(),
     )
     sweep_id: int = tx.execute(row.returning(sweeps.c.id)).scalar_one()
-    submit_members(tx, specs, priority, sweep_id, owner, device=device, seeds=seeds_in_order(grids))
+    submit_members(tx, specs, devices, priority, sweep_id, owner, seeds=seeds_in_order(grids))
     return sweep_id
 
 
@@ -140,10 +143,10 @@ def grow(
     submit_members(
         tx,
         new,
+        devices_of(new, device or DeviceType(sweep.device)),
         priority,
         sweep_id,
         sweep.owner,
-        device=device or DeviceType(sweep.device),
         seeds=seeds_in_order(larger),
         first_position=sweep.next_position,
     )

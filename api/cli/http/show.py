@@ -92,7 +92,7 @@ def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> Non
         print_json(experiment)
         return
     facts = {
-        **{key: experiment[key] for key in _FIELDS},
+        **{key: experiment.get(key) for key in _FIELDS},  # an older service says no device
         "epochs": f"{experiment['epochs_done']}/{experiment['epochs_total']}",
         **_progress(experiment),
         **{key: _part(value) for key, value in experiment["spec"].items() if key not in ("name", "epochs")},
@@ -111,7 +111,7 @@ def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> Non
 
 _FIELDS = (
     *("id", "name", "owner", "state", "requested", "waiting_because", "worker", "sweep_id", "extends"),
-    *("attempt", "failures", "priority"),
+    *("attempt", "failures", "priority", "device"),
 )
 
 
