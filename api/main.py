@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from api import problems
 from api.access import LOOPBACK_HOSTS, Access
 from api.callers import admitted
+from api.metrics import Metrics, Timed
 from api.routes import (
     curves,
     effects,
@@ -17,6 +18,7 @@ from api.routes import (
     figures,
     health,
     home,
+    metrics,
     predictions,
     presets,
     sweeps,
@@ -42,6 +44,7 @@ ROUTERS = (  # in the order of /docs; each asks who calls
     effects.router,
     presets.router,
     workers.router,
+    metrics.router,
 )
 OPEN_ROUTERS = (health.router, home.router)  # for probes, and for whoever looks what this is
 
@@ -70,6 +73,8 @@ def create_app(
     app.state.files = files
     app.state.home_folder = home_folder
     app.state.needs_token = needs_token
+    app.state.metrics = Metrics(store)
+    app.add_middleware(Timed, metrics=app.state.metrics)  # within Access, since only there the route is known
     app.add_middleware(Access, hosts=hosts)
     problems.install(app)
     for router in ROUTERS:

@@ -284,11 +284,43 @@ class WorkerOut(_Answer):
     device: str = Field(examples=["cpu", "cuda:0"])
     state: WorkerState
     experiment_id: int | None
+    memory_used_mib: int | None = Field(description="Of its GPU as a whole, at its last heartbeat;")
+    memory_total_mib: int | None = Field(description="null on a CPU, and where the driver does not tell.")
+    utilisation: int | None = Field(description="Of its GPU, in percent; null as well of a slice.")
     seen_at: Time
 
 
 class WorkerList(_Answer):
     items: list[WorkerOut]
+
+
+class Waiting(_Answer):
+    queued: int
+    running: int
+    oldest_seconds: float | None = Field(description="How long the first of the queued is in the queue.")
+
+
+class ByDevice(_Answer):
+    any: Waiting
+    cpu: Waiting
+    gpu: Waiting
+
+
+class SlotsByDevice(_Answer):
+    cpu: int
+    gpu: int
+
+
+class OwnersLoad(Waiting):
+    owner: str
+
+
+class QueueStats(Waiting):
+    paused: int
+    slots: int = Field(description="Workers that take experiments: alive, and not leaving.")
+    by_device: ByDevice = Field(description="By that on which they may train.")
+    slots_by_device: SlotsByDevice
+    by_owner: list[OwnersLoad] = Field(description="Of those who have something queued or running.")
 
 
 class Live(_Answer):

@@ -219,6 +219,10 @@ class Client:
         items: list[Json] = self._get("/workers")["items"]
         return items
 
+    def queue_stats(self) -> Json:
+        """How many are queued and running, on how many workers, by device and by owner."""
+        return self._get("/queue/stats")
+
     def ready(self) -> Json:
         return self._get("/readyz")
 

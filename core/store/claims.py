@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from core.spec import Spec
 from core.states import DeviceType, ErrorKind, State
-from core.store import checkpoints, turns
+from core.store import checkpoints, tallies, turns
 from core.store.clock import now_ms
 from core.store.events import EventKind
 from core.store.experiments import ExperimentError, error_columns
@@ -17,6 +17,7 @@ from core.store.leases import Claim
 from core.store.moves import move
 from core.store.slots import devices_for, slot_type
 from core.store.tables import AnyRow, experiments, literally
+from core.store.tallies import Count, Tally
 
 _CLAIMERS = 0xBA11A57  # the advisory lock that claimers take in turn
 
@@ -121,3 +122,4 @@ def _fail_unreadable(tx: Connection, experiment_id: int, attempt: int, worker_id
         detail=error.message,
         changes=error_columns(error),
     )
+    tallies.add(tx, [Count(worker_id, Tally.FAILURES, kind=error.kind)])

@@ -228,6 +228,16 @@ sessions = Table(
     Index("ix_sessions_token_id", "token_id"),
 )
 
+# What has happened in all: of each worker its own rows, which outlive what was deleted, and the worker's.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("worker_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, primary_key=True, server_default=""),  # of error, of what failed
+    Column("n", BigInteger, nullable=False),
+)
+
 predictions = Table(
     "predictions",
     metadata,

@@ -1,4 +1,5 @@
-"""quotas of tokens, and sessions of the sign-in page; on what an experiment may train; how full a worker's GPU is"""
+"""quotas of tokens, and sessions of the sign-in page; on what an experiment may train; how full a worker's GPU is; what
+has happened in all"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,6 +27,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_sessions")),
     )
     op.create_index("ix_sessions_token_id", "sessions", ["token_id"])
+    op.create_table(
+        "tallies",
+        sa.Column("worker_id", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), server_default="", nullable=False),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("worker_id", "name", "kind", name=op.f("pk_tallies")),
+    )
     for table in ("experiments", "sweeps"):
         op.add_column(table, sa.Column("device", sa.Text(), server_default="any", nullable=False))
     _give_tf32_to_gpus()
@@ -40,6 +49,7 @@ def downgrade() -> None:
     _index_the_queue_by("state", "owner", "rank", "id")
     for table in ("experiments", "sweeps"):
         op.drop_column(table, "device")
+    op.drop_table("tallies")
     op.drop_table("sessions")
     for column in _QUOTAS:
         op.drop_column("tokens", column)
