@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import LOOPBACK_HOSTS, Access
-from api.callers import admitted
+from api.callers import said_in_logs
 from api.metrics import Metrics, Timed
 from api.routes import (
     curves,
@@ -78,7 +78,7 @@ def create_app(
     app.add_middleware(Access, hosts=hosts)
     problems.install(app)
     for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(admitted)], responses=problems.problem_responses(401))
+        app.include_router(router, dependencies=[Depends(said_in_logs)], responses=problems.problem_responses(401))
     for router in OPEN_ROUTERS:
         app.include_router(router)
     _document(app)

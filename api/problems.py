@@ -213,5 +213,5 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _internal(request: Request, error: Exception) -> Response:
-    log.error("our fault", path=request.url.path, request_id=request.state.request_id, exc_info=error)
+    log.error("our fault", path=request.url.path, exc_info=error)
     return problem(request.scope, 500, "this is our fault; the log of the API has the rest under this request_id")
