@@ -73,8 +73,8 @@ def create_app(
     app.state.files = files
     app.state.home_folder = home_folder
     app.state.needs_token = needs_token
-    app.state.metrics = Metrics(store)
-    app.add_middleware(Timed, metrics=app.state.metrics)  # within Access, since only there the route is known
+    app.state.metrics = Metrics()
+    app.add_middleware(Timed)  # within Access, since only there the route is known
     app.add_middleware(Access, hosts=hosts)
     problems.install(app)
     for router in ROUTERS:

@@ -36,9 +36,8 @@ _COUNTERS = {
 class Metrics:
     """Of one application, in a registry of its own."""
 
-    def __init__(self, store: Store) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_FromSql(store))
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
         self.request_seconds = Histogram(
             "ballast_http_request_seconds",
             "How long requests took, by route.",
@@ -47,17 +46,18 @@ class Metrics:
             buckets=_BUCKETS,
         )
 
-    def scraped(self) -> bytes:
-        """Prometheus' text."""
-        return generate_latest(self._registry)
+    def scraped(self, store: Store) -> bytes:
+        """Prometheus' text, with what is in the database now."""
+        of_now = CollectorRegistry()
+        of_now.register(_FromSql(store))
+        return generate_latest(of_now) + generate_latest(self._registry)
 
 
 class Timed:
     """ASGI middleware: how long each request takes, by the template of its route, since paths are without number."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._seconds = metrics.request_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,7 +76,8 @@ class Timed:
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path_format", "none")
-            self._seconds.labels(method, route, status).observe(time.perf_counter() - began)
+            of_app: Metrics = scope["app"].state.metrics
+            of_app.request_seconds.labels(method, route, status).observe(time.perf_counter() - began)
 
 
 class _FromSql(Collector):

@@ -22,7 +22,7 @@ def show_queue_stats(store: StoreDep) -> QueueStats:
 
 
 @router.get("/metrics", response_class=Response, responses={200: _TEXT})
-def show_metrics(request: Request) -> Response:
+def show_metrics(request: Request, store: StoreDep) -> Response:
     """The same and more, for Prometheus; with the database away `ballast_database_up 0`, and what needs none."""
     of_app: Metrics = request.app.state.metrics
-    return Response(of_app.scraped(), media_type=MEDIA_TYPE)
+    return Response(of_app.scraped(store), media_type=MEDIA_TYPE)
