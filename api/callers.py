@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Annotated, NamedTuple
 
 from fastapi import BackgroundTasks, Depends, HTTPException, Request
+from structlog.contextvars import bind_contextvars
 
 from api.depends import StoreDep
 from api.parameters import Id
@@ -60,6 +61,11 @@ def admitted(request: Request, store: StoreDep, afterwards: BackgroundTasks) -> 
 
 
 CallerDep = Annotated[Caller, Depends(admitted)]
+
+
+async def said_in_logs(caller: CallerDep) -> None:
+    """Who calls, on every line from here on: in the request's own task, whose context the threads of routes copy."""
+    bind_contextvars(owner=caller.name)
 
 
 def _own_experiment(id: Id, caller: CallerDep, store: StoreDep) -> None:

@@ -9,7 +9,8 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import LOOPBACK_HOSTS, Access
-from api.callers import admitted
+from api.callers import said_in_logs
+from api.metrics import Metrics, Timed
 from api.routes import (
     curves,
     effects,
@@ -17,6 +18,7 @@ from api.routes import (
     figures,
     health,
     home,
+    metrics,
     predictions,
     presets,
     sweeps,
@@ -42,6 +44,7 @@ ROUTERS = (  # in the order of /docs; each asks who calls
     effects.router,
     presets.router,
     workers.router,
+    metrics.router,
 )
 OPEN_ROUTERS = (health.router, home.router)  # for probes, and for whoever looks what this is
 
@@ -70,10 +73,12 @@ def create_app(
     app.state.files = files
     app.state.home_folder = home_folder
     app.state.needs_token = needs_token
+    app.state.metrics = Metrics()
+    app.add_middleware(Timed)  # within Access, since only there the route is known
     app.add_middleware(Access, hosts=hosts)
     problems.install(app)
     for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(admitted)], responses=problems.problem_responses(401))
+        app.include_router(router, dependencies=[Depends(said_in_logs)], responses=problems.problem_responses(401))
     for router in OPEN_ROUTERS:
         app.include_router(router)
     _document(app)

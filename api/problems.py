@@ -19,7 +19,17 @@ from starlette.types import Scope
 from api.schemas import Problem
 from core.errors import BallastError
 from core.faults import Fault, Schema, excerpt, fault_of
-from core.store.errors import KeyReused, NotAllowed, NotFound, NothingExtended, NotKept, NotLonger, StoreError
+from core.states import DeviceType
+from core.store.errors import (
+    KeyReused,
+    NotAllowed,
+    NotFound,
+    NothingExtended,
+    NotKept,
+    NotLonger,
+    StoreError,
+    WrongDevice,
+)
 from core.sweep_faults import BadSweep
 
 log = structlog.get_logger()
@@ -82,6 +92,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotAllowed, _not_allowed)
     app.add_exception_handler(NothingExtended, _not_allowed)
     app.add_exception_handler(NotLonger, _not_longer)
+    app.add_exception_handler(WrongDevice, _wrong_device)
     app.add_exception_handler(KeyReused, _key_reused)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(Exception, _internal)
@@ -174,6 +185,12 @@ async def _not_longer(request: Request, error: Exception) -> Response:
     return problem(request.scope, 422, str(error), [fault])
 
 
+async def _wrong_device(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WrongDevice)
+    fault = Fault("?device", f"is none that computes in {error.precision}", DeviceType.CPU, "any or gpu")
+    return problem(request.scope, 422, str(error), [fault])
+
+
 async def _refused_query(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedQuery)
     return problem(request.scope, error.status, str(error), [error.fault])
@@ -196,5 +213,5 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _internal(request: Request, error: Exception) -> Response:
-    log.error("our fault", path=request.url.path, request_id=request.state.request_id, exc_info=error)
+    log.error("our fault", path=request.url.path, exc_info=error)
     return problem(request.scope, 500, "this is our fault; the log of the API has the rest under this request_id")

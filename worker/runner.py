@@ -72,17 +72,16 @@ class Runner:
         """Train what is held until it ends, a wish or leaving stops it, or a write is refused. Raises nothing that the
         experiment is to blame for: that ends the experiment, not the worker."""
         claim = held.claim
-        says = log.bind(experiment=claim.experiment_id, attempt=claim.attempt)
-        says.info("training", name=claim.spec.name)
+        log.info("training", name=claim.spec.name)
         try:
             with Writer(self._store, self._files, held, self.device_kind) as writer:
                 state = self._train_to_an_end(held, writer)
         except ClaimLost:
-            says.warning("the claim was lost: nothing more is written")
+            log.warning("the claim was lost: nothing more is written")
             return
         finally:
             self._give_back_memory()
-        says.info("ended", state=state.value)
+        log.info("ended", state=state.value)
 
     def _give_back_memory(self) -> None:
         try:

@@ -6,6 +6,7 @@ StoreError
 ├── NotAllowed            the state forbids it; the sentence names the state
 ├── NotLonger             to be extended to no more epochs than it has
 ├── NothingExtended       a sweep of which no experiment can go on
+├── WrongDevice           to be trained on a CPU, which does not compute as the spec says
 ├── KeyReused             the idempotency key answers for another request
 ├── SweepChanged          somebody else was faster: look at the sweep again, and try the whole transaction again
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
@@ -54,6 +55,12 @@ class NotLonger(StoreError):
 
 class NothingExtended(StoreError):
     """No experiment of the sweep can go on."""
+
+
+class WrongDevice(StoreError):
+    def __init__(self, precision: str) -> None:
+        super().__init__(f"no CPU computes in {precision}: submit it for any device, or for a GPU")
+        self.precision = precision
 
 
 class KeyReused(StoreError):

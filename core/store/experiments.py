@@ -18,6 +18,7 @@ from core.store.events import EventKind
 from core.store.moves import lock
 from core.store.ranks import change_priority, rank
 from core.store.session import actor_of
+from core.store.slots import device_of
 from core.store.tables import LARGEST, AnyRow, curve_rows, experiments, is_id, workers
 from core.store.workers import NAME
 
@@ -89,11 +90,12 @@ class Experiment:
     read_ms: int = field(compare=False)  # the database's time of this reading
 
 
-def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
-    """A new experiment, queued; its owner is who acts."""
+def submit(tx: Connection, spec: Spec, priority: int = 0, device: DeviceType = DeviceType.ANY) -> Experiment:
+    """A new experiment, queued; its owner is who acts. Raises WrongDevice."""
     owner = actor_of(tx)
+    columns = _spec_columns(spec)
     turns.remember(tx, owner)
-    row = _insert_queued(priority, owner).values(_spec_columns(spec))
+    row = _insert_queued(priority, owner).values(columns | {"device": device_of(spec, device)})
     experiment_id: int = tx.execute(row.returning(experiments.c.id)).scalar_one()
     _record_submitted(tx, [experiment_id], [spec])
     return get(tx, experiment_id)
@@ -102,6 +104,7 @@ def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
 def submit_members(
     tx: Connection,
     specs: Sequence[Spec],
+    devices: Sequence[DeviceType],
     priority: int,
     sweep_id: int,
     owner: str,
@@ -110,13 +113,16 @@ def submit_members(
     first_position: int = 0,
 ) -> None:
     """New members of an owner's sweep, at `first_position` and after in the order of `specs`; queued seed by seed, in
-    the order of `seeds`, which is empty where all have the same."""
+    the order of `seeds`, which is empty where all have the same. `devices`: on what each may train."""
     if not specs:
         return
     places = {seed: place for place, seed in enumerate(seeds)}
     queue = sorted(enumerate(specs, first_position), key=lambda member: places.get(member[1].seed, 0))
     # Ids in the order of the queue, which they decide wherever ranks are equal (core/store/README.md, "The queue").
-    rows = [_spec_columns(spec) | {"position": position} for position, spec in queue]
+    rows = [
+        _spec_columns(spec) | {"position": position, "device": devices[position - first_position]}
+        for position, spec in queue
+    ]
     # Without RETURNING, which takes thrice as long on PostgreSQL; positions are never given again.
     tx.execute(_insert_queued(priority, owner).values(sweep_id=sweep_id), rows)
     added = tx.execute(

@@ -2,7 +2,7 @@
 it, and then to the lowest rank of theirs. So one sweep of thousands holds nobody up, and no device idles for it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from itertools import count
 from typing import TypeVar
@@ -53,7 +53,7 @@ def taken(tx: Connection, owner: str) -> None:
     tx.execute(update(owners).where(owners.c.name == owner).values(last_turn=next_turn))
 
 
-def in_turn(running: Mapping[str, int], queues: Mapping[str, Sequence[_Each]]) -> Iterator[_Each]:
+def in_turn(running: Mapping[str, int], queues: Mapping[str, Iterable[_Each]]) -> Iterator[_Each]:
     """What is queued of each owner, in the order in which it would be claimed if nothing ended: `running` is that of
     `running_by_owner`."""
     claims = count(len(running))  # the later an owner's last one, the later their turn

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from core.cost import Cost, Rate
 from core.spec import Spec
+from core.states import DeviceType
 from core.store import benchmarks, workers
 from core.store.benchmarks import Result
 from core.store.costs import expected_cost
@@ -40,7 +41,7 @@ def bench(store: Store, rate: Rate, device_kind: str = "cpu", host: str = "here"
 
 def cost(store: Store, *specs: Spec) -> Cost:
     with store.reading() as tx:
-        return expected_cost(tx, specs)
+        return expected_cost(tx, specs, [DeviceType.ANY])
 
 
 def test_of_nothing_nothing_is_known(store: Store) -> None:
