@@ -5,6 +5,17 @@ own can use it too.
 """
 
 from .client import Ask, Client, Made, PictureFormat
-from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
+from .errors import BrokenOff, ClientError, Refused, TooOften, TooSlow, Unreachable
 
-__all__ = ["Ask", "BrokenOff", "Client", "ClientError", "Made", "PictureFormat", "Refused", "TooSlow", "Unreachable"]
+__all__ = [
+    "Ask",
+    "BrokenOff",
+    "Client",
+    "ClientError",
+    "Made",
+    "PictureFormat",
+    "Refused",
+    "TooOften",
+    "TooSlow",
+    "Unreachable",
+]

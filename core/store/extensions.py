@@ -59,7 +59,7 @@ class LongerSweep(NamedTuple):
 
 def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -> Experiment:
     """The new experiment, queued. Raises NotFound; NotAllowed where it has not succeeded, where its last row would not
-    be one of the longer curve, or where its last checkpoint was not kept; NotLonger."""
+    be one of the longer curve, or where its last checkpoint was not kept; NotLonger; QueueFull."""
     lock(tx, experiment_id)
     parent = get(tx, experiment_id)
     pointers = checkpoints.newest_at_the_end(tx, experiments.c.id == experiment_id)

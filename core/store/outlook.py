@@ -1,6 +1,6 @@
 """What can be said of an experiment beside its state: what it waits for, how long it will take, whether it stalls."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapreplace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -49,19 +49,22 @@ def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     waiting = [experiment for experiment in found if experiment.state is State.QUEUED]
     workers = count_serving(tx) if waiting else 0
     places = first_places(tx, experiments.c.id, workers) if waiting else {}
+    limits = turns.limits(tx) if waiting else {}
     choosy = any(_is_reserved(each) or _needs_gpu(each) for each in waiting)
     kinds = serving_device_kinds(tx) if choosy else set()
-    return [_outlook(experiment, places, workers, kinds) for experiment in found]
+    return [_outlook(each, places.get(each.id), workers, kinds, limited_because(each.owner, limits)) for each in found]
 
 
-def _outlook(experiment: Experiment, places: dict[int, Place], workers: int, kinds: set[str]) -> Outlook:
+def _outlook(
+    experiment: Experiment, place: Place | None, workers: int, kinds: set[str], limited: str | None
+) -> Outlook:
     match experiment.state:
         case State.QUEUED if workers and _needs_gpu(experiment) and kinds <= {"cpu"}:
             return Outlook(waiting_because=NO_GPU)
         case State.QUEUED if workers and _is_reserved(experiment) and experiment.checkpoint_device_kind not in kinds:
             return Outlook(waiting_because=_reserved_because(experiment))
         case State.QUEUED:
-            return Outlook(waiting_because=queued_because(places.get(experiment.id), workers))
+            return Outlook(waiting_because=queued_because(place, workers, limited=limited))
         case State.PAUSED:
             return Outlook(waiting_because=PAUSED)
         case State.RUNNING:
@@ -87,10 +90,17 @@ def _reserved_because(experiment: Experiment) -> str:
     return f"until {until} UTC it waits for the kind of device that wrote its checkpoint, {kind}"
 
 
-def queued_because(place: Place | None, workers: int, whose: str = "it") -> str:
-    """For one at this place; None: too many are before it to be counted."""
+def limited_because(owner: str, limits: Mapping[str, int]) -> str | None:
+    """Why one has no place in the queue, where that may be since its owner may not have more running."""
+    return f"of {owner} only {limits[owner]} may run at once" if owner in limits else None
+
+
+def queued_because(place: Place | None, workers: int, whose: str = "it", limited: str | None = None) -> str:
+    """For one at this place; None: its owner is `limited`, or too many are before it to be counted."""
     if not workers:
         return NO_WORKER
+    if place is None and limited:
+        return limited
     if place is None:
         return f"more than {_PLACES} are before {whose} in the queue"
     where = f"{whose} is the next in the queue" if place.before == 0 else f"{place.before} before {whose} in the queue"
@@ -120,11 +130,11 @@ def first_places(tx: Connection, column: Column[int], workers: int) -> dict[int,
 
 def _queue(tx: Connection, column: Column[int], limit: int) -> list[AnyRow]:
     """The head of the queue, in the order of turns."""
-    running = turns.running_by_owner(tx)
+    shares = turns.shares(tx)
     queued = _work(column).where(experiments.c.state == literally(State.QUEUED))
     first = queued.order_by(experiments.c.rank, experiments.c.id).limit(limit)
-    queues = {owner: tx.execute(first.where(experiments.c.owner == owner)).all() for owner in running}
-    return list(islice(turns.in_turn(running, queues), limit))
+    queues = {owner: tx.execute(first.where(experiments.c.owner == owner)).all() for owner in shares}
+    return list(islice(turns.in_turn(shares, queues), limit))
 
 
 def _work(column: Column[int]) -> Select[Any]:

@@ -26,6 +26,7 @@ from core.store.outlook import (
     epoch_seconds_by_pack_key,
     first_places,
     head_because,
+    limited_because,
     queued_because,
     worker_loads,
 )
@@ -66,7 +67,7 @@ def submit(
     priority: int = 0,
     extends: int | None = None,
 ) -> int:
-    """The id of a new sweep of who acts, its members queued seed by seed."""
+    """The id of a new sweep of who acts, its members queued seed by seed. Raises QueueFull."""
     owner = actor_of(tx)
     turns.remember(tx, owner)
     row = insert(sweeps).values(
@@ -134,7 +135,7 @@ def grow(
     priority: int = 0,
 ) -> None:
     """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not. Raises NotFound,
-    BadSweep, and SweepChanged where its grids are others by now."""
+    BadSweep, QueueFull, and SweepChanged where its grids are others by now."""
     sweep = lock(tx, sweep_id)
     if _grids(sweep) != list(grids):
         raise SweepChanged(sweep_id)
@@ -157,7 +158,7 @@ def missing(tx: Connection, sweep_id: int, specs: Sequence[Spec]) -> list[Spec]:
 
 
 def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
-    """The wish for every member that can have it. Raises NotFound."""
+    """The wish for every member that can have it. Raises NotFound, and QueueFull where not all may be queued."""
     lock(tx, sweep_id)
     wishes.ask_all(tx, lock_all(tx, experiments.c.sweep_id == sweep_id), what)
     return get(tx, sweep_id)
@@ -219,7 +220,11 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
     workers = count_serving(tx)
     waits = any(of_states[State.QUEUED] for of_states in counts.values())
     places = first_places(tx, experiments.c.sweep_id, workers) if waits else {}
-    because = {row.id: _because(tx, counts[row.id], places.get(row.id), workers) for row in rows}
+    limits = turns.limits(tx) if waits else {}
+    because = {
+        row.id: _because(tx, counts[row.id], places.get(row.id), workers, limited_because(row.owner, limits))
+        for row in rows
+    }
     return [_sweep(row, groups[row.id], counts[row.id], because[row.id], workers) for row in rows]
 
 
@@ -230,12 +235,14 @@ def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
     return counts
 
 
-def _because(tx: Connection, counts: Mapping[State, int], place: Place | None, workers: int) -> str | None:
+def _because(
+    tx: Connection, counts: Mapping[State, int], place: Place | None, workers: int, limited: str | None
+) -> str | None:
     first = place is not None and place.before == 0
     if counts[State.QUEUED] and counts[State.RUNNING]:
-        return None if first or not workers else queued_because(place, workers, "its next")
+        return None if first or not workers else queued_because(place, workers, "its next", limited)
     if counts[State.QUEUED]:
-        return head_because(tx) if first else queued_because(place, workers)
+        return head_because(tx) if first else queued_because(place, workers, limited=limited)
     return PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None
 
 
