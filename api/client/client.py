@@ -37,8 +37,8 @@ class Client:
     JSON that `/docs` documents.
 
     What makes something sends an idempotency key, by default a new one each time. The same again under the same key
-    makes nothing twice, so that what broke off is sent again, for some 20 seconds. What is more than the token may send a
-    minute is sent when it may be, for some two minutes; then TooOften is raised, which is a Refused."""
+    makes nothing twice, so that what broke off is sent again, for some 20 seconds. What is more than the token may send
+    a minute is sent when it may be, for some two minutes; then TooOften is raised, which is a Refused."""
 
     def __init__(self, url: str, timeout_seconds: float = 30, token: str | None = None) -> None:
         self.url = url
