@@ -78,12 +78,7 @@ def sign_in(
         token = token_with(request, store, secret)
     except HTTPException as refused:
         if refused.status_code == 401 and prefers_html(accept):
-            return page(
-                "Sign in to Ballast",
-                _PAGE.format(refused=_REFUSED, days=sessions.DAYS),
-                401,
-                dict(refused.headers or {}),
-            )
+            return _page_that_asks(_REFUSED, 401, refused.headers)
         raise
     with store.writing(token.name) as tx:
         session = sessions.begin(tx, token)

@@ -60,7 +60,7 @@ class NothingExtended(StoreError):
 class QueueFull(StoreError):
     def __init__(self, owner: str, limit: int, queued: int, more: int) -> None:
         super().__init__(
-            f"of {owner} at most {limit} experiments may be queued: {queued} are, and {more} more would be too many; "
+            f"{owner} may have {limit} queued: {queued} are, and {more} more would be too many; "
             "wait for some of them, or cancel or pause some"
         )
         self.limit, self.left = limit, max(0, limit - queued)

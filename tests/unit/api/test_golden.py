@@ -71,20 +71,10 @@ def _steady(value: Any, key: str = "") -> Any:
 
 
 def _play(story: Story, store: Store) -> None:
-    for path in (
-        "/",
-        "/livez",
-        "/readyz",
-        "/version",
-        "/sign-in",
-        "/openapi.json",
-        "/presets",
-        "/presets/figure-2",
-        "/workers",
-    ):
+    for path in ("/", "/livez", "/readyz", "/version", "/openapi.json", "/presets", "/presets/figure-2", "/workers"):
         story.ask("GET", path)
-    for path in ("/sign-in", "/sign-out"):
-        story.ask("POST", path)
+    for method, path in (("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out")):
+        story.ask(method, path)
     _submit(story)
     _work_off(store)
     _look_at(story)
