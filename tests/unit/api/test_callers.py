@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import select, text, update
+from structlog.testing import capture_logs
 
 from api.main import OPEN_ROUTERS, ROUTERS
 from core.broker.doorbell import Doorbell
@@ -234,3 +236,22 @@ def test_the_document_says_how_to_sign_in(client: TestClient) -> None:
         if operation.get("security") == []
     }
     assert open_paths == {*OPEN, "/sign-out"}
+
+
+def test_who_is_not_known_is_not_told_what_the_database_said(
+    client: TestClient, secrets: Secrets, tmp_path: Path
+) -> None:
+    """It may name hosts, users and folders; the log does."""
+    away = Store(f"sqlite:///{tmp_path / 'nowhere' / 'ballast.db'}")
+    with capture_logs() as logs:
+        client.app.state.store = away  # type: ignore[attr-defined]
+        answers = [client.get(path) for path in ("/readyz", "/experiments")] + [
+            client.get("/experiments", headers=bearer(secrets["alice"])),
+            client.post("/sign-in", data={"token": secrets["alice"]}),
+        ]
+    away.close()
+    assert "unable to open" in str(logs)
+    for answer in answers[:1] + answers[2:]:
+        detail = problem(answer, 503)["detail"]
+        assert detail == "the service cannot do this now: its log says why, under this request_id"
+    problem(answers[1], 401)
