@@ -5,7 +5,7 @@ own can use it too.
 """
 
 from .client import Ask, Client, Device, Made, PictureFormat
-from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
+from .errors import BrokenOff, ClientError, Refused, TooOften, TooSlow, Unreachable
 
 __all__ = [
     "Ask",
@@ -16,6 +16,7 @@ __all__ = [
     "Made",
     "PictureFormat",
     "Refused",
+    "TooOften",
     "TooSlow",
     "Unreachable",
 ]

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx2
 import stamina
 
-from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
+from .errors import BrokenOff, ClientError, Refused, TooOften, TooSlow, Unreachable
 
 Json = dict[str, Any]
 Ask = Literal["cancel", "pause", "resume", "retry"]
@@ -21,7 +21,10 @@ _PATIENCE = 300  # seconds, where ten thousand experiments are written, or a fig
 _KEY = "Idempotency-Key"
 _BREAKS = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
 
+_MINUTE = 60  # seconds: the longest that a token waits for its next request
+
 _patiently = stamina.RetryingCaller(attempts=None, timeout=20.0, wait_max=2.0)
+_unhurriedly = stamina.RetryingCaller(attempts=None, timeout=2.0 * _MINUTE)
 
 
 class Made(Json):
@@ -35,7 +38,8 @@ class Client:
     JSON that `/docs` documents.
 
     What makes something sends an idempotency key, by default a new one each time. The same again under the same key
-    makes nothing twice, so that what broke off is sent again, for some 20 seconds."""
+    makes nothing twice, so that what broke off is sent again, for some 20 seconds. What is more than the token may send
+    a minute is sent when it may be, for some two minutes; then TooOften is raised, which is a Refused."""
 
     def __init__(self, url: str, timeout_seconds: float = 30, token: str | None = None) -> None:
         self.url = url
@@ -272,6 +276,9 @@ class Client:
         return answer
 
     def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        return _unhurriedly(_seconds_to_wait, self._request_at_once, method, path, **options)
+
+    def _request_at_once(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
             response = self._http.request(method, path, **options)
         except (httpx2.ReadTimeout, httpx2.WriteTimeout):
@@ -287,7 +294,7 @@ class Client:
             problem = _object(response)
             if problem is None:
                 raise self._not_ballast()
-            raise Refused(response.status_code, problem)
+            raise _refusal(response, problem)
         return response
 
     def _not_ballast(self) -> Unreachable:
@@ -308,6 +315,17 @@ def _options(priority: int | None, device: Device | None, dedupe: bool = False) 
 def _json(body: Json, **headers: str) -> Json:
     # Not by httpx, which stumbles over NaN and half a surrogate pair: the service names the field.
     return {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json", **headers}}
+
+
+def _refusal(response: httpx2.Response, problem: Json) -> Refused:
+    seconds = response.headers.get("retry-after", "")
+    if response.status_code == 429 and '"per-minute"' in response.headers.get("ratelimit", "") and seconds.isdecimal():
+        return TooOften(problem, min(float(seconds), _MINUTE))
+    return Refused(response.status_code, problem)
+
+
+def _seconds_to_wait(error: Exception) -> float | bool:
+    return error.seconds if isinstance(error, TooOften) else False
 
 
 def _may_pass(error: Exception) -> bool:

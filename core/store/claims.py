@@ -57,8 +57,8 @@ def claim(tx: Connection, worker_id: int, lease_ms: int, device_kind: str = "cpu
 
 
 def _next(tx: Connection, device_kind: str) -> AnyRow | None:
-    for owner in turns.running_by_owner(tx):
-        if head := _head(tx, owner, device_kind):
+    for owner, share in turns.shares(tx).items():
+        if share.room != 0 and (head := _head(tx, owner, device_kind)):
             return head
     return None
 

@@ -67,7 +67,7 @@ def extend(
 ) -> Experiment:
     """The new experiment, queued; for `device`, or where none is said, for that of the one that it goes on from.
     Raises NotFound; NotAllowed where it has not succeeded, where its last row would not be one of the longer curve, or
-    where its last checkpoint was not kept; NotLonger; WrongDevice."""
+    where its last checkpoint was not kept; NotLonger; QueueFull; WrongDevice."""
     lock(tx, experiment_id)
     parent = get(tx, experiment_id)
     pointers = checkpoints.newest_at_the_end(tx, experiments.c.id == experiment_id)

@@ -1,11 +1,12 @@
 """What can be said of an experiment beside its state: what it waits for, how long it will take, whether it stalls."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from core.states import DeviceType, State
+from core.store import turns
 from core.store.checkpoints import RESERVED_MS
 from core.store.clock import rfc3339
 from core.store.experiments import Experiment
@@ -34,18 +35,21 @@ def outlook(tx: Connection, found: Sequence[Experiment]) -> list[Outlook]:
     waiting = [experiment for experiment in found if experiment.state is State.QUEUED]
     slots = serving_slots(tx) if waiting else Slots(0, 0)
     places = first_places(tx, experiments.c.id, slots) if waiting else {}
+    limits = turns.limits(tx) if waiting else {}
     kinds = set(serving_device_kinds(tx)) if any(map(_is_reserved, waiting)) else set()
-    return [_outlook(experiment, places, slots, kinds) for experiment in found]
+    return [_outlook(each, places.get(each.id), slots, kinds, limited_because(each.owner, limits)) for each in found]
 
 
-def _outlook(experiment: Experiment, places: dict[int, Place], slots: Slots, kinds: set[str]) -> Outlook:
+def _outlook(
+    experiment: Experiment, place: Place | None, slots: Slots, kinds: set[str], limited: str | None
+) -> Outlook:
     match experiment.state:
         case State.QUEUED if nobody := nobody_because({experiment.device}, slots):
             return Outlook(waiting_because=nobody)
         case State.QUEUED if _is_reserved(experiment) and experiment.checkpoint_device_kind not in kinds:
             return Outlook(waiting_because=_reserved_because(experiment))
         case State.QUEUED:
-            return Outlook(waiting_because=queued_because(places.get(experiment.id)))
+            return Outlook(waiting_because=queued_because(place, limited=limited))
         case State.PAUSED:
             return Outlook(waiting_because=PAUSED)
         case State.RUNNING:
@@ -76,8 +80,15 @@ def _reserved_because(experiment: Experiment) -> str:
     return f"until {until} UTC it waits for the kind of device that wrote its checkpoint, {kind}"
 
 
-def queued_because(place: Place | None, whose: str = "it") -> str:
-    """For one at this place; None: too many are before it to be counted."""
+def limited_because(owner: str, limits: Mapping[str, int]) -> str | None:
+    """Why one has no place in the queue, where that may be since its owner may not have more running."""
+    return f"of {owner} only {limits[owner]} may run at once" if owner in limits else None
+
+
+def queued_because(place: Place | None, whose: str = "it", limited: str | None = None) -> str:
+    """For one at this place; None: its owner is `limited`, or too many are before it to be counted."""
+    if place is None and limited:
+        return limited
     if place is None:
         return f"more than {PLACES} are before {whose} in the queue"
     where = f"{whose} is the next in the queue" if place.before == 0 else f"{place.before} before {whose} in the queue"

@@ -47,16 +47,16 @@ def first_places(tx: Connection, column: Column[int], slots: Slots) -> dict[int,
 
 def _orders(tx: Connection, column: Column[int], slots: Slots) -> dict[DeviceType, list[AnyRow]]:
     """The head of the queue, in the order of turns, as each type of slot would take it."""
-    running = turns.running_by_owner(tx)
+    shares = turns.shares(tx)
     devices = {device for slot in slots.types for device in devices_for(slot)}
-    queues = {(owner, device): _queue(tx, column, owner, device) for owner in running for device in devices}
+    queues = {(owner, device): _queue(tx, column, owner, device) for owner in shares for device in devices}
     orders = {}
     for slot in slots.types:
         of_owners = {
             owner: merge(*(queues[owner, device] for device in devices_for(slot)), key=lambda row: (row.rank, row.id))
-            for owner in running
+            for owner in shares
         }
-        orders[slot] = list(islice(turns.in_turn(running, of_owners), PLACES + 1))
+        orders[slot] = list(islice(turns.in_turn(shares, of_owners), PLACES + 1))
     return orders
 
 

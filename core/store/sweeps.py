@@ -20,7 +20,7 @@ from core.store.errors import NotFound, SweepChanged
 from core.store.experiments import get as get_experiment
 from core.store.experiments import lock_digest, submit_members
 from core.store.moves import lock_all
-from core.store.outlook import PAUSED, nobody_because, outlook, queued_because
+from core.store.outlook import PAUSED, limited_because, nobody_because, outlook, queued_because
 from core.store.places import EPOCHS_LEFT, Place, epoch_seconds_by_pack_key, first_places
 from core.store.ranks import change_priority
 from core.store.session import actor_of
@@ -63,7 +63,7 @@ def submit(
     extends: int | None = None,
 ) -> int:
     """The id of a new sweep of who acts, its members queued seed by seed; for `device`, unless `devices` says for what
-    each is. Raises WrongDevice."""
+    each is. Raises QueueFull, WrongDevice."""
     owner = actor_of(tx)
     devices = devices_of(specs, device) if devices is None else devices
     turns.remember(tx, owner)
@@ -134,8 +134,8 @@ def grow(
     device: DeviceType | None = None,
 ) -> None:
     """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not; for `device`, or
-    where none is said, for that for which the sweep was submitted. Raises NotFound, BadSweep, WrongDevice, and
-    SweepChanged where its grids are others by now."""
+    where none is said, for that for which the sweep was submitted. Raises NotFound, BadSweep, QueueFull, WrongDevice,
+    and SweepChanged where its grids are others by now."""
     sweep = lock(tx, sweep_id)
     if _grids(sweep) != list(grids):
         raise SweepChanged(sweep_id)
@@ -166,7 +166,7 @@ def missing(tx: Connection, sweep_id: int, specs: Sequence[Spec]) -> list[Spec]:
 
 
 def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
-    """The wish for every member that can have it. Raises NotFound."""
+    """The wish for every member that can have it. Raises NotFound, and QueueFull where not all may be queued."""
     lock(tx, sweep_id)
     wishes.ask_all(tx, lock_all(tx, experiments.c.sweep_id == sweep_id), what)
     return get(tx, sweep_id)
@@ -231,7 +231,13 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
     slots = serving_slots(tx)
     waits = any(of_states[State.QUEUED] for of_states in counts.values())
     places = first_places(tx, experiments.c.sweep_id, slots) if waits else {}
-    because = {row.id: _because(tx, groups[row.id], counts[row.id], places.get(row.id), slots) for row in rows}
+    limits = turns.limits(tx) if waits else {}
+    because = {
+        row.id: _because(
+            tx, groups[row.id], counts[row.id], places.get(row.id), slots, limited_because(row.owner, limits)
+        )
+        for row in rows
+    }
     return [_sweep(row, groups[row.id], counts[row.id], because[row.id], slots) for row in rows]
 
 
@@ -243,7 +249,12 @@ def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
 
 
 def _because(
-    tx: Connection, members: Sequence[AnyRow], counts: Mapping[State, int], place: Place | None, slots: Slots
+    tx: Connection,
+    members: Sequence[AnyRow],
+    counts: Mapping[State, int],
+    place: Place | None,
+    slots: Slots,
+    limited: str | None,
 ) -> str | None:
     if not counts[State.QUEUED]:
         return PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None
@@ -253,7 +264,7 @@ def _because(
     if place is not None and first:
         return outlook(tx, [get_experiment(tx, place.experiment_id)])[0].waiting_because
     nobody = nobody_because({DeviceType(group.device) for group in members if group.state == State.QUEUED}, slots)
-    return nobody or queued_because(place, "its next" if counts[State.RUNNING] else "it")
+    return nobody or queued_because(place, "its next" if counts[State.RUNNING] else "it", limited)
 
 
 def _sweep(

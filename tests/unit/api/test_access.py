@@ -123,7 +123,7 @@ THERE = (
     *("/sweeps/1/figure.png", "/sweeps/1/figure.svg", "/sweeps/1/figure.pdf", "/presets", "/presets/figure-2"),
     *("/workers", "/livez", "/readyz"),
     *("/sweeps/1/effect", "/sweeps/1/effect.svg", "/sweeps/1/report", "/sweeps/1/report.md"),
-    *("/version", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"),
+    *("/version", "/sign-in", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"),
 )
 NOT_THERE = ("/nope", "/experiments/99", "/experiments?x=1", "/experiments/1/weights", "/experiments/1/predictions")
 

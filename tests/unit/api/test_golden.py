@@ -73,6 +73,8 @@ def _steady(value: Any, key: str = "") -> Any:
 def _play(story: Story, store: Store) -> None:
     for path in ("/", "/livez", "/readyz", "/version", "/openapi.json", "/presets", "/presets/figure-2", "/workers"):
         story.ask("GET", path)
+    for method, path in (("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out")):
+        story.ask(method, path)
     _submit(story)
     _work_off(store)
     _look_at(story)
