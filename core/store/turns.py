@@ -43,10 +43,12 @@ def shares(tx: Connection) -> dict[str, Share]:
         .group_by(experiments.c.owner)
         .subquery()
     )
-    # One of them, which an index finds; PostgreSQL would answer EXISTS by a join with the whole queue.
+    # One of them, in the order in which the index has them: without an order, PostgreSQL may search the whole table for
+    # one of an owner who has none, and EXISTS it would answer by a join with the whole queue.
     queued = (
         select(experiments.c.id)
         .where(experiments.c.state == literally(State.QUEUED), experiments.c.owner == owners.c.name)
+        .order_by(experiments.c.device, experiments.c.rank, experiments.c.id)
         .limit(1)
         .scalar_subquery()
     )
