@@ -83,7 +83,7 @@ def test_the_commands_take_a_device(ballast: Ballast) -> None:
     assert ballast.json("sweep", file, "--seeds", "2", "--device", "gpu", "--dry-run")["count"] == 2
     assert "gpu" in ballast("show", "1")
     refused = ballast("submit", ballast.file(json.dumps(TF32)), "--device", "cpu", status=2)
-    assert "no CPU computes in tf32" in refused
+    assert "computes in tf32" in refused
     assert "Usage:" in ballast("submit", file, "--device", "tpu", status=2)
 
 

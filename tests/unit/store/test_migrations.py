@@ -106,7 +106,7 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
             "sessions": 0,
             "tallies": 0,
             "owners": 1,
-        }  # 0003 knows nothing of them
+        }  # since 0003
         before = counts(tx) | of_later
     renewed = rows()
     assert [row["pack_key"] for row in renewed[:-1]] == [spec(**fields).pack_key for fields in ({}, *others)]
