@@ -78,7 +78,7 @@ def oldest(loads: Iterable[Load]) -> float | None:
 def _loads(tx: Connection) -> list[Load]:
     """By owner and device, in their order."""
     which = (experiments.c.owner, experiments.c.device)
-    waited = now_ms() - func.min(func.coalesce(experiments.c.requeued_ms, experiments.c.queued_ms))
+    waited = now_ms() - func.min(experiments.c.requeued_ms)
     queued = tx.execute(
         select(*which, func.count().label("n"), waited.label("waited_ms"))
         .where(experiments.c.state == literally(State.QUEUED))
@@ -94,7 +94,7 @@ def _loads(tx: Connection) -> list[Load]:
             *each,
             queued=queued_by[each].n if each in queued_by else 0,
             running=running_by.get(each, 0),
-            oldest_seconds=max(0, queued_by[each].waited_ms) / 1000 if each in queued_by else None,
+            oldest_seconds=max(0, queued_by[each].waited_ms or 0) / 1000 if each in queued_by else None,
         )
         for each in sorted({*queued_by, *running_by})
     ]

@@ -146,6 +146,7 @@ Index(
     experiments.c.device,
     experiments.c.rank,
     experiments.c.id,
+    experiments.c.requeued_ms,  # so that who counts reads nothing else
     sqlite_where=_queued,
     postgresql_where=_queued,
 )

@@ -2,6 +2,7 @@
 the worker's own, so that nobody waits for another's (core/store/README.md, "Metrics").
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
@@ -32,20 +33,15 @@ class Count(NamedTuple):
 
 def add(tx: Connection, counts: Iterable[Count]) -> None:
     """Last in a transaction, and of several workers in their order: two that count so never wait for each other."""
-    rows = [
-        {"worker_id": each.worker_id, "name": each.tally, "kind": each.kind or "", "n": each.n}
-        for each in sorted(counts, key=lambda each: (each.worker_id, each.tally, each.kind or ""))
-    ]
-    if not rows:
+    sums: Counter[tuple[int, str, str]] = Counter()
+    for each in counts:
+        sums[each.worker_id, each.tally, each.kind or ""] += each.n
+    if not sums:
         return
     insert = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
-    row = insert(tallies)
-    more = row.on_conflict_do_update(
-        index_elements=[tallies.c.worker_id, tallies.c.name, tallies.c.kind],
-        set_={"n": tallies.c.n + row.excluded.n},
-    )
-    for each in rows:  # one by one: two of a statement may not be of the same row
-        tx.execute(more, each)
+    rows = insert(tallies).values([(*key, n) for key, n in sorted(sums.items())])
+    more = {"n": tallies.c.n + rows.excluded.n}
+    tx.execute(rows.on_conflict_do_update(index_elements=list(tallies.primary_key), set_=more))
 
 
 def totals(tx: Connection) -> dict[tuple[Tally, ErrorKind | None], int]:

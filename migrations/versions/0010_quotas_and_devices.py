@@ -38,7 +38,7 @@ def upgrade() -> None:
     for table in ("experiments", "sweeps"):
         op.add_column(table, sa.Column("device", sa.Text(), server_default="any", nullable=False))
     _give_tf32_to_gpus()
-    _index_the_queue_by("state", "owner", "device", "rank", "id")
+    _index_the_queue_by("state", "owner", "device", "rank", "id", "requeued_ms")
     for column in _OF_A_GPU:
         op.add_column("workers", sa.Column(column, sa.Integer()))
 

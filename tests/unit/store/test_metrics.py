@@ -1,5 +1,8 @@
 """What is counted: of what there is, of what has been, and nothing of the dead."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import event, text
 
@@ -7,6 +10,7 @@ from core.states import DeviceType, ErrorKind, State, WorkerState
 from core.store import attempts, experiments, metrics, tallies, workers
 from core.store.errors import ClaimLost
 from core.store.experiments import ExperimentError
+from core.store.leases import Claim
 from core.store.metrics import Facts, Gpu, Load, Queue
 from core.store.session import Store
 from core.store.slots import Slots
@@ -149,6 +153,32 @@ def test_nothing_falls_when_experiments_are_deleted(store: Store) -> None:
     with store.writing() as tx:
         experiments.remove(tx, experiment_id)
     assert totals(store) == before
+
+
+def test_many_that_count_at_once_wait_for_nobody_and_lose_nothing(store: Store) -> None:
+    """Epochs of eight workers, while their leases are taken back too."""
+    for seed in range(8):
+        submitted(store, seed=seed, epochs=100)
+    held = [claimed(store) for _ in range(8)]
+    lost = [submitted(store, seed=seed) for seed in range(8, 12)]
+    for claim in held[:4]:  # of the same workers: what a reconciler counts is theirs
+        claimed(store, worker_id=claim.worker_id, lease_ms=-1)
+    ready = threading.Barrier(9)
+
+    def train(claim: Claim) -> None:
+        ready.wait()
+        for epoch in range(1, 21):
+            recorded(store, claim, result(epoch))
+
+    def reconcile(_: object) -> None:
+        ready.wait()
+        assert expired(store) == len(lost)
+
+    with ThreadPoolExecutor(9) as pool:
+        done = [pool.submit(train, claim) for claim in held] + [pool.submit(reconcile, None)]
+        for each in done:
+            each.result()
+    assert totals(store) == {(Tally.EPOCHS, None): 160, (Tally.IMAGES, None): 16_000, (Tally.LEASES_LOST, None): 4}
 
 
 def test_what_only_a_newer_ballast_counts_is_left_out(store: Store) -> None:
