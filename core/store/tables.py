@@ -235,7 +235,7 @@ tallies = Table(
     metadata,
     Column("worker_id", BigInteger, primary_key=True, autoincrement=False),
     Column("name", Text, primary_key=True),
-    Column("kind", Text, primary_key=True, server_default=""),  # of error, of what failed
+    Column("kind", Text, primary_key=True),  # of error, of what failed; else empty
     Column("n", BigInteger, nullable=False),
 )
 

@@ -31,7 +31,7 @@ def upgrade() -> None:
         "tallies",
         sa.Column("worker_id", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), server_default="", nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("n", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("worker_id", "name", "kind", name=op.f("pk_tallies")),
     )
