@@ -17,7 +17,7 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from core.results import EpochResult, Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import attempts, curves, experiments, moves, schema, sweeps, tokens, workers
+from core.store import attempts, curves, experiments, schema, sweeps, tokens, workers
 from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import SchemaState
 from core.store.session import Store
@@ -134,12 +134,13 @@ def test_pack_keys_are_renewed_in_the_order_in_which_everybody_locks(empty: Stor
     first, second = sorted((spec(), spec(batch_size=8)), key=lambda each: each.pack_key, reverse=True)
     numbers = [submitted(empty, batch_size=each.batch_size) for each in (first, second)]
     schema.downgrade(empty_url, "0003")
+    lock = text("SELECT id FROM experiments WHERE id = :id FOR NO KEY UPDATE")  # as `moves` does, of any revision
     upgrade = threading.Thread(target=schema.upgrade, args=[empty_url])
     with empty.writing() as tx:
-        moves.lock(tx, numbers[0])
+        tx.execute(lock, {"id": numbers[0]})
         upgrade.start()
         wait_until(lambda: tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0)
-        moves.lock(tx, numbers[1])
+        tx.execute(lock, {"id": numbers[1]})
     upgrade.join()
     with empty.reading() as tx:
         keys = tx.execute(text("SELECT pack_key FROM experiments ORDER BY id")).scalars().all()
