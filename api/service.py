@@ -16,11 +16,10 @@ import uvicorn
 
 from core.broker.doorbell import Doorbell, empty_folder
 from core.errors import BallastError
-from core.opening import open_store, sole_service
+from core.opening import files_of, open_store, sole_service
 from core.restarts import RestartedProcess
 from core.settings import Settings
 from core.store import schema, tokens
-from core.store.files import Files
 from core.store.session import Store
 
 log = structlog.get_logger()
@@ -88,7 +87,7 @@ def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable
         needs_token = not settings.open_to_this_host
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(store, doorbell, Files(settings.checkpoint_url), settings.home, hosts, needs_token),
+                create_app(store, doorbell, files_of(settings, store), settings.home, hosts, needs_token),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -130,6 +130,8 @@ ALL = (
     *(
         "db check",
         "db upgrade",
+        "db backup copy.db",
+        "gc --dry-run",
         "token create carol",
         "data check digits",
         "data fetch digits",
