@@ -128,7 +128,7 @@ def files_of(settings: Settings, store: Store) -> Files:
 def _sqlite_identity(settings: Settings) -> str:
     """Of a copy beside it, or on another machine, it is another; of a whole home that was moved, the same."""
     file, home = settings.sqlite_file.resolve(), settings.home.resolve()
-    place = _folder_of(settings.checkpoint_url)
+    place = local_folder(settings.checkpoint_url)
     if file.is_relative_to(home) and place is not None and place.is_relative_to(home):
         return str(file.relative_to(home))
     return f"{file} on {machine_id()}"
@@ -139,7 +139,8 @@ def _postgresql_identity(store: Store) -> str:
         return schema.identity(tx)
 
 
-def _folder_of(checkpoint_url: str) -> Path | None:
+def local_folder(checkpoint_url: str) -> Path | None:
+    """The folder where checkpoints lie; None where it is none of this host."""
     scheme, _, place = checkpoint_url.partition("://")
     return Path(place).resolve() if scheme in ("file", "local") else None
 
@@ -164,7 +165,7 @@ def warn_of_checkpoints(settings: Settings) -> None:
 def checkpoints_stay_here(settings: Settings) -> bool:
     """Whether they are known to lie on this host alone while others share its database. A home is one host's; of a
     folder elsewhere whoever has set it knows best."""
-    place = _folder_of(settings.checkpoint_url)
+    place = local_folder(settings.checkpoint_url)
     return not settings.embedded_database and place is not None and place.is_relative_to(settings.home.resolve())
 
 
