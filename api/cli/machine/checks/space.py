@@ -24,7 +24,7 @@ _PATIENCE = 3.0  # seconds of counting: a data set may be a million files
 def check_database_space(settings: Settings) -> Iterator[Finding]:
     if settings.embedded_database:
         file = settings.sqlite_file
-        its_files = [file.with_name(file.name + end) for end in ("", "-wal", "-shm")]
+        its_files = [file.with_name(file.name + end) for end in ("", "-wal")]
         yield from _of_disk(settings, "database", file.parent, its_files if file.exists() else [])
         return
     try:
