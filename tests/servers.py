@@ -142,6 +142,11 @@ class Postgres(_Server):
         self.start()
 
     @property
+    def programs(self) -> Path:
+        """Where pg_dump and the others are, of the server's own version."""
+        return self._bin
+
+    @property
     def url(self) -> str:
         return self.url_of("postgres")
 
