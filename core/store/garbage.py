@@ -9,16 +9,16 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from core.states import ENDED, State
-from core.store import idempotency
+from core.store import idempotency, sessions
 from core.store.checkpoints import drop, folder, paths_without_pointer
 from core.store.clock import now_ms
 from core.store.files import File, Files
 from core.store.moves import in_parts, lock_all
 from core.store.session import Store
-from core.store.tables import checkpoints, experiments, sessions
+from core.store.tables import checkpoints, experiments
 
 DAY_MS = 24 * 3_600_000
 SAFE_AGE_S = 24 * 3600.0  # of a file that nothing points to: more than clocks differ, and belt beside braces
@@ -144,9 +144,7 @@ def _folders_of(tx: Connection, ids: Collection[int], states: Collection[State])
 
 def _expired(store: Store) -> tuple[int, int]:
     with store.reading() as tx:
-        return idempotency.count_expired(tx), tx.execute(
-            select(func.count()).select_from(sessions).where(_session_is_over())
-        ).scalar_one()
+        return idempotency.count_expired(tx), sessions.count_expired(tx)
 
 
 def _remove_expired(store: Store) -> tuple[int, int]:
@@ -154,12 +152,8 @@ def _remove_expired(store: Store) -> tuple[int, int]:
     while True:
         with store.writing() as tx:
             some = idempotency.delete_some_expired(tx)
-        keys += some
         if not some:
             break
+        keys += some
     with store.writing() as tx:
-        return keys, tx.execute(delete(sessions).where(_session_is_over())).rowcount
-
-
-def _session_is_over() -> ColumnElement[bool]:
-    return sessions.c.expires_ms <= now_ms()
+        return keys, sessions.forget_expired(tx)

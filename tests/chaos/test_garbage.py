@@ -77,7 +77,7 @@ def test_collected_again_and_again_nothing_is_lost_and_no_bit_is_wrong(
         wanted = dict(zip(crew.submit_all(RUNS * 3), RUNS * 3, strict=True))
         asked: set[int] = set()
         while left := [number for number in wanted if number not in asked]:
-            wait_until(lambda: any(crew.experiment(each).state in ENDED for each in left))  # noqa: B023, at once
+            wait_until(lambda: any(crew.experiment(each).state in ENDED for each in left))
             number = chance.choice([each for each in left if crew.experiment(each).state in ENDED])
             if chance.random() < 0.5 and (running := crew.running()):
                 kills += crew.kill(chance.choice(running)) is not None
