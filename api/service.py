@@ -16,11 +16,10 @@ import uvicorn
 
 from core.broker.doorbell import Doorbell, empty_folder
 from core.errors import BallastError
-from core.opening import open_store, sole_service
+from core.opening import files_of, open_store, sole_service
 from core.restarts import RestartedProcess
 from core.settings import Settings
 from core.store import schema, tokens
-from core.store.files import Files
 from core.store.session import Store
 
 log = structlog.get_logger()
@@ -87,7 +86,7 @@ def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable
         _require_tokens(settings, store)
         hosts = LOOPBACK_HOSTS | settings.known_hosts
         needs_token = not settings.open_to_this_host
-        files = Files(settings.checkpoint_url)
+        files = files_of(settings, store)
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(store, doorbell, files, settings.home, hosts, needs_token, Pace(settings.broker_url)),

@@ -1,6 +1,7 @@
 """Opening the store in order: what must hold before a process may work on a database. Each failure is one sentence."""
 
 import fcntl
+import hashlib
 import os
 import socket
 import uuid
@@ -100,8 +101,7 @@ def open_store(settings: Settings) -> Store:
 
 def checked_store(settings: Settings) -> Store:
     """A store whose database is there and has our schema. Changes nothing. Raises StoreError, NoLocks."""
-    if settings.embedded_database and not settings.sqlite_file.exists():
-        raise SchemaMissing
+    require_sqlite_file(settings)
     if settings.embedded_database or settings.embedded_broker:
         _require_locks(settings)
     store = Store(settings.database_url)
@@ -111,6 +111,38 @@ def checked_store(settings: Settings) -> Store:
         store.close()
         raise
     return store
+
+
+def require_sqlite_file(settings: Settings) -> None:
+    """To open one that is not there would be to make it. Raises SchemaMissing."""
+    if settings.embedded_database and not settings.sqlite_file.exists():
+        raise SchemaMissing
+
+
+def files_of(settings: Settings, store: Store) -> Files:
+    """Where checkpoints lie, and where this database removes nothing but its own. Raises StoreError."""
+    identity = _sqlite_identity(settings) if settings.embedded_database else _postgresql_identity(store)
+    return Files(settings.checkpoint_url, mark=hashlib.sha256(identity.encode()).hexdigest()[:8])
+
+
+def _sqlite_identity(settings: Settings) -> str:
+    """Of a copy beside it, or on another machine, it is another; of a whole home that was moved, the same."""
+    file, home = settings.sqlite_file.resolve(), settings.home.resolve()
+    place = local_folder(settings.checkpoint_url)
+    if file.is_relative_to(home) and place is not None and place.is_relative_to(home):
+        return str(file.relative_to(home))
+    return f"{file} on {machine_id()}"
+
+
+def _postgresql_identity(store: Store) -> str:
+    with store.reading() as tx:
+        return schema.identity(tx)
+
+
+def local_folder(checkpoint_url: str) -> Path | None:
+    """The folder where checkpoints lie; None where it is none of this host."""
+    scheme, _, place = checkpoint_url.partition("://")
+    return Path(place).resolve() if scheme in ("file", "local") else None
 
 
 def warn_of_checkpoints(settings: Settings) -> None:
@@ -133,10 +165,8 @@ def warn_of_checkpoints(settings: Settings) -> None:
 def checkpoints_stay_here(settings: Settings) -> bool:
     """Whether they are known to lie on this host alone while others share its database. A home is one host's; of a
     folder elsewhere whoever has set it knows best."""
-    scheme, _, place = settings.checkpoint_url.partition("://")
-    if settings.embedded_database or scheme not in ("file", "local"):
-        return False
-    return Path(place).resolve().is_relative_to(settings.home.resolve())
+    place = local_folder(settings.checkpoint_url)
+    return not settings.embedded_database and place is not None and place.is_relative_to(settings.home.resolve())
 
 
 def machine_id() -> str:

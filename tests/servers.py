@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,9 @@ if sys.platform == "linux":
         sys.exit("the tests have ended")
 os.execv(sys.argv[5], sys.argv[5:])
 """
+
+
+_WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class _Server:
@@ -138,6 +142,11 @@ class Postgres(_Server):
         self.start()
 
     @property
+    def programs(self) -> Path:
+        """Where pg_dump and the others are, of the server's own version."""
+        return self._bin
+
+    @property
     def url(self) -> str:
         return self.url_of("postgres")
 
@@ -225,6 +234,46 @@ class PgBouncer(_Server):
         except psycopg.OperationalError:
             return False
         return True
+
+
+class NoS3(Exception):
+    """This installation has no server that speaks S3, or no client."""
+
+
+class S3(_Server):
+    """Objects in memory, by moto: after a restart there are none. Raises NoS3."""
+
+    name = "s3"
+    stop_signal = signal.SIGTERM
+    last_signal = signal.SIGKILL
+
+    def __init__(self) -> None:
+        if not all(map(importlib.util.find_spec, ("moto", "flask_cors", "s3fs"))):
+            raise NoS3("no S3 here: pip install -c constraints.txt -e '.[dev-s3]'")
+        super().__init__()
+        self.start()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which a client finds it."""
+        url = f"http://127.0.0.1:{self.port}"
+        return {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+
+    def start(self) -> None:
+        super().start()
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/ballast", method="PUT")
+        with _WITHOUT_PROXY.open(asked, timeout=PATIENCE_S):  # a bucket
+            pass
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-P", "-W", "ignore", "-m", "moto.server", "-p", str(self.port)]
+
+    def _answers(self) -> bool:
+        try:
+            with _WITHOUT_PROXY.open(f"http://127.0.0.1:{self.port}/moto-api/", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
 
 class Redis(_Server):

@@ -14,9 +14,9 @@ from celery.exceptions import SecurityWarning
 
 from core import logs
 from core.errors import BallastError
+from core.opening import files_of
 from core.settings import Settings, load_settings
 from core.store import workers
-from core.store.files import Files
 from core.store.session import Store
 from core.streams import print_error
 from core.tokens import WORKER
@@ -69,7 +69,7 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     heartbeat.start()
     Reconciler(store, settings).start()
     every(1, "watchdog", lambda: store.cut_if_hung(HUNG_SECONDS))
-    runner = Runner(store, Files(settings.checkpoint_url), settings, device, name)
+    runner = Runner(store, files_of(settings, store), settings, device, name)
     loop = Loop(store, settings, worker_id, leave, heartbeat, runner)
 
     def end_after_leaving() -> None:

@@ -154,7 +154,7 @@ class Writer:
     def _write_checkpoint(self, checkpoint: Checkpoint, write: Callable[[str, bytes], str]) -> Saved | None:
         """None where it cannot be written, which is told once: training is worth more than the checkpoint."""
         epoch, step, iteration, content = checkpoint
-        path = f"{self._claim.folder}/{self._claim.attempt}-{epoch}-{step}.safetensors"
+        path = f"{self._files.own(self._claim.folder)}/{self._claim.attempt}-{epoch}-{step}.safetensors"
         try:
             sha256 = write(path, content)
         except CheckpointUnreachable as error:

@@ -27,6 +27,7 @@ COMMANDS = {
     "bench": "api.cli.machine.bench",
     "run": "api.cli.machine.run",
     "db": "api.cli.machine.db",
+    "gc": "api.cli.machine.gc",
     "token": "api.cli.machine.tokens",
     "data": "api.cli.machine.data",
     "submit": "api.cli.http.submit",

@@ -118,6 +118,15 @@ def roughly(seconds: float) -> str:
     return f"{round(hours)} h" if hours < 72 else f"{round(hours / 24)} days"
 
 
+def byte_size(n: int) -> str:
+    """To three digits: "310 KiB", "1.25 GiB"."""
+    size, units = float(n), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.3g} {units[0]}"
+
+
 def fraction(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 

@@ -18,7 +18,8 @@ StoreError
 ├── SchemaMissing         refuse to start: there are no tables yet
 ├── SchemaBehind          refuse to start
 ├── SchemaAhead           start, and say so
-└── OtherHost             a SQLite file belongs to one host
+├── OtherHost             a SQLite file belongs to one host
+└── BackupFailed          there is no copy of the database
 """
 
 from core.errors import BallastError
@@ -133,3 +134,7 @@ class OtherHost(StoreError):
         super().__init__(
             f"this database is in use on host {host}, and SQLite is for one host: use PostgreSQL (BALLAST_DATABASE_URL)"
         )
+
+
+class BackupFailed(StoreError):
+    """There is no copy of the database, and nothing of one is left."""

@@ -104,9 +104,10 @@ def extend_sweep(
     on, or where epochs are an axis; NotLonger where none of those that have succeeded would become longer."""
     sweeps.lock(tx, sweep_id)
     sweep = sweeps.get(tx, sweep_id)
-    found, left_out = longer_sweep(tx, sweep_id, epochs)
+    # First, so that nothing of what is read is deleted, and no checkpoint is dropped, before it is pointed to.
     locked = {row.id for row in lock_all(tx, _succeeded_members(sweep_id))}
-    longer = [each for each in found if each.parent.id in locked]  # the others were deleted since they were read
+    found, left_out = longer_sweep(tx, sweep_id, epochs)
+    longer = [each for each in found if each.parent.id in locked]  # the others have just succeeded
     if not longer:
         raise NothingExtended(f"sweep {sweep_id} has no experiments")
     new_id = sweeps.submit(

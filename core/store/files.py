@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+import posixpath
 import re
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.store import checkpoints
 from core.store.errors import CheckpointDamaged, CheckpointUnreachable
@@ -18,11 +20,30 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
-class Files:
-    """One place for checkpoints. Paths are below its URL, with slashes. Every method raises CheckpointUnreachable."""
+_FOLDER = re.compile(r"(?P<of>(?P<id>\d+)-\d+)(-(?P<mark>[0-9a-f]{8}))?")  # as `checkpoints.folder` and `Files.own` say
 
-    def __init__(self, url: str) -> None:
+
+class File(NamedTuple):
+    """What lies in a folder of an experiment's."""
+
+    path: str
+    size: int  # bytes
+    written_s: float  # by the clock of the place
+    experiment_id: int
+    folder: str  # as `checkpoints.folder` says it
+    own: bool  # else of another database
+
+
+class Files:
+    """One place for checkpoints. Paths are below its URL, with slashes. Every method raises CheckpointUnreachable.
+
+    `mark` is the database's own, eight digits in the names of its folders: of what another has written nothing is
+    removed, though both may point to it, as a restored copy does (core/store/README.md, "Checkpoints").
+    """
+
+    def __init__(self, url: str, mark: str = "") -> None:
         self.url = url
+        self._mark = mark
         self.place = re.sub("//[^/@]*@", "//", url)  # for people: without a password
         self._opened: tuple[AbstractFileSystem, str] | None = None
 
@@ -54,16 +75,49 @@ class Files:
     def paths_in(self, folder: str) -> list[str]:
         """The paths in a folder; none where there is no such folder."""
         with self._place(folder) as (system, there):
+            system.invalidate_cache()  # others write there too
             names = system.ls(there, detail=False) if system.exists(there) else []
         return [f"{folder}/{name.rpartition('/')[2]}" for name in names]
 
+    def everything(self) -> list[File]:
+        """All that lies in folders of experiments, of other databases too."""
+        with self._place("") as (system, root):
+            system.invalidate_cache()
+            there = system.find(root, maxdepth=2, detail=True) if system.exists(root) else {}
+        return [file for name, info in there.items() if (file := self._file(name, info))]
+
+    def _file(self, name: str, info: dict[str, Any]) -> File | None:
+        folder, _, own_name = name.rpartition("/")
+        folder = folder.rpartition("/")[2]
+        known = _FOLDER.fullmatch(folder)
+        if known is None:
+            return None
+        written = next((info[key] for key in ("mtime", "LastModified", "created") if key in info), 0.0)
+        seconds = written.timestamp() if isinstance(written, datetime) else float(written)
+        path = f"{folder}/{own_name}"
+        return File(path, info["size"] or 0, seconds, int(known["id"]), known["of"], self._is_own(folder))
+
+    def own(self, folder: str) -> str:
+        """Where this database writes what belongs into `folder`."""
+        known = _FOLDER.fullmatch(folder)
+        return f"{folder}-{self._mark}" if self._mark and known and not known["mark"] else folder
+
+    def _is_own(self, folder: str) -> bool:
+        """What has no mark was written before there were any."""
+        known = _FOLDER.fullmatch(folder)
+        return not self._mark or known is None or known["mark"] in (None, self._mark)
+
     def remove(self, paths: Iterable[str]) -> None:
-        """What is not there is removed already."""
+        """What is not there is removed already; what another database has written stays."""
         for path in paths:
+            if not self._is_own(posixpath.dirname(path)):
+                continue
             with self._place(path) as (system, file), suppress(FileNotFoundError):
                 system.rm_file(file)
 
     def remove_empty(self, folder: str) -> None:
+        if not self._is_own(folder):
+            return
         with self._place(folder) as (system, there):
             if "file" in system.protocol and system.exists(there) and not system.ls(there):
                 system.rmdir(there)
@@ -84,7 +138,7 @@ class Files:
 
 def tidy(store: Store, files: Files, folders: Iterable[str]) -> None:
     """Remove what nobody points to from `folders`, none of which a claim is writing into. Raises StoreError."""
-    for folder in folders:
+    for folder in dict.fromkeys(each for name in folders for each in (name, files.own(name))):
         if there := files.paths_in(folder):
             with store.reading() as tx:
                 left_over = checkpoints.paths_without_pointer(tx, there)

@@ -5,7 +5,7 @@ A key is written in the transaction that makes what it answers for: both are the
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.store.clock import now_ms
@@ -41,7 +41,7 @@ def begin(tx: Connection, request: KeyedRequest) -> str | None:
     ).one_or_none()
     if first is None:
         return _answer(tx, request, _is(request))
-    _delete_some_expired(tx)
+    delete_some_expired(tx)
     return None
 
 
@@ -74,7 +74,12 @@ def _expired() -> ColumnElement[bool]:
     return idempotency_keys.c.created_ms <= now_ms() - KEPT_MS
 
 
-def _delete_some_expired(tx: Connection) -> None:
+def count_expired(tx: Connection) -> int:
+    return tx.execute(select(func.count()).select_from(idempotency_keys).where(_expired())).scalar_one()
+
+
+def delete_some_expired(tx: Connection) -> int:
+    """Returns how many: none, where none was left."""
     name = tuple_(idempotency_keys.c.route, idempotency_keys.c.key)
     # Those that nobody else is deleting or taking over: two that make something must not wait for each other here.
     some = (
@@ -84,4 +89,4 @@ def _delete_some_expired(tx: Connection) -> None:
         .limit(_DELETED_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    tx.execute(delete(idempotency_keys).where(name.in_(some)))
+    return tx.execute(delete(idempotency_keys).where(name.in_(some))).rowcount

@@ -72,6 +72,18 @@ def schema_of(tx: Connection) -> str | None:
     return str(place)
 
 
+def identity(tx: Connection) -> str:
+    """Which database of PostgreSQL this is: a restored copy lies in another cluster, under another name or in another
+    schema. Only of a copy of the whole server's disk it is the same."""
+    may = "has_function_privilege('pg_control_system()', 'execute')"
+    system = (
+        tx.execute(text("SELECT system_identifier FROM pg_control_system()")).scalar_one()
+        if (tx.execute(text(f"SELECT {may}")).scalar_one())
+        else "unknown"
+    )
+    return f"{system} {tx.execute(select(func.current_database())).scalar_one()} {schema_of(tx)}"
+
+
 def require(store: Store) -> None:
     """Raises SchemaMissing or SchemaBehind where this code would not find its tables; says so where the database is
     newer."""

@@ -5,7 +5,7 @@ Of it only the SHA-256 is kept, so that whoever reads the database can forge non
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from core.store.clock import now_ms
 from core.store.tables import sessions
@@ -22,7 +22,7 @@ class NewSession(NamedTuple):
 
 def begin(tx: Connection, token: Token) -> NewSession:
     """A new session, which ends before its token does. Those that are over are forgotten."""
-    tx.execute(delete(sessions).where(sessions.c.expires_ms <= now_ms()))
+    forget_expired(tx)
     secret = new_session_secret()
     end = now_ms() + DAYS * DAY_MS
     least = func.min if tx.dialect.name == "sqlite" else func.least
@@ -30,6 +30,19 @@ def begin(tx: Connection, token: Token) -> NewSession:
     new = insert(sessions).values(sha256=sha256_of(secret), token_id=token.id, expires_ms=expires_ms)
     left_ms = tx.execute(new.returning(sessions.c.expires_ms - now_ms())).scalar_one()
     return NewSession(secret, left_ms // 1000)
+
+
+def count_expired(tx: Connection) -> int:
+    return tx.execute(select(func.count()).select_from(sessions).where(_is_over())).scalar_one()
+
+
+def forget_expired(tx: Connection) -> int:
+    """Returns how many."""
+    return tx.execute(delete(sessions).where(_is_over())).rowcount
+
+
+def _is_over() -> ColumnElement[bool]:
+    return sessions.c.expires_ms <= now_ms()
 
 
 def end(tx: Connection, secret: str) -> None:

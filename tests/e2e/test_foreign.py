@@ -130,6 +130,8 @@ ALL = (
     *(
         "db check",
         "db upgrade",
+        "db backup copy.db",
+        "gc --dry-run",
         "token create carol --max-running 4",
         "token limit carol --per-minute 600",
         "data check digits",

@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import text
 
 from api.cli.main import main
+from api.cli.printing import byte_size
 from core import processor
 from core.broker.doorbell import Doorbell
 from core.store import schema
@@ -132,6 +133,37 @@ def test_the_home_of_a_service_and_ours_are_not_mixed(store: Store, doorbell: Do
     assert found["readiness"]["found"] == f"database ok, revision {schema.REVISION}, broker ok"  # the service's
     assert "service home" not in same
     assert "not of the service" not in str(same)
+
+
+def test_what_lies_on_the_disks_is_counted_and_little_room_is_said(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    for name, size in {"checkpoints/1-1/a": 3000, "checkpoints/1-1/b": 96, "data/x": 2**20}.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(bytes(size))
+    found = doctor(tmp_path, database_url=sqlite_url)
+    assert found["checkpoints space"]["found"].startswith(f"3.02 KiB in {home}/checkpoints, ")
+    assert found["data space"]["found"].startswith(f"1 MiB in {home}/data, ")
+    assert found["database space"]["found"].startswith(f"{byte_size(Path(sqlite_url[10:]).stat().st_size)} in ")
+    assert "queue space" not in found  # none yet
+
+    monkeypatch.setattr("api.cli.machine.checks.space.LITTLE_SPACE", 2**60)
+    assert (
+        doctor(tmp_path, database_url=sqlite_url)["data space"]["status"] == "ok"
+    )  # of the home's disk, the home says it
+    other_disk = Path("/dev/shm")
+    if not other_disk.is_dir() or other_disk.stat().st_dev == home.stat().st_dev:
+        pytest.skip("this machine has no other disk")
+    little = doctor(tmp_path, database_url=sqlite_url, data_dir=other_disk)["data space"]
+    assert (little["status"], "ballast gc --dry-run" in little["todo"]) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(0, "0 B"), (999, "999 B"), (1000, "0.977 KiB"), (2**20, "1 MiB"), (10**10, "9.31 GiB")]
+)
+def test_sizes_are_said_to_three_digits(size: int, said: str) -> None:
+    assert byte_size(size) == said
 
 
 def test_lines_into_a_pipe_are_tab_separated(tmp_path: Path) -> None:

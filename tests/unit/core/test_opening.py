@@ -4,17 +4,20 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from core.locks import NoLocks, require_locks
-from core.opening import HomeUnusable, open_store, prepare_home, sole_service, warn_of_checkpoints
+from core.opening import HomeUnusable, files_of, open_store, prepare_home, sole_service, warn_of_checkpoints
 from core.settings import Settings, load_settings
 from core.store import schema
 from core.store.errors import SchemaMissing
+from core.store.session import Store
 from tests.nolocks import without_locks
+from tests.servers import Postgres
 
 REDIS = "redis://127.0.0.1:1/0"
 
@@ -165,3 +168,41 @@ def test_a_file_system_without_locks_is_not_taken_for_a_service(tmp_path: Path, 
 def test_a_file_system_where_somebody_holds_locks_has_them(tmp_path: Path) -> None:
     with sole_service(at(tmp_path)):
         require_locks(tmp_path)
+
+
+def mark_of(settings: Settings) -> str:
+    """Of the database, in the names of its folders."""
+    with closing(Store(settings.database_url)) as store:
+        return files_of(settings, store).own("1-1").removeprefix("1-1-")
+
+
+def test_a_copy_of_a_database_marks_its_folders_otherwise_and_a_moved_home_does_not(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    mark = mark_of(Settings(home=home))
+    assert len(mark) == 8
+    assert mark_of(Settings(home=home)) == mark
+    assert mark_of(Settings(home=tmp_path / "moved")) == mark  # with all that lies in it
+    restored = Settings(home=home, database_url=f"sqlite:///{home}/restored.db")
+    elsewhere = Settings(home=home, checkpoint_url=str(tmp_path / "shared"))
+    of_another_home = Settings(home=tmp_path / "moved", checkpoint_url=str(tmp_path / "shared"))
+    assert len({mark, *map(mark_of, (restored, elsewhere, of_another_home))}) == 4
+
+
+def test_on_postgresql_name_and_schema_tell_a_copy_and_all_roles_are_told_the_same(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    postgres.execute("CREATE DATABASE original", "CREATE DATABASE restored", "CREATE ROLE worker LOGIN")
+    home = tmp_path / "home"
+    url = postgres.url_of("original")
+    marks = [
+        mark_of(Settings(home=home, database_url=each))
+        for each in (
+            url,
+            url.replace("postgres@", "worker@"),
+            postgres.url_of("restored"),
+            url + "?options=-csearch_path%3Dpg_catalog",
+        )
+    ]
+    assert marks[0] == marks[1]
+    assert len(set(marks)) == 3
+    postgres.execute("DROP DATABASE original", "DROP DATABASE restored", "DROP ROLE worker")

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import quote
 
-from api.cli.machine.checks import backends, host, service
+from api.cli.machine.checks import backends, host, service, space
 from api.cli.machine.checks.finding import Finding, failed_check, first_line
 from core.settings import Settings, SettingsError, load_settings
 
@@ -20,6 +20,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "checkpoints": backends.check_checkpoints,
     "data": host.check_data,
     "devices": host.check_devices,
+    **space.CHECKS,
     "service": service.check_service,
 }
 

@@ -13,6 +13,10 @@ _TODO = {
     "checkpoints": "correct BALLAST_CHECKPOINT_URL, or pip install -e '.[s3]' for s3://",
     "data": "set BALLAST_DATA_DIR to a folder that you may read",
     "devices": INSTALL_WORKER,
+    "database space": "look at the database first",
+    "checkpoints space": "set BALLAST_CHECKPOINT_URL to a folder that you may read",
+    "data space": "set BALLAST_DATA_DIR to a folder that you may read",
+    "queue space": "set BALLAST_HOME to a folder that you may read",
     "service": "start one with `ballast up`, or set BALLAST_URL",
 }
 

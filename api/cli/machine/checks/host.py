@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.cli.machine.checks.finding import INSTALL_WORKER, Finding, failed_check, installed_version
+from api.cli.machine.checks.space import LITTLE_SPACE
 from core import processor
 from core.locks import NoLocks, require_locks
 from core.settings import Settings
 
 _PACKAGES = ("sqlalchemy", "celery", "fastapi", "torch", "torchvision")
-_LITTLE_SPACE = 2 * 2**30  # bytes
 _DEVICES_PATIENCE = 4.5  # seconds: the process that looks ends before the examination does
 _DATA_SETS = {
     "MNIST": "mnist",
@@ -46,7 +46,7 @@ def check_home(settings: Settings) -> Iterator[Finding]:
         yield Finding("home", "wrong", error.found, error.todo)
         return
     found = f"{settings.home}, {free / 2**30:.0f} GiB free"
-    if free < _LITTLE_SPACE:
+    if free < LITTLE_SPACE:
         yield Finding("home", "warning", found, "make room, or set BALLAST_HOME to a larger disk")
     else:
         yield Finding("home", "ok", found)
