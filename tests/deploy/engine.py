@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Engine:
 
     def docker(self, *arguments: str | Path) -> str:
         """What it printed. Raises CalledProcessError."""
-        return self._run("docker", *arguments).stdout
+        return self.run("docker", *arguments).stdout
 
     def build(self, file: Path, target: str, name: str, folder: Path = REPOSITORY, **arguments: str) -> None:
         options = [each for key, value in arguments.items() for each in ("--build-arg", f"{key}={value}")]
@@ -82,7 +82,7 @@ class Engine:
 
     def inside(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """A command in the network of what runs, on its host."""
-        return self._run("nsenter", f"--net=/proc/{self._inside}/ns/net", *command, **environment)
+        return self.run("nsenter", f"--net=/proc/{self._inside}/ns/net", *command, **environment)
 
     def start_inside(self, *command: str | Path, **environment: str) -> "subprocess.Popen[bytes]":
         entered = ["nsenter", f"--net=/proc/{self._inside}/ns/net", *map(str, command)]
@@ -111,7 +111,7 @@ class Engine:
         with (self.folder / "engine.log").open("ab") as log:
             process = subprocess.Popen([*own, *first], env=self.environment, stdout=log, stderr=log)
         try:
-            _wait_for(lambda: process.poll() is not None or self._answers())
+            wait_for(lambda: process.poll() is not None or self._answers())
             self._inside = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
             yield
         finally:
@@ -137,7 +137,7 @@ class Engine:
         asked = subprocess.run(["docker", "version"], env=self.environment, capture_output=True, check=False)
         return asked.returncode == 0
 
-    def _run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             list(map(str, command)), env=self.environment | environment, capture_output=True, text=True, check=False
         )
@@ -153,8 +153,7 @@ def _pip_configuration() -> str:
     return "\n".join(lines)
 
 
-def _wait_for(is_so: object, seconds: float = PATIENCE_S) -> None:
-    assert callable(is_so)
+def wait_for(is_so: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline

@@ -15,6 +15,10 @@ _DEBIAN = {
     "amtool": "prometheus-alertmanager",
     "nginx": "nginx-light",
     "systemd-analyze": "systemd",
+    "mmdebstrap": "mmdebstrap",
+    "iptables": "iptables",
+    "nsenter": "util-linux",
+    "apt-get": "apt",
 }
 
 

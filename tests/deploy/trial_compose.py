@@ -1,0 +1,290 @@
+"""deploy/ built and run, by a real engine (`make test-deploy`, as root): images, compose, TLS, tokens, a sweep, stops,
+an alert. No other command collects this file: it takes minutes, and what it downloads is Debian's and Python's.
+
+BALLAST_TRIAL_FOLDER names a folder that is kept, with what was built: the next trial begins where this one did not.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.engine import STANDINS, Engine, wait_for
+from tests.deploy.tools import DEPLOY, tool, words_of
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="an engine of containers needs root")
+
+BALLAST = Path(sys.executable).parent / "ballast"
+STANDIN_FILES = Path(__file__).parent / "standins"
+MODEL = ("--set", "dataset.name=digits", "--set", "model.name=mlp")
+
+# Longer than any of the trials trains it.
+LONG = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "4:1", "epochs": 100_000}
+
+
+def told(line: str) -> None:
+    """For the note: sizes and times."""
+    print(f"\n    {line}", flush=True)
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    told(f"{what}: {time.monotonic() - began:.1f} s")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The project of deploy/compose.yaml, and one who may everything there."""
+
+    engine: Engine
+    folder: Path
+    token: str
+
+    def compose(self, *arguments: str) -> str:
+        return compose(self.engine, self.folder, *arguments)
+
+    def ballast(self, *arguments: str | Path) -> str:
+        """A command of a person's, through TLS."""
+        return self.engine.inside(
+            *(BALLAST, *arguments),
+            BALLAST_URL="https://localhost",
+            BALLAST_TOKEN=self.token,
+            SSL_CERT_FILE=str(self.folder / "secrets" / "tls.crt"),
+        ).stdout
+
+    def shown(self, experiment: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.ballast("show", experiment, "--json"))
+        return answer
+
+
+def compose(engine: Engine, folder: Path, *arguments: str) -> str:
+    command = [tool("docker-compose"), "--file", folder / "compose.yaml", "--profile", "cpu", "--profile", "watch"]
+    return engine.run(*command, *arguments).stdout
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    for name in ("mmdebstrap", "iptables", "apt-get", "nsenter"):
+        tool(name)
+    kept = os.environ.get("BALLAST_TRIAL_FOLDER")
+    folder = Path(kept or tempfile.mkdtemp(prefix="ballast-trial-", dir="/var/tmp"))
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = Engine(folder)
+    try:
+        with timed("engine unpacked"):
+            engine.unpack()
+        yield engine
+    finally:
+        if not kept:
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def images(engine: Engine) -> dict[str, dict[str, Any]]:
+    """Both of ours, inspected; what they stand on is built too."""
+    with engine.building(), torch_without_cuda() as index:
+        with timed("base image"):
+            engine.import_base()
+        for target in ("api", "worker"):
+            with timed(f"image {target} built"):
+                engine.build(DEPLOY / "Dockerfile", target, f"ballast-{target}", TORCH_INDEX=index)
+        with timed("servers' images built"):
+            for name, target in STANDINS.items():
+                engine.build(STANDIN_FILES / "Dockerfile", target, name, STANDIN_FILES)
+        found = {name: json.loads(engine.docker("inspect", f"ballast-{name}"))[0] for name in ("api", "worker")}
+        found["base"] = json.loads(engine.docker("inspect", "ballast-standin-base"))[0]
+        for name in ("api", "worker"):
+            found[name]["history"] = engine.docker("history", "--no-trunc", f"ballast-{name}")
+        return found
+
+
+@contextmanager
+def torch_without_cuda() -> Iterator[str]:
+    """The address of an index that has this machine's own wheel, where it has one; else none, and CUDA comes along."""
+    wheels = list(Path("/opt/wheels").glob("torch-*.whl"))
+    if not wheels:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "torch").mkdir()
+        for wheel in wheels:
+            (Path(folder) / "torch" / wheel.name).symlink_to(wheel)
+        with serving(partial(_Quiet, directory=folder), "127.0.0.1") as port:
+            yield f"http://127.0.0.1:{port}/"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(handler: Any, host: str) -> Iterator[int]:
+    server = ThreadingHTTPServer((host, 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def stack(engine: Engine, images: dict[str, Any]) -> Iterator[Stack]:
+    assert images
+    folder = engine.folder / "project"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(DEPLOY, folder, ignore=shutil.ignore_patterns("secrets", ".env"))
+    assert words_of("sh", "secrets.sh", "localhost", cwd=folder)[0] == 0
+    hasten(folder / "watch" / "alerts.yml", r"for: .*", "for: 2s")
+    hasten(folder / "watch" / "prometheus.yml", r"_interval: .*", "_interval: 1s")
+    hasten(folder / "secrets" / "alertmanager.yml", r"group_wait: .*", "group_wait: 1s")
+    with engine.running():
+        try:
+            with timed("first token, with database, broker and migration"):
+                printed = compose(engine, folder, "run", "--rm", "-T", "api", "token", "create", "keeper", "--scope", "admin")
+            stack = Stack(engine, folder, printed.strip())
+            with timed("everything healthy"):
+                stack.compose("up", "--detach", "--wait", "--no-build", "api", "proxy", "worker-cpu")
+            yield stack
+        except BaseException:
+            print(compose(engine, folder, "logs", "--no-color", "--tail", "30"))
+            raise
+        finally:
+            compose(engine, folder, "down", "--volumes", "--timeout", "5")
+
+
+def hasten(file: Path, what: str, to: str) -> None:
+    file.write_text(re.sub(what, to, file.read_text()))
+
+
+def test_the_images_are_as_small_as_they_are_said_to_be(images: dict[str, Any]) -> None:
+    base = images["base"]["Size"]
+    for name in ("api", "worker"):
+        told(f"image {name}: {images[name]['Size'] / 1e6:.0f} MB, {(images[name]['Size'] - base) / 1e6:.0f} of them ours")
+    assert images["api"]["Size"] - base < 600e6
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_an_image_has_no_root_and_a_healthcheck_and_no_trace_of_this_machine(images: dict[str, Any], name: str) -> None:
+    configuration = images[name]["Config"]
+    assert configuration["User"] == "10001:10001"
+    assert configuration["Healthcheck"]["Test"][0] == "CMD"
+    traces = json.dumps(configuration) + images[name]["history"]
+    assert "pip.conf" not in traces
+    assert "ca-certificates.crt" not in traces
+    assert not re.search(r"index-url (https?|file):", traces)
+
+
+def test_the_image_of_the_api_has_no_torch_and_that_of_the_worker_has(stack: Stack) -> None:
+    asked = ("run", "--rm", "--network=none", "--entrypoint=python3")
+    find = "import importlib.util as u; print(u.find_spec('torch') is not None, u.find_spec('s3fs') is not None)"
+    assert stack.engine.docker(*asked, "ballast-api", "-c", find).split() == ["False", "True"]
+    assert stack.engine.docker(*asked, "ballast-worker", "-c", find).split() == ["True", "True"]
+
+
+def test_a_sweep_is_posted_through_tls_and_trained_in_a_container(stack: Stack) -> None:
+    with timed("a sweep of two runs of three epochs, posted through TLS"):
+        stack.ballast("sweep", "figure-2", *MODEL, "--set", "epochs=3", "--seeds", "1", "--watch")
+    listed = json.loads(stack.ballast("list", "--json"))["items"]
+    assert {each["state"] for each in listed} == {"succeeded"}
+    assert {each["owner"] for each in listed} == {"keeper"}
+
+
+def test_without_a_token_nobody_sees_anything(stack: Stack) -> None:
+    answers = {path: status_of(stack, path) for path in ("/livez", "/readyz", "/experiments", "/workers")}
+    assert answers == {"/livez": 200, "/readyz": 200, "/experiments": 401, "/workers": 401}
+
+
+def status_of(stack: Stack, path: str) -> int:
+    ask = (
+        "import http.client as h, ssl, sys; c = h.HTTPSConnection('localhost', context=ssl.create_default_context());"
+        "c.request('GET', sys.argv[1]); print(c.getresponse().status)"
+    )
+    certificate = str(stack.folder / "secrets" / "tls.crt")
+    return int(stack.engine.inside(sys.executable, "-c", ask, path, SSL_CERT_FILE=certificate).stdout)
+
+
+def test_a_worker_that_is_stopped_gives_its_experiment_back_with_its_state(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "long.json").write_text(json.dumps(LONG))
+    experiment = str(json.loads(stack.ballast("submit", tmp_path / "long.json", "--json"))["id"])
+    wait_for(lambda: stack.shown(experiment)["epochs_done"] > 0)
+    with timed("worker stopped in mid-run"):
+        stack.compose("stop", "worker-cpu")
+    assert exit_status(stack, "worker-cpu") == 0
+    left = stack.shown(experiment)
+    assert left["state"] == "queued"
+    assert left["failures"] == 0
+    stack.compose("start", "worker-cpu")
+    wait_for(lambda: stack.shown(experiment)["epochs_done"] > left["epochs_done"])
+    assert stack.shown(experiment)["state"] == "running"
+    stack.ballast("cancel", experiment)
+
+
+def exit_status(stack: Stack, service: str) -> int:
+    (container,) = stack.compose("ps", "--all", "--quiet", service).split()
+    return int(stack.engine.docker("inspect", "--format", "{{.State.ExitCode}}", container))
+
+
+def test_an_alert_fires_into_a_webhook(stack: Stack) -> None:
+    secret = stack.compose("run", "--rm", "-T", "api", "token", "create", "prometheus", "--scope", "read")
+    (stack.folder / "secrets" / "metrics_token").write_text(secret)
+    gateway = stack.engine.docker(
+        "network", "inspect", "ballast_inner", "--format", "{{(index .IPAM.Config 0).Gateway}}"
+    ).strip()
+    hook = Path(__file__).parent / "webhook.py"
+    heard = stack.folder / "heard"
+    process = stack.engine.start_inside(sys.executable, hook, gateway, "9999", heard)
+    hasten(stack.folder / "secrets" / "alertmanager.yml", r'url: ".*"', f'url: "http://{gateway}:9999/"')
+    try:
+        stack.compose("up", "--detach", "--no-build", "--no-deps", "prometheus", "alertmanager")
+        wait_for(lambda: "1" in up(stack))
+        assert not heard.exists()
+        stack.compose("stop", "api")
+        with timed("from an API that is stopped to the webhook"):
+            wait_for(heard.exists)
+        alert = json.loads(heard.read_text())["alerts"][0]
+        assert alert["labels"]["alertname"] == "BallastApiDown"
+        assert alert["annotations"]["summary"]
+    finally:
+        process.terminate()
+        process.wait()
+        stack.compose("start", "api")
+
+
+def up(stack: Stack) -> list[str]:
+    """What Prometheus thinks of each API process."""
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/api/v1/query?query=up').read().decode())"
+    try:
+        answer = json.loads(stack.engine.inside(sys.executable, "-c", ask).stdout)
+    except AssertionError:  # it does not listen yet
+        return []
+    return [each["value"][1] for each in answer["data"]["result"]]
+
+
+def test_the_api_that_is_stopped_ends_in_order(stack: Stack) -> None:
+    with timed("API stopped"):
+        stack.compose("stop", "api")
+    assert exit_status(stack, "api") == 0
+    stack.compose("start", "api")
+
+
+def test_nothing_of_it_is_in_the_networks_of_this_machine(stack: Stack) -> None:
+    assert stack
+    addresses = subprocess.run(["ip", "address"], capture_output=True, text=True, check=True).stdout
+    assert "172.31.250.1" not in addresses
+    assert "172.31.83.1" not in addresses
