@@ -102,8 +102,9 @@ class Engine:
     def _serving(self, *options: str, unshared: list[str]) -> Iterator[None]:
         state = self.folder / "state"
         engine = [
-            *("dockerd", *options, f"--data-root={self.folder}/data", f"--exec-root={state}", "--storage-driver=overlay2"),
-            *(f"--pidfile={state}/pid", f"--host=unix://{self._socket}", f"--cgroup-parent=/{_CGROUP}"),
+            *("dockerd", *options, "--storage-driver=overlay2", f"--cgroup-parent=/{_CGROUP}"),
+            *(f"--data-root={self.folder}/data", f"--exec-root={state}", f"--pidfile={state}/pid"),
+            f"--host=unix://{self._socket}",
         ]
         # Its first process, which reaps: with it ends everything in there.
         first = ["sh", "-c", 'ip link set lo up; exec tini -- "$@"', "sh", "nice", *engine]

@@ -16,6 +16,8 @@ import pytest
 from tests.deploy.tools import DEPLOY, tool, words_of
 from tests.servers import PATIENCE_S, free_port
 
+SPOOFED = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -29,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def site(folder: Path) -> str:
     text = (folder / "nginx" / "ballast.conf").read_text()
-    text = text.replace("/opt/ballast/deploy/nginx", str(folder / "nginx")).replace("/etc/ballast", str(folder / "secrets"))
+    text = text.replace("/opt/ballast/deploy/nginx", f"{folder}/nginx").replace("/etc/ballast", f"{folder}/secrets")
     return f"pid {folder}/nginx.pid; error_log stderr; events {{}} http {{ access_log off; {text} }}"
 
 
@@ -118,7 +120,7 @@ def _asked(port: int, trusting: ssl.SSLContext, nginx: subprocess.Popen[bytes]) 
     while True:
         connection = http.client.HTTPSConnection("localhost", port, context=trusting, timeout=PATIENCE_S)
         try:
-            connection.request("GET", "/", headers={"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1", "Connection": "close"})
+            connection.request("GET", "/", headers=SPOOFED | {"Connection": "close"})
             return connection.getresponse()
         except ConnectionRefusedError:
             assert nginx.poll() is None
