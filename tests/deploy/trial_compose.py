@@ -1,51 +1,25 @@
 """deploy/ built and run, by a real engine (`make test-deploy`, as root): images, compose, TLS, tokens, a sweep, stops,
 an alert. No other command collects this file: it takes minutes, and what it downloads is Debian's and Python's.
-
-BALLAST_TRIAL_FOLDER names a folder that is kept, with what was built: the next trial begins where this one did not.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy.engine import STANDINS, Engine, wait_for
+from tests.deploy.engine import Engine, wait_for
 from tests.deploy.tools import DEPLOY, tool, words_of
-
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="an engine of containers needs root")
+from tests.deploy.trials import LONG, timed, told
 
 BALLAST = Path(sys.executable).parent / "ballast"
-STANDIN_FILES = Path(__file__).parent / "standins"
 MODEL = ("--set", "dataset.name=digits", "--set", "model.name=mlp")
-
-# Longer than any of the trials trains it.
-LONG = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "importance_weight": "4:1", "epochs": 100_000}
-
-
-def told(line: str) -> None:
-    """For the note: sizes and times."""
-    print(f"\n    {line}", flush=True)
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    told(f"{what}: {time.monotonic() - began:.1f} s")
 
 
 @dataclass(frozen=True)
@@ -81,71 +55,6 @@ def compose(engine: Engine, folder: Path, *arguments: str) -> str:
 def token_of(name: str, scope: str, engine: Engine, folder: Path) -> str:
     """A new one, made where the service does not run yet."""
     return compose(engine, folder, "run", "--rm", "-T", "api", "token", "create", name, "--scope", scope).strip()
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    for name in ("mmdebstrap", "iptables", "apt-get", "nsenter"):
-        tool(name)
-    kept = os.environ.get("BALLAST_TRIAL_FOLDER")
-    folder = Path(kept or tempfile.mkdtemp(prefix="ballast-trial-", dir="/var/tmp"))
-    folder.mkdir(parents=True, exist_ok=True)
-    engine = Engine(folder)
-    try:
-        with timed("engine unpacked"):
-            engine.unpack()
-        yield engine
-    finally:
-        if not kept:
-            shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def images(engine: Engine) -> dict[str, dict[str, Any]]:
-    """Both of ours, inspected; what they stand on is built too."""
-    with engine.building(), torch_without_cuda() as index:
-        with timed("base image"):
-            engine.import_base()
-        for target in ("api", "worker"):
-            with timed(f"image {target} built"):
-                engine.build(DEPLOY / "Dockerfile", target, f"ballast-{target}", TORCH_INDEX=index)
-        with timed("servers' images built"):
-            for name, target in STANDINS.items():
-                engine.build(STANDIN_FILES / "Dockerfile", target, name, STANDIN_FILES)
-        found = {name: json.loads(engine.docker("inspect", f"ballast-{name}"))[0] for name in ("api", "worker")}
-        found["base"] = json.loads(engine.docker("inspect", "ballast-standin-base"))[0]
-        for name in ("api", "worker"):
-            found[name]["history"] = engine.docker("history", "--no-trunc", f"ballast-{name}")
-        return found
-
-
-@contextmanager
-def torch_without_cuda() -> Iterator[str]:
-    """The address of an index that has this machine's own wheel, where it has one; else none, and CUDA comes along."""
-    wheels = list(Path("/opt/wheels").glob("torch-*.whl"))
-    if not wheels:
-        yield ""
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "torch").mkdir()
-        for wheel in wheels:
-            (Path(folder) / "torch" / wheel.name).symlink_to(wheel)
-        with serving(partial(_Quiet, directory=folder), "127.0.0.1") as port:
-            yield f"http://127.0.0.1:{port}/"
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(handler: Any, host: str) -> Iterator[int]:
-    server = ThreadingHTTPServer((host, 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture(scope="module")
