@@ -37,7 +37,7 @@ lint-deploy: .venv/deploy  ## what deploy/ says, each file read by the tool that
 	$(BIN)/python -m pytest tests/deploy $(ARGS)
 
 test-deploy: .venv/deploy  ## as root: images built, started and watched by a real engine; leaves nothing behind
-	$(BIN)/python -m pytest -s tests/deploy/trial_compose.py tests/deploy/trial_units.py $(ARGS)
+	$(BIN)/python -m pytest -s -o timeout=3600 tests/deploy/trial_*.py $(ARGS)
 
 format: .venv/dev  ## put the code into the house's form
 	$(BIN)/ruff check --fix .

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.engine import STANDINS, Engine
+from tests.deploy.engine import BASE, STANDINS, Engine
 from tests.deploy.tools import DEPLOY, tool
 from tests.deploy.trials import STANDIN_FILES, timed, torch_without_cuda
 
@@ -52,6 +52,7 @@ def images(engine: Engine) -> dict[str, dict[str, Any]]:
                 engine.build(STANDIN_FILES / "Dockerfile", target, name, STANDIN_FILES)
         found = {name: json.loads(engine.docker("inspect", f"ballast-{name}"))[0] for name in ("api", "worker")}
         found["base"] = json.loads(engine.docker("inspect", "ballast-standin-base"))[0]
+        below = engine.layers(BASE)  # knows this machine's index of packages
         for name in ("api", "worker"):
-            found[name]["history"] = engine.docker("history", "--no-trunc", f"ballast-{name}")
+            found[name]["layers"] = [layer for layer in engine.layers(f"ballast-{name}") if layer not in below]
         return found

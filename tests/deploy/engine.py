@@ -63,13 +63,17 @@ class Engine:
         options = [each for key, value in arguments.items() for each in ("--build-arg", f"{key}={value}")]
         self.docker("build", "--network", "host", *options, "--file", file, "--target", target, "--tag", name, folder)
 
+    def layers(self, image: str) -> list[str]:
+        """How each was made."""
+        return self.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).splitlines()
+
     def import_base(self) -> None:
         """Debian under the name of the Dockerfile's FROM, with this machine's index of packages, and whom it trusts."""
         if self.docker("images", "--quiet", BASE):
             return
         archive = self.folder / "base.tar"
         bootstrap = [tool("mmdebstrap"), "--mode=root", "--variant=minbase", f"--include={_BASE}", "bookworm", archive]
-        subprocess.run(["nice", *bootstrap], check=True, capture_output=True)
+        subprocess.run(bootstrap, check=True, capture_output=True)
         self.docker("import", archive, "ballast-standin-base")
         archive.unlink()
         context = self.folder / "base"
@@ -107,7 +111,7 @@ class Engine:
             f"--host=unix://{self._socket}",
         ]
         # Its first process, which reaps: with it ends everything in there.
-        first = ["sh", "-c", 'ip link set lo up; exec tini -- "$@"', "sh", "nice", *engine]
+        first = ["sh", "-c", 'ip link set lo up; exec tini -- "$@"', "sh", *engine]
         own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *unshared]
         with (self.folder / "engine.log").open("ab") as log:
             process = subprocess.Popen([*own, *first], env=self.environment, stdout=log, stderr=log)

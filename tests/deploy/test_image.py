@@ -28,11 +28,17 @@ def test_no_line_fetches_what_an_index_of_packages_has_not() -> None:
 
 
 def test_both_images_run_as_nobody_in_particular() -> None:
-    base, targets = TEXT.split("AS base\n")
+    _, targets = TEXT.split("AS base\n")
     assert "USER 10001:10001" in targets
     assert not re.search(r"^USER (root|0)", TEXT, re.MULTILINE)
     assert re.findall(r"^FROM base AS (\w+)", targets, re.MULTILINE) == ["worker", "api"]
-    assert "worker" not in base.split("AS api-installed")[0].split("AS worker-dependencies")[0].split("RUN --mount")[-1]
+
+
+def test_the_image_of_the_api_is_made_of_nothing_that_a_worker_needs() -> None:
+    _, api = TEXT.split("FROM base AS api\n")
+    assert re.findall(r"--from=([\w-]+)", api) == ["dependencies", "installed"]
+    (stage,) = re.findall(r"AS dependencies\n(.*?)\nFROM", TEXT, re.DOTALL)
+    assert "requirements.py s3 >" in stage
 
 
 def test_every_package_of_ours_goes_into_an_image_and_nothing_else() -> None:

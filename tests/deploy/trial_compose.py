@@ -4,82 +4,31 @@ an alert. No other command collects this file: it takes minutes, and what it dow
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.deploy.engine import Engine, wait_for
-from tests.deploy.tools import DEPLOY, tool, words_of
+from tests.deploy.stack import Stack
 from tests.deploy.trials import LONG, timed, told
 
 BALLAST = Path(sys.executable).parent / "ballast"
 MODEL = ("--set", "dataset.name=digits", "--set", "model.name=mlp")
 
 
-@dataclass(frozen=True)
-class Stack:
-    """The project of deploy/compose.yaml, and one who may everything there."""
-
-    engine: Engine
-    folder: Path
-    token: str
-
-    def compose(self, *arguments: str) -> str:
-        return compose(self.engine, self.folder, *arguments)
-
-    def ballast(self, *arguments: str | Path) -> str:
-        """A command of a person's, through TLS."""
-        return self.engine.inside(
-            *(BALLAST, *arguments),
-            BALLAST_URL="https://localhost",
-            BALLAST_TOKEN=self.token,
-            SSL_CERT_FILE=str(self.folder / "secrets" / "tls.crt"),
-        ).stdout
-
-    def shown(self, experiment: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.ballast("show", experiment, "--json"))
-        return answer
-
-
-def compose(engine: Engine, folder: Path, *arguments: str) -> str:
-    command = [tool("docker-compose"), "--file", folder / "compose.yaml", "--profile", "cpu", "--profile", "watch"]
-    return engine.run(*command, *arguments).stdout
-
-
-def token_of(name: str, scope: str, engine: Engine, folder: Path) -> str:
-    """A new one, made where the service does not run yet."""
-    return compose(engine, folder, "run", "--rm", "-T", "api", "token", "create", name, "--scope", scope).strip()
-
-
 @pytest.fixture(scope="module")
 def stack(engine: Engine, images: dict[str, Any]) -> Iterator[Stack]:
     assert images
-    folder = engine.folder / "project"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(DEPLOY, folder, ignore=shutil.ignore_patterns("secrets", ".env"))
-    assert words_of("sh", "secrets.sh", "localhost", cwd=folder)[0] == 0
-    hasten(folder / "watch" / "alerts.yml", r"for: .*", "for: 2s")
-    hasten(folder / "watch" / "prometheus.yml", r"_interval: .*", "_interval: 1s")
-    hasten(folder / "secrets" / "alertmanager.yml", r"group_wait: .*", "group_wait: 1s")
-    with engine.running():
-        try:
-            with timed("first token, with database, broker and migration"):
-                printed = token_of("keeper", "admin", engine, folder)
-            stack = Stack(engine, folder, printed)
-            with timed("everything healthy"):
-                stack.compose("up", "--detach", "--wait", "--no-build", "api", "proxy", "worker-cpu")
-            yield stack
-        except BaseException:
-            print(compose(engine, folder, "logs", "--no-color", "--tail", "30"))
-            raise
-        finally:
-            compose(engine, folder, "down", "--volumes", "--timeout", "5")
+    stack = Stack(engine)
+    hasten(stack.folder / "watch" / "alerts.yml", r"for: .*", "for: 2s")
+    hasten(stack.folder / "watch" / "prometheus.yml", r"_interval: .*", "_interval: 1s")
+    hasten(stack.secrets / "alertmanager.yml", r"group_wait: .*", "group_wait: 1s")
+    with stack.started():
+        yield stack
 
 
 def hasten(file: Path, what: str, to: str) -> None:
@@ -99,7 +48,7 @@ def test_an_image_has_no_root_and_a_healthcheck_and_no_trace_of_this_machine(ima
     configuration = images[name]["Config"]
     assert configuration["User"] == "10001:10001"
     assert configuration["Healthcheck"]["Test"][0] == "CMD"
-    traces = json.dumps(configuration) + images[name]["history"]
+    traces = json.dumps(configuration) + "\n".join(images[name]["layers"])
     assert "pip.conf" not in traces
     assert "ca-certificates.crt" not in traces
     assert not re.search(r"index-url (https?|file):", traces)
@@ -130,7 +79,7 @@ def status_of(stack: Stack, path: str) -> int:
         "import http.client as h, ssl, sys; c = h.HTTPSConnection('localhost', context=ssl.create_default_context());"
         "c.request('GET', sys.argv[1]); print(c.getresponse().status)"
     )
-    certificate = str(stack.folder / "secrets" / "tls.crt")
+    certificate = str(stack.secrets / "tls.crt")
     return int(stack.engine.inside(sys.executable, "-c", ask, path, SSL_CERT_FILE=certificate).stdout)
 
 
@@ -140,7 +89,7 @@ def test_a_worker_that_is_stopped_gives_its_experiment_back_with_its_state(stack
     wait_for(lambda: stack.shown(experiment)["epochs_done"] > 0)
     with timed("worker stopped in mid-run"):
         stack.compose("stop", "worker-cpu")
-    assert exit_status(stack, "worker-cpu") == 0
+    assert stack.exit_status("worker-cpu") == 0
     left = stack.shown(experiment)
     assert left["state"] == "queued"
     assert left["failures"] == 0
@@ -150,21 +99,15 @@ def test_a_worker_that_is_stopped_gives_its_experiment_back_with_its_state(stack
     stack.ballast("cancel", experiment)
 
 
-def exit_status(stack: Stack, service: str) -> int:
-    (container,) = stack.compose("ps", "--all", "--quiet", service).split()
-    return int(stack.engine.docker("inspect", "--format", "{{.State.ExitCode}}", container))
-
-
 def test_an_alert_fires_into_a_webhook(stack: Stack) -> None:
-    secret = token_of("prometheus", "read", stack.engine, stack.folder)
-    (stack.folder / "secrets" / "metrics_token").write_text(secret)
+    (stack.secrets / "metrics_token").write_text(stack.new_token("prometheus", "read"))
     gateway = stack.engine.docker(
         "network", "inspect", "ballast_inner", "--format", "{{(index .IPAM.Config 0).Gateway}}"
     ).strip()
     hook = Path(__file__).parent / "webhook.py"
     heard = stack.folder / "heard"
     process = stack.engine.start_inside(sys.executable, hook, gateway, "9999", heard)
-    hasten(stack.folder / "secrets" / "alertmanager.yml", r'url: ".*"', f'url: "http://{gateway}:9999/"')
+    hasten(stack.secrets / "alertmanager.yml", r'url: ".*"', f'url: "http://{gateway}:9999/"')
     try:
         stack.compose("up", "--detach", "--no-build", "--no-deps", "prometheus", "alertmanager")
         wait_for(lambda: "1" in up(stack))
@@ -194,7 +137,7 @@ def up(stack: Stack) -> list[str]:
 def test_the_api_that_is_stopped_ends_in_order(stack: Stack) -> None:
     with timed("API stopped"):
         stack.compose("stop", "api")
-    assert exit_status(stack, "api") == 0
+    assert stack.exit_status("api") == 0
     stack.compose("start", "api")
 
 

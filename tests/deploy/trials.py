@@ -39,9 +39,9 @@ def torch_without_cuda() -> Iterator[str]:
         (Path(folder) / "torch").mkdir()
         for wheel in wheels:
             (Path(folder) / "torch" / wheel.name).symlink_to(wheel)
-        server = ThreadingHTTPServer(("127.0.0.1", 18765), partial(_Quiet, directory=folder))
+        server = ThreadingHTTPServer(("127.0.0.1", 37023), partial(_Quiet, directory=folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield "http://127.0.0.1:18765/"
+        yield "http://127.0.0.1:37023/"
         server.shutdown()
         server.server_close()
 
