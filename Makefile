@@ -7,7 +7,7 @@ SIZE := PyTorch and what goes with it, 1.4 GB on disk (more with CUDA), some min
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-slow chaos lint lint-deploy test-deploy format bench bench-train clean
+.PHONY: help demo test unit test-slow chaos lint lint-deploy test-deploy format bench bench-scale bench-train clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ format: .venv/dev  ## put the code into the house's form
 
 bench: .venv/dev  ## measured promises, each as a ratio or a median with its spread
 	$(BIN)/python -m tests.benchmarks
+
+bench-scale: .venv/dev  ## a hundred thousand queued, a thousand simulated workers: some minutes
+	$(BIN)/python -m tests.benchmarks.scale
 
 bench-train: .venv/dev  ## training against the loops that people write, a dozen minutes on two idle cores
 	$(BIN)/python -m tests.benchmarks.training $(ARGS)

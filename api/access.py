@@ -11,6 +11,7 @@ import secrets
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from api.problems import MAX_BODY, TOO_LARGE, problem
 
@@ -62,6 +63,8 @@ class Access:
             app = problem(scope, 403, refusal)
         elif _announced_length(headers) > MAX_BODY:
             app = problem(scope, 413, TOO_LARGE)
+        clear_contextvars()  # what is said on every line of a request; each is a task of its own, and that its end
+        bind_contextvars(request_id=request_id)
         await app(scope, receive_limited, send_with_id)
 
 

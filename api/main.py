@@ -9,7 +9,9 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import LOOPBACK_HOSTS, Access
-from api.callers import admitted
+from api.callers import COOKIE, said_in_logs
+from api.metrics import Metrics, Timed
+from api.pace import Pace
 from api.routes import (
     curves,
     effects,
@@ -17,8 +19,10 @@ from api.routes import (
     figures,
     health,
     home,
+    metrics,
     predictions,
     presets,
+    sign_in,
     sweeps,
     wishes,
     workers,
@@ -42,8 +46,9 @@ ROUTERS = (  # in the order of /docs; each asks who calls
     effects.router,
     presets.router,
     workers.router,
+    metrics.router,
 )
-OPEN_ROUTERS = (health.router, home.router)  # for probes, and for whoever looks what this is
+OPEN_ROUTERS = (health.router, home.router, sign_in.router)  # for probes, and for whoever looks what this is
 
 
 def create_app(
@@ -53,8 +58,10 @@ def create_app(
     home_folder: Path,
     hosts: frozenset[str] = LOOPBACK_HOSTS,
     needs_token: bool = False,
+    pace: Pace | None = None,
 ) -> FastAPI:
-    """Answers requests to `hosts`, names as `Host` says them; with `needs_token` only those that carry one."""
+    """Answers requests to `hosts`, names as `Host` says them; with `needs_token` only those that carry one, as
+    many of each as `pace` allows."""
     # /docs with its scripts from this host: another's would run in an origin that may cancel experiments.
     app = FastAPIOffline(
         title="Ballast",
@@ -70,10 +77,13 @@ def create_app(
     app.state.files = files
     app.state.home_folder = home_folder
     app.state.needs_token = needs_token
+    app.state.metrics = Metrics()
+    app.state.pace = pace or Pace()
+    app.add_middleware(Timed)  # within Access, since only there the route is known
     app.add_middleware(Access, hosts=hosts)
     problems.install(app)
     for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(admitted)], responses=problems.problem_responses(401))
+        app.include_router(router, dependencies=[Depends(said_in_logs)], responses=problems.problem_responses(401, 429))
     for router in OPEN_ROUTERS:
         app.include_router(router)
     _document(app)
@@ -94,5 +104,11 @@ def _document(app: FastAPI) -> None:
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
     schemas.update(schemas["Problem"].pop("$defs", {}))
     if app.state.needs_token:
-        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"token": []}]
+        document["components"]["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        }
+        document["security"] = [{"token": []}, {"session": []}]
+        for route in (route for router in OPEN_ROUTERS for route in router.routes if isinstance(route, APIRoute)):
+            for method in route.methods or ():
+                document["paths"][route.path][method.lower()]["security"] = []

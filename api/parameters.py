@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BeforeValidator
 
 from api.problems import error_details
+from core.states import DeviceType
 
 
 def _canonical(text: str) -> str:
@@ -23,6 +24,12 @@ def _canonical(text: str) -> str:
 
 Id = Annotated[int, BeforeValidator(_canonical), Path(ge=1, examples=[417])]
 Priority = Annotated[int, Query(ge=-100, le=100, description="One point is worth an hour of waiting.")]
+Device = Annotated[
+    DeviceType, Query(description="On what it may train; it decides no curve. What is in tf32 is for a GPU.")
+]
+DeviceOrAsBefore = Annotated[
+    DeviceType | None, Query(description="On what it may train; by default that of what it goes on from, or grows.")
+]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of a page.")]
 

@@ -13,13 +13,25 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from api.schemas import Problem
 from core.errors import BallastError
 from core.faults import Fault, Schema, excerpt, fault_of
-from core.store.errors import KeyReused, NotAllowed, NotFound, NothingExtended, NotKept, NotLonger, StoreError
+from core.states import DeviceType
+from core.store.errors import (
+    KeyReused,
+    NotAllowed,
+    NotFound,
+    NothingExtended,
+    NotKept,
+    NotLonger,
+    QueueFull,
+    StoreError,
+    WrongDevice,
+)
 from core.sweep_faults import BadSweep
 
 log = structlog.get_logger()
@@ -36,6 +48,14 @@ class RefusedQuery(BallastError):
     def __init__(self, status: int, name: str, detail: str, value: Any, allowed: str | None = None) -> None:
         self.status, self.fault = status, Fault(f"?{name}", detail, excerpt(value), allowed)
         super().__init__(str(self.fault))
+
+
+class NotSignedIn(BallastError):
+    """A browser whose person should sign in, to go on to `location` then."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__("sign in first")
+        self.location = location
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -82,7 +102,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotAllowed, _not_allowed)
     app.add_exception_handler(NothingExtended, _not_allowed)
     app.add_exception_handler(NotLonger, _not_longer)
+    app.add_exception_handler(WrongDevice, _wrong_device)
     app.add_exception_handler(KeyReused, _key_reused)
+    app.add_exception_handler(QueueFull, _queue_full)
+    app.add_exception_handler(NotSignedIn, _not_signed_in)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(Exception, _internal)
 
@@ -174,6 +197,12 @@ async def _not_longer(request: Request, error: Exception) -> Response:
     return problem(request.scope, 422, str(error), [fault])
 
 
+async def _wrong_device(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WrongDevice)
+    fault = Fault("?device", f"is none that computes in {error.precision}", DeviceType.CPU, "any or gpu")
+    return problem(request.scope, 422, str(error), [fault])
+
+
 async def _refused_query(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedQuery)
     return problem(request.scope, error.status, str(error), [error.fault])
@@ -191,10 +220,35 @@ async def _key_reused(request: Request, error: Exception) -> Response:
     return problem(request.scope, 422, str(error))
 
 
+def limit_headers(name: str, quota: int, left: int, seconds: int, per: int | None = None) -> dict[str, str]:
+    """Of a 429: how much of what one may have, a while (`per` seconds) or at once, and when to try again (the IETF's
+    draft-ietf-httpapi-ratelimit-headers)."""
+    window = "" if per is None else f";w={per}"
+    return {
+        "Retry-After": str(seconds),
+        "RateLimit-Policy": f'"{name}";q={quota}{window}',
+        "RateLimit": f'"{name}";r={left};t={seconds}',
+    }
+
+
+async def _queue_full(request: Request, error: Exception) -> Response:
+    assert isinstance(error, QueueFull)
+    return problem(request.scope, 429, str(error), headers=limit_headers("max-queued", error.limit, error.left, 60))
+
+
+async def _not_signed_in(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotSignedIn)
+    return RedirectResponse(error.location, 303, {"Vary": "Accept", "Cache-Control": "no-store"})
+
+
 async def _unavailable(request: Request, error: Exception) -> Response:
-    return problem(request.scope, 503, str(error), headers={"Retry-After": "2"})
+    detail = str(error)
+    if request.app.state.needs_token and not hasattr(request.state, "caller"):  # it may name hosts and users
+        log.error("the store does not answer", error=detail, request_id=request.state.request_id)
+        detail = "the service cannot do this now: its log says why, under this request_id"
+    return problem(request.scope, 503, detail, headers={"Retry-After": "2"})
 
 
 async def _internal(request: Request, error: Exception) -> Response:
-    log.error("our fault", path=request.url.path, request_id=request.state.request_id, exc_info=error)
+    log.error("our fault", path=request.url.path, exc_info=error)
     return problem(request.scope, 500, "this is our fault; the log of the API has the rest under this request_id")

@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from core.fit import Fit
 from core.presets import PresetName
 from core.spec import Spec
-from core.states import ErrorKind, State, Wish, WorkerState
+from core.states import DeviceType, ErrorKind, State, Wish, WorkerState
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T10:00:00.000Z"])]
 
@@ -54,6 +54,7 @@ class ExperimentOut(_Answer):
     digest: str = Field(description="SHA-256 of what decides the curve.")
     sweep_id: int | None
     position: int | None
+    device: DeviceType = Field(description="On what it may train; it decides no curve.")
     priority: int
     attempt: int = Field(description="How often it was claimed; the fencing token.")
     failures: int = Field(description="Lost leases and crashes.")
@@ -132,6 +133,7 @@ class SweepOut(_Answer):
     id: int = Field(examples=[12])
     name: str
     owner: str = Field(description="The name of the token that made it, and of all its members.")
+    device: DeviceType = Field(description="For which it was submitted, and grows unless said.")
     preset: str | None
     counts: Counts = Field(description="Members by state.")
     epochs_done: int
@@ -282,11 +284,43 @@ class WorkerOut(_Answer):
     device: str = Field(examples=["cpu", "cuda:0"])
     state: WorkerState
     experiment_id: int | None
+    memory_used_mib: int | None = Field(description="Of its GPU as a whole, at its last heartbeat;")
+    memory_total_mib: int | None = Field(description="null on a CPU, and where the driver does not tell.")
+    utilisation: int | None = Field(description="Of its GPU, in percent; null as well of a slice.")
     seen_at: Time
 
 
 class WorkerList(_Answer):
     items: list[WorkerOut]
+
+
+class Waiting(_Answer):
+    queued: int
+    running: int
+    oldest_seconds: float | None = Field(description="How long the first of the queued is in the queue.")
+
+
+class ByDevice(_Answer):
+    any: Waiting
+    cpu: Waiting
+    gpu: Waiting
+
+
+class SlotsByDevice(_Answer):
+    cpu: int
+    gpu: int
+
+
+class OwnersLoad(Waiting):
+    owner: str
+
+
+class QueueStats(Waiting):
+    paused: int
+    slots: int = Field(description="Workers that take experiments: alive, and not leaving.")
+    by_device: ByDevice = Field(description="By that on which they may train.")
+    slots_by_device: SlotsByDevice
+    by_owner: list[OwnersLoad] = Field(description="Of those who have something queued or running.")
 
 
 class Live(_Answer):

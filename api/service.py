@@ -76,6 +76,7 @@ def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable
     used."""
     from api.access import LOOPBACK_HOSTS
     from api.main import create_app  # FastAPI: half a second, which only those who serve should wait for
+    from api.pace import Pace
 
     with ExitStack() as stack:
         doorbell = Doorbell(settings)
@@ -86,9 +87,10 @@ def api_server(settings: Settings, listener: socket.socket) -> Iterator[Callable
         _require_tokens(settings, store)
         hosts = LOOPBACK_HOSTS | settings.known_hosts
         needs_token = not settings.open_to_this_host
+        files = Files(settings.checkpoint_url)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(store, doorbell, Files(settings.checkpoint_url), settings.home, hosts, needs_token),
+                create_app(store, doorbell, files, settings.home, hosts, needs_token, Pace(settings.broker_url)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from api.schemas import (
+    ByDevice,
     CostOut,
     Counts,
     DryRun,
@@ -26,13 +27,17 @@ from api.schemas import (
     LastRowOut,
     LeftOutOut,
     Links,
+    OwnersLoad,
     PredictionsOut,
+    QueueStats,
+    SlotsByDevice,
     SweepLinks,
     SweepOut,
     SweepPage,
     SweepWithMembers,
     TestSet,
     TestSets,
+    Waiting,
     WorkerOut,
 )
 from core.cost import Cost
@@ -40,11 +45,13 @@ from core.curve import measured_share
 from core.fit import Fit
 from core.grids import Grid
 from core.spec import Spec
+from core.states import DeviceType
 from core.store.clock import rfc3339
 from core.store.events import Event
 from core.store.experiments import Experiment, LastRow
 from core.store.extensions import LeftOut, LongerSweep
 from core.store.fits import fits
+from core.store.metrics import Load, Queue, oldest
 from core.store.outlook import Outlook, outlook
 from core.store.predictions import KeptPredictions
 from core.store.sweeps import Sweep
@@ -66,6 +73,7 @@ def experiment_out(experiment: Experiment, outlook: Outlook, fit: Fit | None) ->
         digest=experiment.digest,
         sweep_id=experiment.sweep_id,
         position=experiment.position,
+        device=experiment.device,
         priority=experiment.priority,
         attempt=experiment.attempt,
         failures=experiment.failures,
@@ -120,6 +128,7 @@ def sweep_out(sweep: Sweep) -> SweepOut:
         id=sweep.id,
         name=sweep.name,
         owner=sweep.owner,
+        device=sweep.device,
         preset=sweep.preset,
         counts=Counts(**sweep.counts),
         epochs_done=sweep.epochs_done,
@@ -184,8 +193,31 @@ def worker_out(worker: Worker) -> WorkerOut:
         device=worker.device,
         state=worker.state,
         experiment_id=worker.experiment_id,
+        memory_used_mib=worker.gpu.memory_used_mib if worker.gpu else None,
+        memory_total_mib=worker.gpu.memory_total_mib if worker.gpu else None,
+        utilisation=worker.gpu.utilisation if worker.gpu else None,
         seen_at=rfc3339(worker.seen_ms),
     )
+
+
+def queue_stats(queue: Queue) -> QueueStats:
+    by_device = {device: [load for load in queue.loads if load.device is device] for device in DeviceType}
+    owners = sorted({load.owner for load in queue.loads})
+    return QueueStats(
+        **_sum(queue.loads),
+        paused=queue.paused,
+        slots=queue.slots.total,
+        by_device=ByDevice(**{device: Waiting(**_sum(loads)) for device, loads in by_device.items()}),
+        slots_by_device=SlotsByDevice(**queue.slots._asdict()),
+        by_owner=[
+            OwnersLoad(owner=owner, **_sum([load for load in queue.loads if load.owner == owner])) for owner in owners
+        ],
+    )
+
+
+def _sum(loads: Sequence[Load]) -> dict[str, Any]:
+    queued, running = sum(load.queued for load in loads), sum(load.running for load in loads)
+    return {"queued": queued, "running": running, "oldest_seconds": oldest(loads)}
 
 
 def _last_row_out(row: LastRow) -> LastRowOut:

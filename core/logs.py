@@ -3,6 +3,8 @@
 import logging
 import logging.config
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -10,14 +12,29 @@ import structlog
 from core.settings import Settings
 from core.streams import printable
 
+_held: dict[str, object] = {}  # said on every line of this process, whichever of its threads writes it
+
+
+@contextmanager
+def on_every_line(**said: object) -> Iterator[None]:
+    """While the context lasts, on every line of this process: contextvars would not reach the other threads of a
+    worker, which holds one experiment at a time. Nobody opens two at once."""
+    _held.update(said)
+    try:
+        yield
+    finally:
+        _held.clear()
+
 
 def configure(settings: Settings, level: int = logging.INFO, **bound: object) -> None:
-    """Route structlog and the standard library through one renderer; `bound` stands on every line."""
+    """Route structlog and the standard library through one renderer; `bound` stands on every line, and so does what is
+    bound by `structlog.contextvars`."""
 
     def add_bound(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return {**bound, **event}  # contextvars would not reach the threads of a worker
+        return {**bound, **_held, **event}
 
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         add_bound,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -46,6 +63,7 @@ def configure(settings: Settings, level: int = logging.INFO, **bound: object) ->
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)  # of Python, which would be lines of another form
     for talkative in ("alembic", "celery", "kombu", "uvicorn", "httpx2", "stamina", "fontTools"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
 

@@ -27,6 +27,11 @@ def new_secret() -> str:
     return _PREFIX + secrets.token_urlsafe(32)
 
 
+def new_session_secret() -> str:
+    """256 random bits, for a cookie."""
+    return secrets.token_urlsafe(32)
+
+
 def sha256_of(secret: str) -> str:
     """What is kept of a secret. It is random throughout, so that nothing slower is needed."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -13,7 +13,8 @@ from core.store.errors import ClaimLost, DatabaseBroken, DatabaseUnavailable, St
 from core.store.session import Store
 from core.tokens import WORKER
 from worker.ending import WISH_NOT_OBEYED, end_process
-from worker.held import Held
+from worker.gpu import GpuMeter
+from worker.held import Held, note_refusal
 from worker.leave import Leave
 from worker.threads import every
 
@@ -23,11 +24,14 @@ _TO_WRITE = 10  # times as long as a step may take: a large checkpoint on its wa
 
 
 class Heartbeat:
-    def __init__(self, store: Store, settings: Settings, worker_id: int, leave: Leave) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, worker_id: int, leave: Leave, gpu: GpuMeter | None = None
+    ) -> None:
         self._store = store
         self._settings = settings
         self._worker_id = worker_id
         self._leave = leave
+        self._gpu = gpu
         self.held: Held | None = None
         # At a time; or a beat begun earlier would come after the goodbye and take it back.
         self._one_beat = threading.Lock()
@@ -44,6 +48,8 @@ class Heartbeat:
                 self._end_unless_it_stops(held)
             with self._store.writing(WORKER) as tx:
                 workers.report(tx, self._worker_id, self._state(held), held.claim.experiment_id if held else None)
+                if self._gpu is not None:
+                    workers.report_gpu(tx, self._worker_id, self._gpu.last_use())
 
     def _renew(self, held: Held) -> None:
         try:
@@ -51,6 +57,7 @@ class Heartbeat:
                 held.wish = leases.renew(tx, held.claim, round(self._settings.lease_seconds * 1000))
         except ClaimLost:
             held.lost = True
+            note_refusal(self._store, held.claim)
         except (DatabaseUnavailable, DatabaseBroken):
             held.unobeyed_since = None  # what waits for the database has stopped training already, perhaps
             raise
@@ -66,7 +73,7 @@ class Heartbeat:
         patience = self._settings.wish_seconds * (_TO_WRITE if held.stopped else 1)
         if now - held.unobeyed_since < patience or self.held is not held:
             return
-        log.critical("training does not stop: the process ends", experiment=held.claim.experiment_id, wish=held.wish)
+        log.critical("training does not stop: the process ends", wish=held.wish)
         with contextlib.suppress(StoreError), self._store.writing(WORKER) as tx:
             leases.release(tx, held.claim)
         end_process(WISH_NOT_OBEYED)

@@ -5,6 +5,7 @@ import threading
 
 import structlog
 
+from core import logs
 from core.settings import Settings
 from core.states import WorkerState
 from core.store import claims, workers
@@ -66,9 +67,10 @@ class Loop:
                 workers.report(tx, self._worker_id, WorkerState.BUSY, claim.experiment_id)
         if claim is None:
             return False
-        self._heartbeat.held = Held(claim, self._leave)
-        try:
-            self._runner.run(self._heartbeat.held)
-        finally:
-            self._heartbeat.held = None
+        with logs.on_every_line(experiment=claim.experiment_id, attempt=claim.attempt, owner=claim.owner):
+            self._heartbeat.held = Held(claim, self._leave)
+            try:
+                self._runner.run(self._heartbeat.held)
+            finally:
+                self._heartbeat.held = None
         return True

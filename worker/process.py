@@ -23,6 +23,7 @@ from core.tokens import WORKER
 from core.training import DeviceUnusable, devices
 from worker.app import make_app
 from worker.ending import DEVICE_UNUSABLE, NOT_IN_TIME, end_process
+from worker.gpu import GpuMeter
 from worker.heartbeat import Heartbeat
 from worker.leave import Leave
 from worker.loop import Loop
@@ -60,7 +61,11 @@ def work(settings: Settings, device: str, name: str, slot: int) -> None:
     store = Store(settings.database_url)
     with store.writing(WORKER) as tx:
         worker_id = workers.register(tx, socket.gethostname(), os.getpid(), name, devices.kind(device))
-    heartbeat = Heartbeat(store, settings, worker_id, leave)
+    uuid = devices.uuid(device)
+    gpu = None if uuid is None else GpuMeter(uuid, settings.heartbeat_seconds)
+    if gpu is not None:
+        gpu.start()
+    heartbeat = Heartbeat(store, settings, worker_id, leave, gpu)
     heartbeat.start()
     Reconciler(store, settings).start()
     every(1, "watchdog", lambda: store.cut_if_hung(HUNG_SECONDS))

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from core.results import Checkpoint, Command, EpochResult, Provenance
 from core.settings import Settings
+from core.spec import AnyDataset, ImageFolder
 from core.states import ErrorKind, State
 from core.store import attempts, checkpoints
 from core.store.checkpoints import Pointer
@@ -65,22 +66,22 @@ class Runner:
         self._device = device
         self._name = name  # what people call it
         self.device_kind = devices.kind(device)
+        self._last: tuple[AnyDataset, Data] | None = None  # of the run before
 
     def run(self, held: Held) -> None:
         """Train what is held until it ends, a wish or leaving stops it, or a write is refused. Raises nothing that the
         experiment is to blame for: that ends the experiment, not the worker."""
         claim = held.claim
-        says = log.bind(experiment=claim.experiment_id, attempt=claim.attempt)
-        says.info("training", name=claim.spec.name)
+        log.info("training", name=claim.spec.name)
         try:
             with Writer(self._store, self._files, held, self.device_kind) as writer:
                 state = self._train_to_an_end(held, writer)
         except ClaimLost:
-            says.warning("the claim was lost: nothing more is written")
+            log.warning("the claim was lost: nothing more is written")
             return
         finally:
             self._give_back_memory()
-        says.info("ended", state=state.value)
+        log.info("ended", state=state.value)
 
     def _give_back_memory(self) -> None:
         try:
@@ -105,6 +106,7 @@ class Runner:
         except (StoreError, *UNFORESEEN):
             raise  # not the experiment's fault: another attempt may fare better
         except Exception as error:
+            self._last = None  # memory may be what it failed for
             return writer.fail(None, self._error_of(error, held.claim))
 
     def _error_of(self, error: Exception, claim: Claim) -> ExperimentError:
@@ -124,7 +126,7 @@ class Runner:
         """Train to the end, or until it must stop. All rows but the last, and all checkpoints but that after it, are on
         their way into the store."""
         claim = held.claim
-        data = load(claim.spec.dataset, self._settings.data_dir, self._settings.locks_dir, self._device)
+        data = self._data(claim.spec.dataset)
         what = provenance(claim.spec, data, self._device)
         _refuse_other_data(claim, what.dataset.sha256)
         writer.trains_under(what.numerics_key)
@@ -134,6 +136,14 @@ class Runner:
         self._tidy(claim)
         writer.write_and_wait(lambda tx: self._begin(tx, claim, what, pointer))
         return self._record_rows(held, writer, data, content, since=pointer.epoch if pointer else 0)
+
+    def _data(self, dataset: AnyDataset) -> Data:
+        """Those of the run before where it had the same, as members of a sweep do; but for a folder of images, which
+        may hold others by now."""
+        if self._last is None or self._last[0] != dataset or isinstance(dataset, ImageFolder):
+            self._last = None  # first, so that there is room
+            self._last = dataset, load(dataset, self._settings.data_dir, self._settings.locks_dir, self._device)
+        return self._last[1]
 
     def _begin(self, tx: Connection, claim: Claim, what: Provenance, pointer: Pointer | None) -> None:
         attempts.begin(tx, claim, what, pointer)

@@ -25,7 +25,7 @@ from core.store.experiments import ExperimentError
 from core.store.files import Files
 from core.store.session import Store
 from core.tokens import WORKER
-from worker.held import Held
+from worker.held import Held, note_refusal
 
 log = structlog.get_logger()
 
@@ -145,7 +145,11 @@ class Writer:
             with self._store.writing(WORKER) as tx:
                 return write(tx)
 
-        return _PATIENTLY(transaction)
+        try:
+            return _PATIENTLY(transaction)
+        except ClaimLost:
+            note_refusal(self._store, self._claim)
+            raise
 
     def _write_checkpoint(self, checkpoint: Checkpoint, write: Callable[[str, bytes], str]) -> Saved | None:
         """None where it cannot be written, which is told once: training is worth more than the checkpoint."""

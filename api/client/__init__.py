@@ -4,7 +4,19 @@ Installed under the name `ballast`, it imports nothing else of ours: a project t
 own can use it too.
 """
 
-from .client import Ask, Client, Made, PictureFormat
-from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
+from .client import Ask, Client, Device, Made, PictureFormat
+from .errors import BrokenOff, ClientError, Refused, TooOften, TooSlow, Unreachable
 
-__all__ = ["Ask", "BrokenOff", "Client", "ClientError", "Made", "PictureFormat", "Refused", "TooSlow", "Unreachable"]
+__all__ = [
+    "Ask",
+    "BrokenOff",
+    "Client",
+    "ClientError",
+    "Device",
+    "Made",
+    "PictureFormat",
+    "Refused",
+    "TooOften",
+    "TooSlow",
+    "Unreachable",
+]

@@ -9,10 +9,11 @@ from uuid import uuid4
 import httpx2
 import stamina
 
-from .errors import BrokenOff, ClientError, Refused, TooSlow, Unreachable
+from .errors import BrokenOff, ClientError, Refused, TooOften, TooSlow, Unreachable
 
 Json = dict[str, Any]
 Ask = Literal["cancel", "pause", "resume", "retry"]
+Device = Literal["any", "cpu", "gpu"]
 PictureFormat = Literal["png", "svg", "pdf"]
 
 _PATIENCE = 300  # seconds, where ten thousand experiments are written, or a figure is drawn
@@ -20,7 +21,10 @@ _PATIENCE = 300  # seconds, where ten thousand experiments are written, or a fig
 _KEY = "Idempotency-Key"
 _BREAKS = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
 
+_MINUTE = 60  # seconds: the longest that a token waits for its next request
+
 _patiently = stamina.RetryingCaller(attempts=None, timeout=20.0, wait_max=2.0)
+_unhurriedly = stamina.RetryingCaller(attempts=None, timeout=2.0 * _MINUTE)
 
 
 class Made(Json):
@@ -34,7 +38,8 @@ class Client:
     JSON that `/docs` documents.
 
     What makes something sends an idempotency key, by default a new one each time. The same again under the same key
-    makes nothing twice, so that what broke off is sent again, for some 20 seconds."""
+    makes nothing twice, so that what broke off is sent again, for some 20 seconds. What is more than the token may send
+    a minute is sent when it may be, for some two minutes; then TooOften is raised, which is a Refused."""
 
     def __init__(self, url: str, timeout_seconds: float = 30, token: str | None = None) -> None:
         self.url = url
@@ -54,14 +59,24 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def submit(self, spec: Json, priority: int = 0, dedupe: bool = False, key: str | None = None) -> Made:
-        """With `dedupe`, the newest experiment of the same spec that has neither failed nor been cancelled, if any."""
-        params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
+    def submit(
+        self,
+        spec: Json,
+        priority: int = 0,
+        dedupe: bool = False,
+        key: str | None = None,
+        device: Device | None = None,
+    ) -> Made:
+        """For `device`, by default any. With `dedupe`, the newest experiment of the same spec that has neither failed
+        nor been cancelled, if any."""
+        params = _options(priority, device, dedupe)
         return self._make("/experiments", spec, params, key, self._timeout_seconds)
 
-    def extend(self, id: int, epochs: int, priority: int = 0, key: str | None = None) -> Made:
-        """A new experiment that goes on from the end of this one, to `epochs` in all."""
-        params = {"priority": priority}
+    def extend(
+        self, id: int, epochs: int, priority: int = 0, key: str | None = None, device: Device | None = None
+    ) -> Made:
+        """A new experiment that goes on from the end of this one, to `epochs` in all; by default for its device."""
+        params = _options(priority, device)
         return self._make(f"/experiments/{id}/extend", {"epochs": epochs}, params, key, self._timeout_seconds)
 
     def experiments(self, limit: int = 50, **filters: str | int | None) -> Iterator[Json]:
@@ -112,35 +127,53 @@ class Client:
             yield from page["items"]
             cursor = page["next_cursor"]
 
-    def submit_sweep(self, request: Json, priority: int = 0, dedupe: bool = False, key: str | None = None) -> Made:
-        """With `dedupe`, the newest sweep of just the same specs, none of whose members was cancelled, if any."""
-        params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
+    def submit_sweep(
+        self,
+        request: Json,
+        priority: int = 0,
+        dedupe: bool = False,
+        key: str | None = None,
+        device: Device | None = None,
+    ) -> Made:
+        """For `device`, by default any. With `dedupe`, the newest sweep of just the same specs, none of whose members
+        was cancelled, if any."""
+        params = _options(priority, device, dedupe)
         return self._make("/sweeps", request, params, key, _PATIENCE)
 
-    def try_sweep(self, request: Json, dedupe: bool = False) -> Json:
+    def try_sweep(self, request: Json, dedupe: bool = False, device: Device | None = None) -> Json:
         """What `submit_sweep` would make: count and specs."""
-        params = {"dry_run": True, **({"dedupe": "spec"} if dedupe else {})}
+        params = {"dry_run": True, **_options(None, device, dedupe)}
         return self._send("POST", "/sweeps", request, params=params, timeout=_PATIENCE)
 
-    def grow(self, id: int, axes: Json, priority: int = 0, key: str | None = None) -> Made:
-        return self._make(f"/sweeps/{id}/members", {"axes": axes}, {"priority": priority}, key, _PATIENCE)
+    def grow(
+        self, id: int, axes: Json, priority: int = 0, key: str | None = None, device: Device | None = None
+    ) -> Made:
+        """By default for the device of the sweep."""
+        return self._make(f"/sweeps/{id}/members", {"axes": axes}, _options(priority, device), key, _PATIENCE)
 
     def extend_sweep(
-        self, id: int, epochs: int, priority: int = 0, dedupe: bool = False, key: str | None = None
+        self,
+        id: int,
+        epochs: int,
+        priority: int = 0,
+        dedupe: bool = False,
+        key: str | None = None,
+        device: Device | None = None,
     ) -> Made:
-        """A new sweep that goes on from all that succeeded, to `epochs` in all; `left_out` names the others. With
-        `dedupe`, the newest sweep of just the same specs, none of whose members was cancelled, if any."""
-        params = {"priority": priority, **({"dedupe": "spec"} if dedupe else {})}
+        """A new sweep that goes on from all that succeeded, to `epochs` in all, by default for their devices;
+        `left_out` names the others. With `dedupe`, the newest sweep of just the same specs, none of whose members was
+        cancelled, if any."""
+        params = _options(priority, device, dedupe)
         return self._make(f"/sweeps/{id}/extend", {"epochs": epochs}, params, key, _PATIENCE)
 
-    def try_extension(self, id: int, epochs: int, dedupe: bool = False) -> Json:
+    def try_extension(self, id: int, epochs: int, dedupe: bool = False, device: Device | None = None) -> Json:
         """What `extend_sweep` would make: count and specs, what it costs, and what it would leave out."""
-        params = {"dry_run": True, **({"dedupe": "spec"} if dedupe else {})}
+        params = {"dry_run": True, **_options(None, device, dedupe)}
         return self._send("POST", f"/sweeps/{id}/extend", {"epochs": epochs}, params=params, timeout=_PATIENCE)
 
-    def try_growth(self, id: int, axes: Json) -> Json:
+    def try_growth(self, id: int, axes: Json, device: Device | None = None) -> Json:
         """What `grow` would add: count and specs."""
-        params = {"dry_run": True}
+        params = {"dry_run": True, **_options(None, device)}
         return self._send("POST", f"/sweeps/{id}/members", {"axes": axes}, params=params, timeout=_PATIENCE)
 
     def set_sweep_priority(self, id: int, priority: int) -> Json:
@@ -189,6 +222,10 @@ class Client:
     def workers(self) -> list[Json]:
         items: list[Json] = self._get("/workers")["items"]
         return items
+
+    def queue_stats(self) -> Json:
+        """How many are queued and running, on how many workers, by device and by owner."""
+        return self._get("/queue/stats")
 
     def ready(self) -> Json:
         return self._get("/readyz")
@@ -239,6 +276,9 @@ class Client:
         return answer
 
     def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        return _unhurriedly(_seconds_to_wait, self._request_at_once, method, path, **options)
+
+    def _request_at_once(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
             response = self._http.request(method, path, **options)
         except (httpx2.ReadTimeout, httpx2.WriteTimeout):
@@ -254,7 +294,7 @@ class Client:
             problem = _object(response)
             if problem is None:
                 raise self._not_ballast()
-            raise Refused(response.status_code, problem)
+            raise _refusal(response, problem)
         return response
 
     def _not_ballast(self) -> Unreachable:
@@ -266,9 +306,26 @@ class Client:
         )
 
 
+def _options(priority: int | None, device: Device | None, dedupe: bool = False) -> Json:
+    """Of a submission, as far as they are said: an older service knows of no device."""
+    said = {"priority": priority, "device": device, "dedupe": "spec" if dedupe else None}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _json(body: Json, **headers: str) -> Json:
     # Not by httpx, which stumbles over NaN and half a surrogate pair: the service names the field.
     return {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json", **headers}}
+
+
+def _refusal(response: httpx2.Response, problem: Json) -> Refused:
+    seconds = response.headers.get("retry-after", "")
+    if response.status_code == 429 and '"per-minute"' in response.headers.get("ratelimit", "") and seconds.isdecimal():
+        return TooOften(problem, min(float(seconds), _MINUTE))
+    return Refused(response.status_code, problem)
+
+
+def _seconds_to_wait(error: Exception) -> float | bool:
+    return error.seconds if isinstance(error, TooOften) else False
 
 
 def _may_pass(error: Exception) -> bool:

@@ -5,6 +5,7 @@ ClientError
 │   ├── BrokenOff      somebody did, until the connection broke in the middle
 │   └── TooSlow        somebody does, but not in time
 └── Refused            an answer of 400 or more, with its problem
+    └── TooOften       more requests than the token may send a minute
 """
 
 import json
@@ -36,6 +37,14 @@ class Refused(ClientError):
         self.status = status
         self.problem = problem  # RFC 9457
         super().__init__(_faults(problem) or str(problem.get("detail") or f"HTTP {status}"))
+
+
+class TooOften(Refused):
+    """More requests than the token may send a minute: nothing was done, and in `seconds` there is room."""
+
+    def __init__(self, problem: Json, seconds: float) -> None:
+        super().__init__(429, problem)
+        self.seconds = seconds
 
 
 def _faults(problem: Json) -> str:

@@ -10,12 +10,12 @@ from api.callers import OWN_EXPERIMENT, CallerDep
 from api.deletion import tidy_if_reachable
 from api.depends import DoorbellDep, FilesDep, StoreDep
 from api.once import LOCATION_HEADERS, OnceDep, response_with_location
-from api.parameters import Cursor, Id, Limit, Priority, refuse_unknown_query
+from api.parameters import Cursor, Device, DeviceOrAsBefore, Id, Limit, Priority, refuse_unknown_query
 from api.problems import problem_responses
 from api.schemas import EventList, ExperimentOut, ExperimentPage, Extension, PriorityChange
 from api.views import event_out, experiment_page, experiments_out
 from core.spec import DatasetName, ModelName, Spec, Weight
-from core.states import State
+from core.states import DeviceType, State
 from core.store import events, experiments, extensions
 
 router = APIRouter(
@@ -42,7 +42,7 @@ SPEC_EXAMPLES = {
 
 DEDUPE = (
     "Make one only where there is none of the same spec, whatever its name, but those that failed or were cancelled; "
-    "else the newest of them is the answer, with its name and priority as they are."
+    "else the newest of them is the answer, with its name, priority and device as they are."
 )
 
 
@@ -61,13 +61,14 @@ def submit_experiment(
     once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
+    device: Device = DeviceType.ANY,
     dedupe: Annotated[Literal["spec"] | None, Query(description=DEDUPE)] = None,
 ) -> Response:
     """Queue one experiment. The body is the spec."""
 
     def make(tx: Connection) -> Response:
         existing = experiments.newest_with_digest(tx, spec) if dedupe else None
-        (out,) = experiments_out(tx, [existing or experiments.submit(tx, spec, priority)])
+        (out,) = experiments_out(tx, [existing or experiments.submit(tx, spec, priority, device)])
         return response_with_location(out, 200 if existing else 201)
 
     answer = once(make)
@@ -136,12 +137,13 @@ def extend_experiment(
     once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
+    device: DeviceOrAsBefore = None,
 ) -> Response:
     """Was it long enough? Go on with one that succeeded, for more epochs, as a new experiment: it begins with the rows
     that there are, and has the digest of the longer spec."""
 
     def make(tx: Connection) -> Response:
-        (out,) = experiments_out(tx, [extensions.extend(tx, id, extension.epochs, priority)])
+        (out,) = experiments_out(tx, [extensions.extend(tx, id, extension.epochs, priority, device)])
         return response_with_location(out)
 
     answer = once(make)

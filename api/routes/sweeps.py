@@ -13,7 +13,7 @@ from api.callers import OWN_SWEEP, CallerDep
 from api.deletion import tidy_if_reachable
 from api.depends import DoorbellDep, FilesDep, StoreDep
 from api.once import LOCATION_HEADERS, OnceDep, response_with_location
-from api.parameters import Cursor, Id, Limit, Priority, refuse_unknown_query
+from api.parameters import Cursor, Device, DeviceOrAsBefore, Id, Limit, Priority, refuse_unknown_query
 from api.problems import problem_responses
 from api.schemas import (
     DryRun,
@@ -36,11 +36,12 @@ from api.views import (
     sweep_with_members,
 )
 from core.spec import Spec
-from core.states import ENDED
+from core.states import ENDED, DeviceType
 from core.store import costs, experiments, extensions, sweeps
 from core.store.errors import SweepChanged
 from core.store.extensions import LongerSweep
 from core.store.session import Store
+from core.store.slots import devices_of
 from core.sweeps import GrowthRequest, SweepRequest, grids_and_specs, larger_grids_and_specs
 
 router = APIRouter(
@@ -92,6 +93,7 @@ def submit_sweep(
     once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
+    device: Device = DeviceType.ANY,
     dry_run: DryRunQuery = False,
     dedupe: Annotated[Literal["spec"] | None, Query(description=DEDUPE)] = None,
 ) -> Response:
@@ -101,13 +103,15 @@ def submit_sweep(
         with store.writing() as tx:  # which looks for the same as the real one would
             existing = sweeps.newest_with_digests(tx, specs) if dedupe else None
         with store.reading() as tx:
-            return _dry_run(tx, specs if existing is None else [])
+            return _dry_run(tx, specs if existing is None else [], device)
 
     def make(tx: Connection) -> Response:
         existing = sweeps.newest_with_digests(tx, specs) if dedupe else None
         if existing is not None:
             return response_with_location(_with_members(tx, existing), 200)
-        sweep_id = sweeps.submit(tx, grids, specs, name=request.name, preset=request.preset, priority=priority)
+        sweep_id = sweeps.submit(
+            tx, grids, specs, name=request.name, preset=request.preset, priority=priority, device=device
+        )
         return response_with_location(_with_members(tx, sweep_id))
 
     answer = once(make)
@@ -151,16 +155,17 @@ def grow_sweep(
     once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
+    device: DeviceOrAsBefore = None,
     dry_run: DryRunQuery = False,
 ) -> Response:
     """Add the product of these axes with those that the sweep has. Members that exist are left as they are; those that
     were deleted are made again."""
     if dry_run:
-        return _dry_growth(store, id, request)
+        return _dry_growth(store, id, request, device)
     answer = once.replay()
     while answer is None:
         with suppress(SweepChanged):
-            answer = once(_growth(store, id, request, priority))
+            answer = once(_growth(store, id, request, priority, device))
     doorbell.ring()
     return answer
 
@@ -178,6 +183,7 @@ def extend_sweep(
     once: OnceDep,
     doorbell: DoorbellDep,
     priority: Priority = 0,
+    device: DeviceOrAsBefore = None,
     dry_run: DryRunQuery = False,
     dedupe: Annotated[Literal["spec"] | None, Query(description=DEDUPE)] = None,
 ) -> Response:
@@ -189,7 +195,7 @@ def extend_sweep(
         if existing is not None:
             longer = longer._replace(longer=[])
         with store.reading() as tx:
-            cost = costs.expected_cost(tx, longer.specs, longer.epochs_left)
+            cost = costs.expected_cost(tx, longer.specs, longer.devices(device), longer.epochs_left)
         return JSONResponse(extension_dry_run_out(longer, cost).model_dump())
 
     def make(tx: Connection) -> Response:
@@ -197,7 +203,7 @@ def extend_sweep(
         longer, existing = _longer_or_existing(tx, id, extension.epochs, dedupe)
         if existing is not None:
             return response_with_location(extended_sweep(_with_members(tx, existing), longer.left_out), 200)
-        sweep_id, left_out = extensions.extend_sweep(tx, id, extension.epochs, priority)
+        sweep_id, left_out = extensions.extend_sweep(tx, id, extension.epochs, priority, device)
         return response_with_location(extended_sweep(_with_members(tx, sweep_id), left_out))
 
     answer = once(make)
@@ -225,28 +231,31 @@ def _longer_or_existing(
     return longer, sweeps.newest_with_digests(tx, longer.specs) if dedupe else None
 
 
-def _growth(store: Store, sweep_id: int, request: GrowthRequest, priority: int) -> Callable[[Connection], Response]:
+def _growth(
+    store: Store, sweep_id: int, request: GrowthRequest, priority: int, device: DeviceType | None
+) -> Callable[[Connection], Response]:
     with store.reading() as tx:
         sweep = sweeps.get(tx, sweep_id)
     larger, specs = larger_grids_and_specs(sweep.grids, request.axes)  # seconds, so before the sweep is locked
 
     def make(tx: Connection) -> Response:
-        sweeps.grow(tx, sweep_id, sweep.grids, larger, specs, priority)
+        sweeps.grow(tx, sweep_id, sweep.grids, larger, specs, priority, device)
         return response_with_location(_with_members(tx, sweep_id))
 
     return make
 
 
-def _dry_growth(store: Store, sweep_id: int, request: GrowthRequest) -> Response:
+def _dry_growth(store: Store, sweep_id: int, request: GrowthRequest, device: DeviceType | None) -> Response:
     with store.reading() as tx:
         sweep = sweeps.get(tx, sweep_id)
     _, specs = larger_grids_and_specs(sweep.grids, request.axes)
     with store.reading() as tx:
-        return _dry_run(tx, sweeps.missing(tx, sweep_id, specs))
+        return _dry_run(tx, sweeps.missing(tx, sweep_id, specs), device or sweep.device)
 
 
-def _dry_run(tx: Connection, specs: Sequence[Spec]) -> Response:
-    return JSONResponse(dry_run_out(specs, costs.expected_cost(tx, specs)).model_dump())
+def _dry_run(tx: Connection, specs: Sequence[Spec], device: DeviceType) -> Response:
+    cost = costs.expected_cost(tx, specs, devices_of(specs, device))
+    return JSONResponse(dry_run_out(specs, cost).model_dump())
 
 
 def _with_members(tx: Connection, sweep_id: int, limit: int = 50, first_position: int = 0) -> SweepWithMembers:

@@ -10,7 +10,7 @@ from sqlalchemy import Column, ColumnElement, Connection, case, or_, update
 
 from core.results import EpochResult, Provenance
 from core.states import State, Wish
-from core.store import checkpoints, curves, events, leases, predictions
+from core.store import checkpoints, curves, events, leases, predictions, tallies
 from core.store.checkpoints import Pointer, Saved
 from core.store.clock import now_ms
 from core.store.events import EventKind
@@ -18,6 +18,7 @@ from core.store.experiments import ExperimentError, error_columns
 from core.store.leases import Claim, fence
 from core.store.tables import checkpoints as checkpoints_table
 from core.store.tables import experiments
+from core.store.tallies import Count, Tally
 
 
 def begin(tx: Connection, claim: Claim, provenance: Provenance, pointer: Pointer | None) -> None:
@@ -90,6 +91,7 @@ def record(tx: Connection, claim: Claim, row: EpochResult, epoch_seconds: float 
         revision=experiments.c.revision + 1,
     )
     _write_or_compare(tx, claim, row)
+    tallies.add(tx, _trained(claim, row))
     return wish
 
 
@@ -115,7 +117,17 @@ def finish(
     leases.end(tx, claim, state, detail=error.message if error else None, changes=changes)
     if row is not None:
         _write_or_compare(tx, claim, row)
-    return [] if saved is None else checkpoints.add(tx, claim.experiment_id, claim.attempt, saved)
+    without_pointer = [] if saved is None else checkpoints.add(tx, claim.experiment_id, claim.attempt, saved)
+    failed = [Count(claim.worker_id, Tally.FAILURES, kind=error.kind)] if error is not None else []
+    tallies.add(tx, [*failed, *(_trained(claim, row) if row is not None else [])])
+    return without_pointer
+
+
+def _trained(claim: Claim, row: EpochResult) -> list[Count]:
+    """For a row: its epoch and, where not each has one, those since the row before."""
+    epochs = row.epoch - claim.spec.row_before(row.epoch - 1)
+    images = epochs * (row.train_n_base + row.train_n_other)
+    return [Count(claim.worker_id, Tally.EPOCHS, epochs), Count(claim.worker_id, Tally.IMAGES, images)]
 
 
 def _write_or_compare(tx: Connection, claim: Claim, row: EpochResult) -> None:

@@ -5,17 +5,19 @@
 import json
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, func, or_, select, true
+from sqlalchemy import Connection, func, or_, select
 
-from core.spec import OF_A_GPU, Spec
-from core.states import ErrorKind, State
-from core.store import checkpoints, turns
+from core.spec import Spec
+from core.states import DeviceType, ErrorKind, State
+from core.store import checkpoints, tallies, turns
 from core.store.clock import now_ms
 from core.store.events import EventKind
 from core.store.experiments import ExperimentError, error_columns
 from core.store.leases import Claim
 from core.store.moves import move
+from core.store.slots import devices_for, slot_type
 from core.store.tables import AnyRow, experiments, literally
+from core.store.tallies import Count, Tally
 
 _CLAIMERS = 0xBA11A57  # the advisory lock that claimers take in turn
 
@@ -50,20 +52,27 @@ def claim(tx: Connection, worker_id: int, lease_ms: int, device_kind: str = "cpu
             _fail_unreadable(tx, head.id, head.attempt + 1, worker_id)
         else:
             folder = checkpoints.folder(head.id, head.created_ms)
-            return Claim(head.id, head.attempt + 1, worker_id, spec, folder, _data_sha256(head))
+            return Claim(head.id, head.attempt + 1, worker_id, head.owner, spec, folder, _data_sha256(head))
     return None
 
 
 def _next(tx: Connection, device_kind: str) -> AnyRow | None:
-    for owner in turns.running_by_owner(tx):
-        if head := _head(tx, owner, device_kind):
+    for owner, share in turns.shares(tx).items():
+        if share.room != 0 and (head := _head(tx, owner, device_kind)):
             return head
     return None
 
 
 def _head(tx: Connection, owner: str, device_kind: str) -> AnyRow | None:
-    """Of an owner's queue; one that its user is just cancelling is passed over. One with a checkpoint waits a while for
-    the kind of device that wrote it: a CPU should not go on with what an H200 began."""
+    """Of an owner's queue, as far as this kind of device may take it: one look-up for each device, whatever is queued
+    for others."""
+    heads = (_first(tx, owner, device, device_kind) for device in devices_for(slot_type(device_kind)))
+    return min((head for head in heads if head), key=lambda head: (head.rank, head.id), default=None)
+
+
+def _first(tx: Connection, owner: str, device: DeviceType, device_kind: str) -> AnyRow | None:
+    """One that its user is just cancelling is passed over. One with a checkpoint waits a while for the kind of device
+    that wrote it: a CPU should not go on with what an H200 began."""
     written_on = experiments.c.checkpoint_device_kind
     may_go_on = or_(
         written_on.is_(None),
@@ -74,6 +83,7 @@ def _head(tx: Connection, owner: str, device_kind: str) -> AnyRow | None:
         select(
             experiments.c.id,
             experiments.c.owner,
+            experiments.c.rank,
             experiments.c.attempt,
             experiments.c.spec,
             experiments.c.created_ms,
@@ -84,18 +94,13 @@ def _head(tx: Connection, owner: str, device_kind: str) -> AnyRow | None:
         .where(
             experiments.c.state == literally(State.QUEUED),
             experiments.c.owner == owner,
+            experiments.c.device == device,
             may_go_on,
-            _can_train(device_kind),
         )
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
     ).one_or_none()
-
-
-def _can_train(device_kind: str) -> ColumnElement[bool]:
-    """A CPU passes over what only a GPU computes, for whose worker it waits. Within a name, quotes would be escaped."""
-    return ~experiments.c.spec.contains(f'"precision":"{OF_A_GPU}"') if device_kind == "cpu" else true()
 
 
 def _data_sha256(head: AnyRow) -> str | None:
@@ -117,3 +122,4 @@ def _fail_unreadable(tx: Connection, experiment_id: int, attempt: int, worker_id
         detail=error.message,
         changes=error_columns(error),
     )
+    tallies.add(tx, [Count(worker_id, Tally.FAILURES, kind=error.kind)])

@@ -4,15 +4,16 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 
 from sqlalchemy import Connection, func, or_, select
 
 from core.cost import ANYWHERE, Cost, Known, Place, Rate, cost_of, epoch_seconds, is_benchmarked, kind_of, network_of
 from core.spec import Spec
-from core.states import State
+from core.states import DeviceType, State
 from core.store import benchmarks, workers
+from core.store.slots import devices_for, slot_type
 from core.store.tables import experiments, literally
 
 _NEWEST = 10_000  # experiments that are looked through: pack keys have no index
@@ -20,8 +21,11 @@ _NEWEST = 10_000  # experiments that are looked through: pack keys have no index
 _Kind = tuple[str, int, bool, str]  # pack key, eval_every, diagnostics, kind of device
 
 
-def expected_cost(tx: Connection, specs: Sequence[Spec], epochs: Sequence[int] | None = None) -> Cost:
-    """Of `specs`, in this order, once their turn has come; `epochs`: how many each has still to train, else all.
+def expected_cost(
+    tx: Connection, specs: Sequence[Spec], devices: Collection[DeviceType], epochs: Sequence[int] | None = None
+) -> Cost:
+    """Of `specs`, in this order, once their turn has come, on the workers that may take something for one of `devices`;
+    `epochs`: how many each has still to train, else all.
 
     An epoch is of the same kind where data set, model, loss, batch size, precision, `eval_every`, `diagnostics` and the
     kind of device are the same."""
@@ -36,7 +40,9 @@ def expected_cost(tx: Connection, specs: Sequence[Spec], epochs: Sequence[int] |
         reckoned = None if rate is None else epoch_seconds(spec, rate)
         return None if reckoned is None else Known(reckoned, measured=False)
 
-    return cost_of(specs, workers.serving_places(tx), known, epochs)
+    places = workers.serving_places(tx)
+    may = [place for place in places if not set(devices).isdisjoint(devices_for(slot_type(place.device_kind)))]
+    return cost_of(specs, may, known, epochs)
 
 
 def _measured_epochs(tx: Connection, pack_keys: set[str]) -> dict[_Kind, float]:

@@ -6,6 +6,8 @@ StoreError
 ├── NotAllowed            the state forbids it; the sentence names the state
 ├── NotLonger             to be extended to no more epochs than it has
 ├── NothingExtended       a sweep of which no experiment can go on
+├── WrongDevice           to be trained on a CPU, which does not compute as the spec says
+├── QueueFull             more would wait than the owner may have waiting
 ├── KeyReused             the idempotency key answers for another request
 ├── SweepChanged          somebody else was faster: look at the sweep again, and try the whole transaction again
 ├── ClaimLost             a fenced write was refused: stop, and write nothing more
@@ -54,6 +56,21 @@ class NotLonger(StoreError):
 
 class NothingExtended(StoreError):
     """No experiment of the sweep can go on."""
+
+
+class WrongDevice(StoreError):
+    def __init__(self, precision: str) -> None:
+        super().__init__(f"no CPU computes in {precision}: submit it for any device, or for a GPU")
+        self.precision = precision
+
+
+class QueueFull(StoreError):
+    def __init__(self, owner: str, limit: int, queued: int, more: int) -> None:
+        super().__init__(
+            f"{owner} may have {limit} queued: {queued} are, and {more} more would be too many; "
+            "wait for some of them, or cancel or pause some"
+        )
+        self.limit, self.left = limit, max(0, limit - queued)
 
 
 class KeyReused(StoreError):

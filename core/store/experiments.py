@@ -5,19 +5,21 @@ done to many at once is the concern of `sweeps`.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Insert, delete, func, insert, select
 
 from core.spec import Spec
 from core.states import ENDED, WAITING, DeviceType, ErrorKind, State, Wish
-from core.store import checkpoints, events, turns
+from core.store import checkpoints, events, quotas, turns
 from core.store.clock import now_ms
 from core.store.errors import NotAllowed, NotFound
 from core.store.events import EventKind
 from core.store.moves import lock
 from core.store.ranks import change_priority, rank
 from core.store.session import actor_of
+from core.store.slots import device_of
 from core.store.tables import LARGEST, AnyRow, curve_rows, experiments, is_id, workers
 from core.store.workers import NAME
 
@@ -89,11 +91,13 @@ class Experiment:
     read_ms: int = field(compare=False)  # the database's time of this reading
 
 
-def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
-    """A new experiment, queued; its owner is who acts."""
+def submit(tx: Connection, spec: Spec, priority: int = 0, device: DeviceType = DeviceType.ANY) -> Experiment:
+    """A new experiment, queued; its owner is who acts. Raises QueueFull, WrongDevice."""
     owner = actor_of(tx)
+    columns = _spec_columns(spec)
+    quotas.require_room(tx, [owner])
     turns.remember(tx, owner)
-    row = _insert_queued(priority, owner).values(_spec_columns(spec))
+    row = _insert_queued(priority, owner).values(columns | {"device": device_of(spec, device)})
     experiment_id: int = tx.execute(row.returning(experiments.c.id)).scalar_one()
     _record_submitted(tx, [experiment_id], [spec])
     return get(tx, experiment_id)
@@ -102,6 +106,7 @@ def submit(tx: Connection, spec: Spec, priority: int = 0) -> Experiment:
 def submit_members(
     tx: Connection,
     specs: Sequence[Spec],
+    devices: Sequence[DeviceType],
     priority: int,
     sweep_id: int,
     owner: str,
@@ -110,13 +115,18 @@ def submit_members(
     first_position: int = 0,
 ) -> None:
     """New members of an owner's sweep, at `first_position` and after in the order of `specs`; queued seed by seed, in
-    the order of `seeds`, which is empty where all have the same."""
+    the order of `seeds`, which is empty where all have the same. `devices`: on what each may train. Raises
+    QueueFull."""
     if not specs:
         return
+    quotas.require_room(tx, repeat(owner, len(specs)))
     places = {seed: place for place, seed in enumerate(seeds)}
     queue = sorted(enumerate(specs, first_position), key=lambda member: places.get(member[1].seed, 0))
     # Ids in the order of the queue, which they decide wherever ranks are equal (core/store/README.md, "The queue").
-    rows = [_spec_columns(spec) | {"position": position} for position, spec in queue]
+    rows = [
+        _spec_columns(spec) | {"position": position, "device": devices[position - first_position]}
+        for position, spec in queue
+    ]
     # Without RETURNING, which takes thrice as long on PostgreSQL; positions are never given again.
     tx.execute(_insert_queued(priority, owner).values(sweep_id=sweep_id), rows)
     added = tx.execute(

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, lite
 
 from core.grids import with_epochs
 from core.spec import Spec
-from core.states import State
+from core.states import DeviceType, State
 from core.store import checkpoints, events, sweeps
 from core.store.checkpoints import Pointer
 from core.store.clock import now_ms
@@ -20,6 +20,7 @@ from core.store.errors import NotAllowed, NothingExtended, NotLonger
 from core.store.events import EventKind
 from core.store.experiments import Experiment, get, members, submit
 from core.store.moves import in_parts, lock, lock_all
+from core.store.slots import device_of
 from core.store.tables import checkpoints as checkpoints_table
 from core.store.tables import curve_rows, experiments, predictions
 from core.sweep_faults import MAX_MEMBERS
@@ -51,20 +52,27 @@ class LongerSweep(NamedTuple):
     def specs(self) -> list[Spec]:
         return [each.spec for each in self.longer]
 
+    def devices(self, wished: DeviceType | None) -> list[DeviceType]:
+        """For what each is; where nothing is wished, that of the one that it goes on from. Raises WrongDevice."""
+        return [each.parent.device if wished is None else device_of(each.spec, wished) for each in self.longer]
+
     @property
     def epochs_left(self) -> list[int]:
         """Of each, that are still to be trained."""
         return [each.spec.epochs - each.parent.epochs_done for each in self.longer]
 
 
-def extend(tx: Connection, experiment_id: int, epochs: int, priority: int = 0) -> Experiment:
-    """The new experiment, queued. Raises NotFound; NotAllowed where it has not succeeded, where its last row would not
-    be one of the longer curve, or where its last checkpoint was not kept; NotLonger."""
+def extend(
+    tx: Connection, experiment_id: int, epochs: int, priority: int = 0, device: DeviceType | None = None
+) -> Experiment:
+    """The new experiment, queued; for `device`, or where none is said, for that of the one that it goes on from.
+    Raises NotFound; NotAllowed where it has not succeeded, where its last row would not be one of the longer curve, or
+    where its last checkpoint was not kept; NotLonger; QueueFull; WrongDevice."""
     lock(tx, experiment_id)
     parent = get(tx, experiment_id)
     pointers = checkpoints.newest_at_the_end(tx, experiments.c.id == experiment_id)
     longer = _longer(parent, epochs, pointers.get(experiment_id))
-    child = submit(tx, longer.spec, priority)
+    child = submit(tx, longer.spec, priority, device or parent.device)
     _begin_with_parents(tx, {child.id: longer})
     return get(tx, child.id)
 
@@ -87,9 +95,12 @@ def longer_sweep(tx: Connection, sweep_id: int, epochs: int) -> LongerSweep:
     return LongerSweep(longer, left_out)
 
 
-def extend_sweep(tx: Connection, sweep_id: int, epochs: int, priority: int = 0) -> tuple[int, list[LeftOut]]:
+def extend_sweep(
+    tx: Connection, sweep_id: int, epochs: int, priority: int = 0, device: DeviceType | None = None
+) -> tuple[int, list[LeftOut]]:
     """The id of the new sweep, queued: of the same grids but for their epochs, with those members that can go on, in
-    the order of their positions; and those that it leaves out. Raises NotFound; NothingExtended where no member can go
+    the order of their positions, for `device`, or where none is said, each for that of the one that it goes on from;
+    and those that it leaves out. Raises NotFound; WrongDevice; NothingExtended where no member can go
     on, or where epochs are an axis; NotLonger where none of those that have succeeded would become longer."""
     sweeps.lock(tx, sweep_id)
     sweep = sweeps.get(tx, sweep_id)
@@ -105,6 +116,8 @@ def extend_sweep(tx: Connection, sweep_id: int, epochs: int, priority: int = 0) 
         name=sweep.name,
         preset=sweep.preset,
         priority=priority,
+        device=device or sweep.device,
+        devices=LongerSweep(longer, left_out).devices(device),
         extends=sweep_id,
     )
     of_sweep = select(experiments.c.id).where(experiments.c.sweep_id == new_id).order_by(experiments.c.position)

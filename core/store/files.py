@@ -85,10 +85,10 @@ class Files:
 def tidy(store: Store, files: Files, folders: Iterable[str]) -> None:
     """Remove what nobody points to from `folders`, none of which a claim is writing into. Raises StoreError."""
     for folder in folders:
-        there = files.paths_in(folder)
-        with store.reading() as tx:
-            left_over = checkpoints.paths_without_pointer(tx, there)
-        files.remove(left_over)
+        if there := files.paths_in(folder):
+            with store.reading() as tx:
+                left_over = checkpoints.paths_without_pointer(tx, there)
+            files.remove(left_over)
         files.remove_empty(folder)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from core.spec import Spec
 from core.states import ErrorKind, State, Wish
+from core.store import tallies
 from core.store.clock import now_ms
 from core.store.errors import ClaimLost
 from core.store.events import EventKind
@@ -18,6 +19,7 @@ from core.store.experiments import ExperimentError, error_columns
 from core.store.moves import move
 from core.store.ranks import rank
 from core.store.tables import AnyRow, events, experiments, literally, workers
+from core.store.tallies import Count, Tally
 from core.store.workers import NAME
 
 _AT_A_TIME = 100  # a pass must take less than a heartbeat, or it looks like an outage (worker/reconciler.py)
@@ -30,6 +32,7 @@ class Claim:
     experiment_id: int
     attempt: int
     worker_id: int
+    owner: str
     spec: Spec
     folder: str  # of its checkpoints
     data_sha256: str | None  # of the images that its rows and checkpoints are of; None: there are none yet
@@ -114,12 +117,14 @@ def expire(tx: Connection, max_failures: int) -> int:
         .limit(_AT_A_TIME)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
-    for row in lost:
-        _take_back(tx, row, max_failures)
+    given_up = [row for row in lost if _take_back(tx, row, max_failures) is State.FAILED]
+    failures = [Count(row.worker_id, Tally.FAILURES, kind=ErrorKind.LOST) for row in given_up]
+    tallies.add(tx, [*(Count(row.worker_id, Tally.LEASES_LOST) for row in lost), *failures])
     return len(lost)
 
 
-def _take_back(tx: Connection, row: AnyRow, max_failures: int) -> None:
+def _take_back(tx: Connection, row: AnyRow, max_failures: int) -> State:
+    """The new state."""
     failures = row.failures + 1
     wish = _pending_wish(row)
     if wish:
@@ -141,6 +146,7 @@ def _take_back(tx: Connection, row: AnyRow, max_failures: int) -> None:
         detail=detail,
         changes=changes,
     )
+    return state
 
 
 def _history(tx: Connection, row: AnyRow, failures: int) -> str:

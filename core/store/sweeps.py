@@ -13,26 +13,19 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from core.grids import Grid, seeds_in_order
 from core.spec import Spec
-from core.states import ENDED, WAITING, Ask, State, Wish
+from core.states import ENDED, WAITING, Ask, DeviceType, State, Wish
 from core.store import checkpoints, turns, wishes
 from core.store.clock import now_ms
 from core.store.errors import NotFound, SweepChanged
+from core.store.experiments import get as get_experiment
 from core.store.experiments import lock_digest, submit_members
 from core.store.moves import lock_all
-from core.store.outlook import (
-    EPOCHS_LEFT,
-    PAUSED,
-    Place,
-    epoch_seconds_by_pack_key,
-    first_places,
-    head_because,
-    queued_because,
-    worker_loads,
-)
+from core.store.outlook import PAUSED, limited_because, nobody_because, outlook, queued_because
+from core.store.places import EPOCHS_LEFT, Place, epoch_seconds_by_pack_key, first_places
 from core.store.ranks import change_priority
 from core.store.session import actor_of
+from core.store.slots import Slots, devices_of, makespan, serving_slots
 from core.store.tables import LARGEST, AnyRow, experiments, is_id, sweeps
-from core.store.workers import count_serving
 from core.sweep_faults import refuse_too_many
 
 _DELETED_AT_ONCE = 100  # members with their curves: a heartbeat must not wait long for SQLite
@@ -44,6 +37,7 @@ class Sweep:
     name: str
     preset: str | None
     owner: str
+    device: DeviceType  # for which it was submitted
     grids: list[Grid]
     extends: int | None  # the sweep whose members its own go on from
     created_ms: int
@@ -64,10 +58,14 @@ def submit(
     name: str = "",
     preset: str | None = None,
     priority: int = 0,
+    device: DeviceType = DeviceType.ANY,
+    devices: Sequence[DeviceType] | None = None,
     extends: int | None = None,
 ) -> int:
-    """The id of a new sweep of who acts, its members queued seed by seed."""
+    """The id of a new sweep of who acts, its members queued seed by seed; for `device`, unless `devices` says for what
+    each is. Raises QueueFull, WrongDevice."""
     owner = actor_of(tx)
+    devices = devices_of(specs, device) if devices is None else devices
     turns.remember(tx, owner)
     row = insert(sweeps).values(
         owner=owner,
@@ -76,10 +74,11 @@ def submit(
         grids=_json(grids),
         next_position=len(specs),
         extends=extends,
+        device=device,
         created_ms=now_ms(),
     )
     sweep_id: int = tx.execute(row.returning(sweeps.c.id)).scalar_one()
-    submit_members(tx, specs, priority, sweep_id, owner, seeds=seeds_in_order(grids))
+    submit_members(tx, specs, devices, priority, sweep_id, owner, seeds=seeds_in_order(grids))
     return sweep_id
 
 
@@ -132,15 +131,25 @@ def grow(
     larger: Sequence[Grid],
     specs: Sequence[Spec],
     priority: int = 0,
+    device: DeviceType | None = None,
 ) -> None:
-    """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not. Raises NotFound,
-    BadSweep, and SweepChanged where its grids are others by now."""
+    """Let its `grids` become the `larger` ones, and add those of their `specs` that the sweep has not; for `device`, or
+    where none is said, for that for which the sweep was submitted. Raises NotFound, BadSweep, QueueFull, WrongDevice,
+    and SweepChanged where its grids are others by now."""
     sweep = lock(tx, sweep_id)
     if _grids(sweep) != list(grids):
         raise SweepChanged(sweep_id)
     new = missing(tx, sweep_id, specs)
-    seeds = seeds_in_order(larger)
-    submit_members(tx, new, priority, sweep_id, sweep.owner, seeds=seeds, first_position=sweep.next_position)
+    submit_members(
+        tx,
+        new,
+        devices_of(new, device or DeviceType(sweep.device)),
+        priority,
+        sweep_id,
+        sweep.owner,
+        seeds=seeds_in_order(larger),
+        first_position=sweep.next_position,
+    )
     tx.execute(
         update(sweeps)
         .where(sweeps.c.id == sweep_id)
@@ -157,7 +166,7 @@ def missing(tx: Connection, sweep_id: int, specs: Sequence[Spec]) -> list[Spec]:
 
 
 def ask(tx: Connection, sweep_id: int, what: Ask) -> Sweep:
-    """The wish for every member that can have it. Raises NotFound."""
+    """The wish for every member that can have it. Raises NotFound, and QueueFull where not all may be queued."""
     lock(tx, sweep_id)
     wishes.ask_all(tx, lock_all(tx, experiments.c.sweep_id == sweep_id), what)
     return get(tx, sweep_id)
@@ -201,6 +210,7 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
             experiments.c.sweep_id,
             experiments.c.state,
             experiments.c.pack_key,
+            experiments.c.device,
             EPOCHS_LEFT.label("left"),
             func.count().label("n"),
             func.min(experiments.c.position).label("first"),
@@ -210,17 +220,25 @@ def _with_progress(tx: Connection, rows: Sequence[AnyRow]) -> list[Sweep]:
             func.avg(experiments.c.epoch_seconds).label("epoch_seconds"),
         )
         .where(experiments.c.sweep_id.in_([row.id for row in rows]))
-        .group_by(experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key, EPOCHS_LEFT)
+        .group_by(
+            experiments.c.sweep_id, experiments.c.state, experiments.c.pack_key, experiments.c.device, EPOCHS_LEFT
+        )
     )
     groups: dict[int, list[AnyRow]] = {row.id: [] for row in rows}
     for group in groups_of_members:
         groups[group.sweep_id].append(group)
     counts = {sweep_id: _counts(members) for sweep_id, members in groups.items()}
-    workers = count_serving(tx)
+    slots = serving_slots(tx)
     waits = any(of_states[State.QUEUED] for of_states in counts.values())
-    places = first_places(tx, experiments.c.sweep_id, workers) if waits else {}
-    because = {row.id: _because(tx, counts[row.id], places.get(row.id), workers) for row in rows}
-    return [_sweep(row, groups[row.id], counts[row.id], because[row.id], workers) for row in rows]
+    places = first_places(tx, experiments.c.sweep_id, slots) if waits else {}
+    limits = turns.limits(tx) if waits else {}
+    because = {
+        row.id: _because(
+            tx, groups[row.id], counts[row.id], places.get(row.id), slots, limited_because(row.owner, limits)
+        )
+        for row in rows
+    }
+    return [_sweep(row, groups[row.id], counts[row.id], because[row.id], slots) for row in rows]
 
 
 def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
@@ -230,54 +248,62 @@ def _counts(members: Sequence[AnyRow]) -> dict[State, int]:
     return counts
 
 
-def _because(tx: Connection, counts: Mapping[State, int], place: Place | None, workers: int) -> str | None:
+def _because(
+    tx: Connection,
+    members: Sequence[AnyRow],
+    counts: Mapping[State, int],
+    place: Place | None,
+    slots: Slots,
+    limited: str | None,
+) -> str | None:
+    if not counts[State.QUEUED]:
+        return PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None
     first = place is not None and place.before == 0
-    if counts[State.QUEUED] and counts[State.RUNNING]:
-        return None if first or not workers else queued_because(place, workers, "its next")
-    if counts[State.QUEUED]:
-        return head_because(tx) if first else queued_because(place, workers)
-    return PAUSED if counts[State.PAUSED] and not counts[State.RUNNING] else None
+    if counts[State.RUNNING] and (first or not slots.total):
+        return None
+    if place is not None and first:
+        return outlook(tx, [get_experiment(tx, place.experiment_id)])[0].waiting_because
+    nobody = nobody_because({DeviceType(group.device) for group in members if group.state == State.QUEUED}, slots)
+    return nobody or queued_because(place, "its next" if counts[State.RUNNING] else "it", limited)
 
 
 def _sweep(
-    row: AnyRow, members: Sequence[AnyRow], counts: dict[State, int], because: str | None, workers: int
+    row: AnyRow, members: Sequence[AnyRow], counts: dict[State, int], because: str | None, slots: Slots
 ) -> Sweep:
     return Sweep(
         id=row.id,
         name=row.name,
         preset=row.preset,
         owner=row.owner,
+        device=DeviceType(row.device),
         grids=_grids(row),
         extends=row.extends,
         created_ms=row.created_ms,
         counts=counts,
         epochs_done=sum(int(group.epochs_done) for group in members),
         epochs_total=sum(int(group.epochs_total) for group in members),
-        eta_seconds=_eta_seconds(members, workers),
+        eta_seconds=_eta_seconds(members, slots),
         waiting_because=because,
     )
 
 
-def _eta_seconds(members: Sequence[AnyRow], workers: int) -> float | None:
+def _eta_seconds(members: Sequence[AnyRow], slots: Slots) -> float | None:
     mean = epoch_seconds_by_pack_key(
         (group.pack_key, group.epoch_seconds, group.measured) for group in members if group.measured
     )
     waiting = [group for group in members if group.state in (State.RUNNING, State.QUEUED)]
-    if not waiting or not workers or not mean:
+    if not waiting or not mean:
         return None
     of_any = fmean(mean.values())
     waiting.sort(key=lambda group: (group.state != State.RUNNING, group.first))
-    return max(
-        worker_loads(
-            chain.from_iterable(_pieces(group, mean.get(group.pack_key, of_any)) for group in waiting), workers
-        )
-    )
+    pieces = (_pieces(group, mean.get(group.pack_key, of_any)) for group in waiting)
+    return makespan(chain.from_iterable(pieces), slots)
 
 
-def _pieces(group: AnyRow, seconds: float) -> Iterable[float]:
+def _pieces(group: AnyRow, seconds: float) -> Iterable[tuple[DeviceType, float]]:
     """Seconds of each; of one that runs, as this attempt has been measured."""
     measured = group.epoch_seconds if group.state == State.RUNNING else None
-    return repeat(group.left * float(measured or seconds), group.n)
+    return repeat((DeviceType(group.device), group.left * float(measured or seconds)), group.n)
 
 
 def _json(grids: Sequence[Grid]) -> str:

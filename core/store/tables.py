@@ -143,8 +143,10 @@ Index(
     "ix_experiments_queued",
     experiments.c.state,
     experiments.c.owner,
+    experiments.c.device,
     experiments.c.rank,
     experiments.c.id,
+    experiments.c.requeued_ms,  # so that who counts reads nothing else
     sqlite_where=_queued,
     postgresql_where=_queued,
 )
@@ -186,6 +188,7 @@ sweeps = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("extends", BigInteger),
     Column("owner", Text, server_default="local", nullable=False),  # of all its members too
+    Column("device", Text, server_default="any", nullable=False),  # for which it was submitted
     sqlite_autoincrement=True,
 )
 
@@ -224,6 +227,16 @@ sessions = Table(
     Column("token_id", BigInteger, ForeignKey("tokens.id", ondelete="CASCADE"), nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Index("ix_sessions_token_id", "token_id"),
+)
+
+# What has happened in all: of each worker its own rows, which outlive what was deleted, and the worker's.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("worker_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # of error, of what failed; else empty
+    Column("n", BigInteger, nullable=False),
 )
 
 predictions = Table(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, update
 
 from core.states import Ask, ErrorKind, State, Wish
-from core.store import events
+from core.store import events, quotas
 from core.store.clock import now_ms
 from core.store.errors import NotAllowed
 from core.store.events import EventKind
@@ -32,14 +32,14 @@ _NOTHING = _Effect()
 
 
 def ask(tx: Connection, experiment_id: int, what: Ask) -> Experiment:
-    """Raises NotFound, and NotAllowed where the state cannot get there."""
+    """Raises NotFound, NotAllowed where the state cannot get there, and QueueFull."""
     row = lock(tx, experiment_id)
     _apply(tx, [row], _effect_of(what, row))
     return get(tx, experiment_id)
 
 
 def ask_all(tx: Connection, locked: Sequence[AnyRow], what: Ask) -> None:
-    """The same of every experiment that can have it; their rows are locked."""
+    """The same of every experiment that can have it; their rows are locked. Raises QueueFull."""
     rows_by_effect: dict[tuple[State, _Effect], list[AnyRow]] = {}
     for row in locked:
         try:
@@ -128,6 +128,8 @@ def _apply(tx: Connection, rows: Sequence[AnyRow], effect: _Effect) -> None:
     """The effect on rows that are in one state."""
     if effect.to is not None:
         origin = State(rows[0].state)
+        if effect.to is State.QUEUED:
+            quotas.require_room(tx, (row.owner for row in rows))
         retried = effect.to is State.QUEUED and origin is not State.PAUSED
         move_all(tx, rows, origin, effect.to, changes=_ANEW if retried else None)
     elif effect.request or effect.withdraw:

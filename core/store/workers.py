@@ -3,19 +3,28 @@
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, insert, select, update
 
 from core.cost import Place
 from core.states import WorkerState
 from core.store.clock import now_ms
-from core.store.tables import workers
+from core.store.tables import AnyRow, workers
 
 NAME = workers.c.host + ":" + cast(workers.c.pid, Text)
 
 _SILENT_MS = 60_000
 
 _ALIVE = (WorkerState.IDLE, WorkerState.BUSY, WorkerState.LEAVING)
+
+
+class GpuUse(NamedTuple):
+    """Of a GPU as a whole, whoever uses it."""
+
+    memory_used_mib: int
+    memory_total_mib: int
+    utilisation: int | None  # percent of the last second; None where the driver does not tell, as of a MIG slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,7 @@ class Worker:
     experiment_id: int | None
     started_ms: int
     seen_ms: int
+    gpu: GpuUse | None  # at the last heartbeat; None on a CPU, and where the driver does not tell
 
 
 def register(tx: Connection, host: str, pid: int, device: str, device_kind: str) -> int:
@@ -55,6 +65,19 @@ def report(tx: Connection, worker_id: int, state: WorkerState, experiment_id: in
     )
 
 
+def report_gpu(tx: Connection, worker_id: int, use: GpuUse | None) -> None:
+    """How full its GPU is; None where the driver does not tell."""
+    columns = dict.fromkeys(GpuUse._fields) if use is None else use._asdict()
+    tx.execute(update(workers).where(workers.c.id == worker_id).values(columns))
+
+
+def gpu_use_of(row: AnyRow) -> GpuUse | None:
+    """Of a worker's row."""
+    if row.memory_total_mib is None:
+        return None
+    return GpuUse(row.memory_used_mib, row.memory_total_mib, row.utilisation)
+
+
 def all_workers(tx: Connection, limit: int) -> list[Worker]:
     """Those alive first, and of each kind the newest first."""
     alive_first = case((workers.c.state.in_(_ALIVE), 0), else_=1)
@@ -70,6 +93,7 @@ def all_workers(tx: Connection, limit: int) -> list[Worker]:
             experiment_id=row.experiment_id,
             started_ms=row.started_ms,
             seen_ms=row.seen_ms,
+            gpu=gpu_use_of(row),
         )
         for row in rows
     ]
@@ -89,15 +113,12 @@ def mark_dead(tx: Connection, silent_ms: int) -> list[int]:
     return list(silent)
 
 
-def count_serving(tx: Connection) -> int:
-    """How many can take an experiment, now or when they have ended one: alive, and not leaving."""
-    return _count(tx, WorkerState.IDLE, WorkerState.BUSY)
-
-
-def serving_device_kinds(tx: Connection) -> set[str]:
-    """On what those train that can take an experiment."""
+def serving_device_kinds(tx: Connection) -> dict[str, int]:
+    """How many can take an experiment, now or when they have ended one (alive, and not leaving), by what they train
+    on."""
     serving = _seen_lately(WorkerState.IDLE, WorkerState.BUSY)
-    return set(tx.execute(select(workers.c.device_kind).where(serving).distinct()).scalars())
+    kinds = select(workers.c.device_kind, func.count()).where(serving).group_by(workers.c.device_kind)
+    return dict(tuple(row) for row in tx.execute(kinds))
 
 
 def serving_places(tx: Connection) -> list[Place]:
@@ -110,6 +131,11 @@ def serving_places(tx: Connection) -> list[Place]:
 def count_alive(tx: Connection) -> int:
     """How many may be using the database."""
     return _count(tx, *_ALIVE)
+
+
+def seen_alive() -> ColumnElement[bool]:
+    """Of whom there was a heartbeat in the last minute, and who has not left."""
+    return _seen_lately(*_ALIVE)
 
 
 def _count(tx: Connection, *states: WorkerState) -> int:

@@ -4,8 +4,10 @@ Whatever the source, the paper's split and the subset are made here, in one plac
 protocol").
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +67,21 @@ class Data:
     @property
     def device(self) -> torch.device:
         return self.train.device
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of every image and label that is trained or tested on, in their order; hexadecimal."""
+        digest = hashlib.sha256()
+        for tensor in (
+            self.train.stored,
+            self.train_labels,
+            self.in_domain.stored,
+            self.in_domain_labels,
+            self.out_of_domain.stored,
+        ):
+            digest.update(f"{tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     def to(self, device: str | torch.device) -> "Data":
         return replace(

@@ -32,6 +32,11 @@ def kind(device: str) -> str:
     return torch.cuda.get_device_name(device) if _is_gpu(device) else "cpu"
 
 
+def uuid(device: str) -> str | None:
+    """Of a GPU, as its driver writes it; None of a CPU."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if _is_gpu(device) else None
+
+
 def wait(device: str) -> None:
     """Until `device` has done all that this process has asked of it."""
     if _is_gpu(device):

@@ -2,7 +2,6 @@
 equal (core/training/README.md, "Numerics key"). No names of hosts, no paths: it may be published."""
 
 import functools
-import hashlib
 import os
 import platform
 import subprocess
@@ -31,7 +30,7 @@ def provenance(spec: Spec, data: Data, device: str) -> Provenance:
         packages={name: _version(name) for name in _PACKAGES},
         device=_device(device),
         threads=torch.get_num_threads(),
-        dataset=DataFacts(spec.dataset.name, _sha256_of(data)),
+        dataset=DataFacts(spec.dataset.name, data.sha256),
         numerics_key=_numerics_key(spec, device),
     )
 
@@ -74,6 +73,7 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -111,18 +111,3 @@ def _driver() -> str | None:
         return str(pynvml.nvmlSystemGetDriverVersion())
     except Exception:  # not installed, or no driver that it can ask: the curve is no worse for it
         return None
-
-
-def _sha256_of(data: Data) -> str:
-    """Of every image and label that is trained or tested on, in their order."""
-    digest = hashlib.sha256()
-    for tensor in (
-        data.train.stored,
-        data.train_labels,
-        data.in_domain.stored,
-        data.in_domain_labels,
-        data.out_of_domain.stored,
-    ):
-        digest.update(f"{tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().numpy().data)
-    return digest.hexdigest()

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.benchmarks import commands, curves, effects, imports, latency, lists, outages, start
+from tests.benchmarks import commands, curves, effects, hosts, imports, latency, lists, outages, overhead, start
 from tests.benchmarks.harness import report
 from tests.benchmarks.training import study
 
@@ -17,6 +17,8 @@ SUBJECTS = {
     "curves": curves.measure,
     "effects": effects.measure,
     "lists": lists.measure,
+    "overhead": overhead.measure,
+    "hosts": hosts.measure,
 }
 
 

@@ -69,7 +69,7 @@ class Cable:
         self.name = name
         self._device = device  # ours, and its namespace's
         head, _, last = subnet.rpartition(".")
-        self._ours, self._its = (f"{head}.{int(last) + part}" for part in (1, 2))
+        self._ours, self.address = (f"{head}.{int(last) + part}" for part in (1, 2))
 
     def lay(self) -> None:
         there = ("-n", self._device)
@@ -77,7 +77,7 @@ class Cable:
         _ip("link", "add", self._device, "type", "veth", "peer", "name", "eth0", "netns", self._device)
         _ip("address", "add", f"{self._ours}/30", "dev", self._device)
         _ip("link", "set", self._device, "up")
-        _ip(*there, "address", "add", f"{self._its}/30", "dev", "eth0")
+        _ip(*there, "address", "add", f"{self.address}/30", "dev", "eth0")
         for device in ("lo", "eth0"):
             _ip(*there, "link", "set", device, "up")
         _ip(*there, "route", "add", "default", "via", self._ours)

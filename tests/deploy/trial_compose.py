@@ -64,7 +64,7 @@ def test_the_image_of_the_api_has_no_torch_and_that_of_the_worker_has(stack: Sta
 def test_a_sweep_is_posted_through_tls_and_trained_in_a_container(stack: Stack) -> None:
     with timed("a sweep of two runs of three epochs, posted through TLS"):
         stack.ballast("sweep", "figure-2", *MODEL, "--set", "epochs=3", "--seeds", "1", "--watch")
-    listed = json.loads(stack.ballast("list", "--json"))["items"]
+    listed = json.loads(stack.ballast("list", "--json"))
     assert {each["state"] for each in listed} == {"succeeded"}
     assert {each["owner"] for each in listed} == {"keeper"}
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -39,11 +39,18 @@ def ballast(*arguments: str, **environment: object) -> subprocess.CompletedProce
 class Process:
     """A command that runs until it is told to stop. `environment` holds its BALLAST_ variables, in lower case."""
 
-    def __init__(self, *arguments: str, log: Path, folder: Path | None = None, **environment: object) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        log: Path,
+        folder: Path | None = None,
+        command: Sequence[str] = (COMMAND,),
+        **environment: object,
+    ) -> None:
         self._log = log
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
-                [COMMAND, *arguments],
+                [*command, *arguments],
                 cwd=folder,
                 env=_environment(environment),
                 stdin=subprocess.DEVNULL,

@@ -130,7 +130,8 @@ ALL = (
     *(
         "db check",
         "db upgrade",
-        "token create carol",
+        "token create carol --max-running 4",
+        "token limit carol --per-minute 600",
         "data check digits",
         "data fetch digits",
         "bench --seconds 0.05",

@@ -1,6 +1,7 @@
 """Cases whose answer is known (core/training/README.md, "Known answers"), through the service: posted over HTTP,
 trained by two worker processes, judged by the weights and the curve that the API serves. Two data seeds; in slow tests
-ten, and 10⁵ steps on four of them: `BALLAST_TEST_LONG=1` tries these on ten as well, ten minutes of a core more.
+ten, and 10⁵ steps on two of them: `BALLAST_TEST_LONG=1` tries these on ten as well, a quarter of an hour of a core
+more.
 """
 
 import os
@@ -16,7 +17,7 @@ from tests.unit.training import answers
 from tests.unit.training.answers import FAST_SEEDS, LONG, SHORT, SLOW_SEEDS, Answer
 from tests.unit.training.known import Ended, Way
 
-LONG_SEEDS = SLOW_SEEDS if os.environ.get("BALLAST_TEST_LONG") else SLOW_SEEDS[:4]  # of 10⁵ steps
+LONG_SEEDS = SLOW_SEEDS if os.environ.get("BALLAST_TEST_LONG") else SLOW_SEEDS[:2]  # of 10⁵ steps
 LONGEST_S = 850  # of 10⁵ steps, however busy the machine is
 
 

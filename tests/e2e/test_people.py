@@ -102,6 +102,24 @@ def test_doctor_asks_with_the_token_too(lab: Lab) -> None:
     assert workers(token=lab.alice) == "none is alive"
 
 
+def test_limits_are_said_listed_obeyed_and_lifted(lab: Lab, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(DIGITS))
+    carol = lab.ballast("token", "create", "carol", "--max-queued", "1", "--max-running", "2")[1].split()[0]
+    assert lab.ballast("submit", str(spec), token=carol)[0] == 0
+    status, said = lab.ballast("submit", str(spec), token=carol)
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.startswith("ballast: carol may have 1 queued: 1 are, and 1 more would be too many")
+    said = lab.ballast("token", "limit", "carol", "--max-queued", "0", "--per-minute", "600")
+    assert said == (0, "the token carol: max_queued -, max_running 2, per_minute 600\n")
+    assert lab.ballast("submit", str(spec), token=carol)[0] == 0
+    lab.ballast("token", "rotate", "carol")
+    listed = {each["name"]: each for each in json.loads(lab.ballast("token", "list", "--json")[1])["items"]}
+    assert [listed["carol"][name] for name in ("max_queued", "max_running", "per_minute")] == [None, 2, 600]
+    assert lab.ballast("token", "limit", "nobody", "--max-queued", "1")[0] == 1
+    assert lab.ballast("token", "limit", "carol", "--max-queued", "-1")[0] == 2
+
+
 def test_no_secret_is_in_a_log_in_a_file_or_in_the_list_of_processes(lab: Lab) -> None:
     """After all of the above, if it ran before."""
     lab.ballast("list", token=lab.alice)

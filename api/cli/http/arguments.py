@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from api import client
+
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The number of an experiment.")]
 OptionalId = Annotated[int | None, typer.Argument(metavar="ID", min=1, help="The number of an experiment.")]
 SweepOption = Annotated[
@@ -14,6 +16,11 @@ From = Annotated[
 ]
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the spec.")]
 Priority = Annotated[int, typer.Option(min=-100, max=100, help="One point is worth an hour of waiting.")]
+
+
+Device = Annotated[
+    client.Device | None, typer.Option(help="On what it may train; by default any, or that of what it goes on from.")
+]
 
 
 def id_or_sweep(id: int | None, sweep: int | None) -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from api.cli.printing import print_note
-from api.client import Client
+from api.client import Client, TooOften
 from core.address import service_token, service_url
 
 
@@ -28,10 +28,12 @@ def _settled_url() -> str:
 
 
 def report_retries(how_long: str) -> None:
-    """Again, after a failure; once. The default logs each to standard output, amid the answers."""
+    """Again, after a failure or a refusal that passes; once. The default logs each to standard output, amid the
+    answers."""
 
     def print_first_retry(details: RetryDetails) -> None:
         if details.retry_num == 1:
-            print_note(f"{details.caused_by}; trying again {how_long}")
+            what = "waiting for it" if isinstance(details.caused_by, TooOften) else f"trying again {how_long}"
+            print_note(f"{details.caused_by}; {what}")
 
     set_on_retry_hooks([print_first_retry])

@@ -92,7 +92,7 @@ def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> Non
         print_json(experiment)
         return
     facts = {
-        **{key: experiment[key] for key in _FIELDS},
+        **{key: experiment.get(key) for key in _FIELDS},  # an older service says no device
         "epochs": f"{experiment['epochs_done']}/{experiment['epochs_total']}",
         **_progress(experiment),
         **{key: _part(value) for key, value in experiment["spec"].items() if key not in ("name", "epochs")},
@@ -111,7 +111,7 @@ def _show_experiment(experiment: Json, events: list[Json], as_json: bool) -> Non
 
 _FIELDS = (
     *("id", "name", "owner", "state", "requested", "waiting_because", "worker", "sweep_id", "extends"),
-    *("attempt", "failures", "priority"),
+    *("attempt", "failures", "priority", "device"),
 )
 
 
@@ -168,5 +168,20 @@ def workers(as_json: AsJson = False) -> None:
     if as_json:
         print_json(answer)
         return
-    columns = ("id", "host", "pid", "device", "state", "experiment_id", "seen_at")
-    print_table(columns, ([each[column] for column in columns] for each in answer))
+    columns = ["id", "host", "pid", "device", "state", "experiment_id", "seen_at"]
+    rows = [[each[column] for column in columns] for each in answer]
+    if any(map(_memory, answer)):
+        columns += ["memory", "utilisation"]
+        rows = [[*row, _memory(each), _percent(each)] for row, each in zip(rows, answer, strict=True)]
+    print_table(columns, rows)
+
+
+def _memory(worker: Json) -> str | None:
+    """Of its GPU; None on a CPU, and of an older service."""
+    used, total = worker.get("memory_used_mib"), worker.get("memory_total_mib")
+    return None if used is None or total is None else f"{used / 1024:.1f}/{total / 1024:.1f} GiB"
+
+
+def _percent(worker: Json) -> str | None:
+    share = worker.get("utilisation")
+    return None if share is None else f"{share} %"

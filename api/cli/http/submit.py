@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.http.arguments import Changes, From, OptionalId, Priority, SweepOption, id_or_sweep
+from api.cli.http.arguments import Changes, Device, From, OptionalId, Priority, SweepOption, id_or_sweep
 from api.cli.http.connection import service_client
 from api.cli.http.dry_run import print_dry_run
 from api.cli.http.request import spec_of_experiment, with_changes
@@ -23,6 +23,7 @@ def submit(
     origin: From = None,
     changes: Changes = None,
     priority: Priority = 0,
+    device: Device = None,
     dedupe: Annotated[
         bool, typer.Option("--dedupe", help="Only if there is none of the same spec, but failed or cancelled ones.")
     ] = False,
@@ -34,7 +35,7 @@ def submit(
     given = {} if file is None else read_spec(file)
     with service_client() as client:
         spec = with_changes(given if origin is None else spec_of_experiment(client, origin), changes or [])
-        experiment = client.submit(spec, priority, dedupe)
+        experiment = client.submit(spec, priority, dedupe, device=device)
     for sentence in spec_warnings(spec):
         print_note(f"warning: {sentence}")
     if as_json:
@@ -59,6 +60,7 @@ def extend(
     id: OptionalId = None,
     sweep: SweepOption = None,
     priority: Priority = 0,
+    device: Device = None,
     dedupe: Annotated[
         bool, typer.Option("--dedupe", help="Of a sweep: only if there is none of just the same, none of it cancelled.")
     ] = False,
@@ -74,15 +76,15 @@ def extend(
         raise typer.BadParameter("--dedupe and --dry-run are of a sweep: give --sweep")
     with service_client() as client:
         if dry_run:
-            found = client.try_extension(number, epochs, dedupe)
+            found = client.try_extension(number, epochs, dedupe, device)
             print_dry_run(found, as_json)
             if not as_json:
                 _print_left_out(found["left_out"])
             return
         if sweep is None:
-            made = client.extend(number, epochs, priority)
+            made = client.extend(number, epochs, priority, device=device)
         else:
-            made = client.extend_sweep(number, epochs, priority, dedupe)
+            made = client.extend_sweep(number, epochs, priority, dedupe, device=device)
     if as_json and made.there:
         print_note(f"sweep {made['id']} was there already")
     if as_json:

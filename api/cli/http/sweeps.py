@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 
-from api.cli.http.arguments import Changes, From, Priority
+from api.cli.http.arguments import Changes, Device, From, Priority
 from api.cli.http.connection import service_client
 from api.cli.http.dry_run import print_dry_run
 from api.cli.http.request import PRESETS, request_from, spec_of_experiment, sweep_axes, sweep_request
@@ -51,6 +51,7 @@ def sweep(
     as_drawn: Annotated[bool, typer.Option("--as-drawn", help="The weights of the paper's picture.")] = False,
     name: Annotated[str, typer.Option(help="Yours.")] = "",
     priority: Priority = 0,
+    device: Device = None,
     dedupe: Annotated[
         bool, typer.Option("--dedupe", help="Only if there is no sweep of just the same, none of it cancelled.")
     ] = False,
@@ -73,10 +74,14 @@ def sweep(
         base = given if origin is None else {"base": spec_of_experiment(client, origin)}
         request = sweep_request(base, changes or [], axes, as_drawn, name)
         if dry_run:
-            print_dry_run(client.try_growth(into, axes) if into else client.try_sweep(request, dedupe), as_json)
+            tried = client.try_growth(into, axes, device) if into else client.try_sweep(request, dedupe, device)
+            print_dry_run(tried, as_json)
             return
         before = _count(client.sweep(into)) if into else 0
-        made = client.grow(into, axes, priority) if into else client.submit_sweep(request, priority, dedupe)
+        if into:
+            made = client.grow(into, axes, priority, device=device)
+        else:
+            made = client.submit_sweep(request, priority, dedupe, device=device)
         _print_sweep_made(made, before, watched=watch, as_json=as_json)
         if watch:
             follow_sweep(client, made["id"], as_json)

@@ -1,5 +1,5 @@
-"""`ballast token`: who may ask a service that others can reach. It works on the database itself, so that the first
-token can be made before anything serves.
+"""`ballast token`: who may ask a service that others can reach, and how much. It works on the database itself,
+so that the first token can be made before anything serves.
 """
 
 import re
@@ -38,6 +38,15 @@ Name = Annotated[
 ]
 Days = Annotated[int | None, typer.Option(min=1, max=36_500, help="Until it expires; never, unless said.")]
 
+_MOST = 2**31 - 1  # an INTEGER
+MaxQueued = Annotated[
+    int | None, typer.Option(min=0, max=_MOST, help="Experiments of theirs that may wait; 0: as many as they like.")
+]
+MaxRunning = Annotated[
+    int | None, typer.Option(min=0, max=_MOST, help="That may run at once; 0: as many as there are workers.")
+]
+PerMinute = Annotated[int | None, typer.Option(min=0, max=_MOST, help="Requests a minute; 0: as many as they like.")]
+
 
 @token.command(epilog="Example: ballast token create bob --scope submit --days 365")
 def create(
@@ -46,13 +55,17 @@ def create(
         Scope, typer.Option(help="read; submit: also make experiments, and change what it made; admin: everybody's.")
     ] = Scope.SUBMIT,
     days: Days = None,
+    max_queued: MaxQueued = None,
+    max_running: MaxRunning = None,
+    per_minute: PerMinute = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token, and print it once: it is kept nowhere."""
     from core.store import tokens
 
+    quotas = tokens.Quotas(max_queued or None, max_running or None, per_minute or None)
     with _store() as store, store.writing() as tx:
-        secret = tokens.create(tx, name, scope, days)
+        secret = tokens.create(tx, name, scope, days, quotas)
     _print_secret(name, secret, as_json)
 
 
@@ -77,14 +90,39 @@ def list_(as_json: AsJson = False) -> None:
             "expires_at": time(each.expires_ms),
             "used_at": time(each.used_ms),
             "revoked_at": time(each.revoked_ms),
+            **each.quotas._asdict(),
         }
         for each in found
     ]
     if as_json:
         print_json({"items": rows})
     else:
-        names = ("name", "scope", "valid", "created_at", "expires_at", "used_at", "revoked_at")
+        times = ("created_at", "expires_at", "used_at", "revoked_at")
+        names = ("name", "scope", "valid", *times, *tokens.Quotas._fields)
         print_table(names, ([row[name] for name in names] for row in rows))
+
+
+@token.command(epilog="Example: ballast token limit carol --max-queued 500 --max-running 4 --per-minute 120")
+def limit(
+    name: Name,
+    max_queued: MaxQueued = None,
+    max_running: MaxRunning = None,
+    per_minute: PerMinute = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change how much the holder of a token may have; what is not said stays. What waits or runs already stays too."""
+    from core.store import tokens
+
+    changed = {"max_queued": max_queued, "max_running": max_running, "per_minute": per_minute}
+    with _store() as store, store.writing() as tx:
+        quotas = tokens.named(tx, name).quotas
+        quotas = quotas._replace(**{each: number or None for each, number in changed.items() if number is not None})
+        tokens.limit(tx, name, quotas)
+    if as_json:
+        print_json({"name": name, **quotas._asdict()})
+    else:
+        said = ", ".join(f"{each} {'-' if number is None else number}" for each, number in quotas._asdict().items())
+        print(f"the token {name}: {said}")
 
 
 @token.command(epilog="Example: ballast token revoke carol")
@@ -102,7 +140,7 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
 
 @token.command(epilog="Example: ballast token rotate carol")
 def rotate(name: Name, days: Days = None, as_json: AsJson = False) -> None:
-    """Give a token another secret, and print that once; the old one is worth nothing from now on."""
+    """Give a token another secret, and print that once; the old one is worth nothing from now on. Its limits stay."""
     from core.store import tokens
 
     with _store() as store, store.writing() as tx:

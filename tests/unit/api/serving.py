@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from api.access import LOOPBACK_HOSTS
 from api.main import create_app
+from api.metrics import Metrics
 from core.broker.doorbell import Doorbell
 from core.store.session import Store
 from tests.unit.api.builders import FILES, HOME
@@ -27,6 +28,7 @@ def application(store: Store, doorbell: Doorbell, home: Path = HOME, needs_token
         _applications[needs_token] = create_app(store, doorbell, FILES, home, hosts, needs_token)
     app = _applications[needs_token]
     app.state.store, app.state.doorbell, app.state.home_folder = store, doorbell, home
+    app.state.metrics = Metrics()
     return app
 
 

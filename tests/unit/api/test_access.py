@@ -123,15 +123,16 @@ THERE = (
     *("/sweeps/1/figure.png", "/sweeps/1/figure.svg", "/sweeps/1/figure.pdf", "/presets", "/presets/figure-2"),
     *("/workers", "/livez", "/readyz"),
     *("/sweeps/1/effect", "/sweeps/1/effect.svg", "/sweeps/1/report", "/sweeps/1/report.md"),
-    *("/version", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"),
+    *("/version", "/sign-in", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"),
 )
+EACH_TIME_ANOTHER = ("/queue/stats", "/metrics")  # they say how long something takes
 NOT_THERE = ("/nope", "/experiments/99", "/experiments?x=1", "/experiments/1/weights", "/experiments/1/predictions")
 
 
 def test_every_path_of_the_document_is_tried(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     documented = {path.format(id=1, name="figure-2") for path, methods in paths.items() if "get" in methods}
-    assert documented <= {*THERE, *NOT_THERE}
+    assert documented <= {*THERE, *EACH_TIME_ANOTHER, *NOT_THERE}
 
 
 @pytest.mark.parametrize("path", [*THERE, *NOT_THERE])
@@ -149,6 +150,11 @@ def test_an_answer_to_head_has_no_body_but_says_its_length(client: TestClient, p
     assert int(dict(start["headers"])[b"content-length"]) > 0
     assert b"".join(message.get("body", b"") for message in bodies) == b""
     assert not bodies[-1].get("more_body")
+
+
+@pytest.mark.parametrize("path", EACH_TIME_ANOTHER)
+def test_what_is_another_each_time_is_answered_to_head_and_with_a_slash_too(client: TestClient, path: str) -> None:
+    assert [client.head(path).status_code, client.get(f"{path}/").status_code] == [200, 200]
 
 
 def test_what_lets_nobody_in_lets_head_in_neither(client: TestClient) -> None:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import select, text, update
+from structlog.testing import capture_logs
 
 from api.main import OPEN_ROUTERS, ROUTERS
 from core.broker.doorbell import Doorbell
@@ -28,7 +30,12 @@ LOCKED = [
     if isinstance(route, APIRoute)
     for method in sorted(route.methods)
 ]
-OPEN = [route.path for router in OPEN_ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+OPEN = [
+    route.path
+    for router in OPEN_ROUTERS
+    for route in router.routes
+    if isinstance(route, APIRoute) and "GET" in (route.methods or ())
+]
 CHANGES_ONE = [(method, path) for method, path in LOCKED if method != "GET" and "{id}" in path and "extend" not in path]
 
 
@@ -65,7 +72,7 @@ def call(client: TestClient, method: str, path: str, headers: dict[str, str] | N
 def test_the_lists_above_are_not_empty() -> None:
     assert len(LOCKED) > 30
     assert len(CHANGES_ONE) >= 13
-    assert set(OPEN) == {"/", "/livez", "/readyz", "/version"}
+    assert set(OPEN) == {"/", "/livez", "/readyz", "/version", "/sign-in"}
 
 
 @pytest.mark.parametrize(("method", "path"), LOCKED)
@@ -217,5 +224,34 @@ def test_using_one_is_noted_and_no_answer_holds_a_secret(client: TestClient, sto
 
 def test_the_document_says_how_to_sign_in(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
-    assert document["security"] == [{"token": []}]
+    assert document["components"]["securitySchemes"] == {
+        "token": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "ballast_session"},
+    }
+    assert document["security"] == [{"token": []}, {"session": []}]
+    open_paths = {
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if operation.get("security") == []
+    }
+    assert open_paths == {*OPEN, "/sign-out"}
+
+
+def test_who_is_not_known_is_not_told_what_the_database_said(
+    client: TestClient, secrets: Secrets, tmp_path: Path
+) -> None:
+    """It may name hosts, users and folders; the log does."""
+    away = Store(f"sqlite:///{tmp_path / 'nowhere' / 'ballast.db'}")
+    with capture_logs() as logs:
+        client.app.state.store = away  # type: ignore[attr-defined]
+        answers = [client.get(path) for path in ("/readyz", "/experiments")] + [
+            client.get("/experiments", headers=bearer(secrets["alice"])),
+            client.post("/sign-in", data={"token": secrets["alice"]}),
+        ]
+    away.close()
+    assert "unable to open" in str(logs)
+    for answer in answers[:1] + answers[2:]:
+        detail = problem(answer, 503)["detail"]
+        assert detail == "the service cannot do this now: its log says why, under this request_id"
+    problem(answers[1], 401)

@@ -83,9 +83,14 @@ def test_the_document_lists_the_routes_of_the_contract_and_no_other(document: Js
         ("GET", "/presets/{name}"),
         ("GET", "/"),
         ("GET", "/workers"),
+        ("GET", "/queue/stats"),
+        ("GET", "/metrics"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
         ("GET", "/version"),
+        ("GET", "/sign-in"),
+        ("POST", "/sign-in"),
+        ("POST", "/sign-out"),
     }
 
 

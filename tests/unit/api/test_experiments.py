@@ -53,6 +53,7 @@ def test_a_submitted_experiment_has_every_key_of_the_contract(client: TestClient
         "digest": Spec.model_validate(sent).digest,
         "sweep_id": None,
         "position": None,
+        "device": "any",
         "priority": 0,
         "attempt": 0,
         "failures": 0,

@@ -65,7 +65,7 @@ def _steady(value: Any, key: str = "") -> Any:
         return [_steady(inner) for inner in value]
     if key in _OTHERS or (key == "revision" and isinstance(value, str)):
         return "…"
-    if key == "eta_seconds" and value is not None:
+    if key in ("eta_seconds", "oldest_seconds") and value is not None:
         return "some"
     return _TIME.sub("…", value) if isinstance(value, str) else value
 
@@ -73,6 +73,8 @@ def _steady(value: Any, key: str = "") -> Any:
 def _play(story: Story, store: Store) -> None:
     for path in ("/", "/livez", "/readyz", "/version", "/openapi.json", "/presets", "/presets/figure-2", "/workers"):
         story.ask("GET", path)
+    for method, path in (("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out")):
+        story.ask(method, path)
     _submit(story)
     _work_off(store)
     _look_at(story)
@@ -146,6 +148,8 @@ def _look_at(story: Story) -> None:
     story.ask("GET", "/experiments/1/predictions?epoch=1")
     story.ask("GET", "/experiments/1/weights")
     story.ask("GET", "/workers")
+    story.ask("GET", "/queue/stats")
+    story.ask("GET", "/metrics")
     story.ask("GET", "/sweeps")
     story.ask("GET", "/sweeps/1?limit=2")
     story.ask("GET", "/sweeps/1?limit=1&cursor=6")
@@ -179,6 +183,9 @@ def _send_what_is_refused(story: Story) -> None:
     story.ask("POST", "/experiments", ALONE | {"epoch": 3, "model": {"name": "transformer"}})
     story.ask("POST", "/experiments", ALONE | {"dataset": {"name": "digits", "other_class": "0"}})
     story.ask("POST", "/experiments?priorty=3", ALONE)
+    of_a_gpu = {"dataset": {"name": "mnist"}, "importance_weight": "4:1", "precision": "tf32"}
+    story.ask("POST", "/experiments?device=cpu", of_a_gpu)
+    story.ask("POST", "/experiments?device=tpu", ALONE)
     story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight": ["16:1", "x"], "optimizer.lr": [0.1]}})
     story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"importance_weight.x": ["16:1"]}})
     story.ask("POST", "/sweeps", {"base": DIGITS, "axes": {"optimiser.lr": [1], "importance_weight": ["1:1", "1:1"]}})

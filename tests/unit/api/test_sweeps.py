@@ -44,6 +44,7 @@ def test_a_sweep_has_every_key_of_the_contract(client: TestClient) -> None:
             "id",
             "name",
             "owner",
+            "device",
             "preset",
             "counts",
             "epochs_done",

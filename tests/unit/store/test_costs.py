@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from core.cost import Cost, Rate
 from core.spec import Spec
+from core.states import DeviceType
 from core.store import benchmarks, workers
 from core.store.benchmarks import Result
 from core.store.costs import expected_cost
@@ -38,9 +39,9 @@ def bench(store: Store, rate: Rate, device_kind: str = "cpu", host: str = "here"
         benchmarks.keep(tx, host, device_kind, [Result("cnn 64", "fp32", rate)])
 
 
-def cost(store: Store, *specs: Spec) -> Cost:
+def cost(store: Store, *specs: Spec, device: DeviceType = DeviceType.ANY) -> Cost:
     with store.reading() as tx:
-        return expected_cost(tx, specs)
+        return expected_cost(tx, specs, [device])
 
 
 def test_of_nothing_nothing_is_known(store: Store) -> None:
@@ -109,3 +110,12 @@ def test_without_workers_it_is_the_work_of_the_fastest(store: Store) -> None:
     took(store, 2.0, "H100")
     took(store, 9.0)
     assert cost(store, spec()) == Cost(None, 20, 0, 0, 1, 0, 0)
+
+
+def test_only_workers_that_may_take_it_are_counted(store: Store) -> None:
+    took(store, 1.0)
+    took(store, 0.5, "H100")
+    at_work(store, "cpu", "cpu", "H100")
+    assert cost(store, spec(), device=DeviceType.CPU) == Cost(10, 10, 2, 2, 1, 0, 0)
+    assert cost(store, spec(), device=DeviceType.GPU) == Cost(5, 5, 1, 1, 1, 0, 0)
+    assert cost(store, spec(), spec(seed=1)).workers == 3

@@ -6,17 +6,19 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
-from core.states import State
-from core.store import claims, experiments, sweeps
+from core.states import DeviceType, State
+from core.store import claims, experiments, sweeps, turns
 from core.store.outlook import outlook
 from core.store.session import Store
+from core.store.slots import devices_for
 from tests.unit.store.builders import a_worker, analyzed, filled
 
 FILTERS = {"state": State.FAILED, "sweep_id": 7, "dataset": "mnist", "model": "cnn", "importance_weight": "16:1"}
 SUBSETS = [subset for size in range(len(FILTERS) + 1) for subset in itertools.combinations(FILTERS, size)]
 LAST_PAGE = 300
+CPU = devices_for(DeviceType.CPU)
 
 
 def plans(store: Store, tx: Connection, read: Callable[[], object]) -> list[str]:
@@ -77,13 +79,28 @@ def test_the_head_of_the_queue_is_read_in_its_order(large: Store) -> None:
     worker_id = a_worker(large)
     with large.writing() as tx:
         queued = experiments.list_newest(tx, state=State.QUEUED, limit=50)
-        _workers, running, turns, places = plans(large, tx, lambda: outlook(tx, queued))
+        _slots, running, shares, *queues, _limits = plans(large, tx, lambda: outlook(tx, queued))
         assert_nothing_is_searched_whole(running)
         after_the_lock = 1 if large.dialect == "postgresql" else 0
-        head = plans(large, tx, lambda: claims.claim(tx, worker_id, 60_000))[after_the_lock + 1]
-        assert "ix_experiments_queued" in turns
-        assert_nothing_is_searched_whole(turns)
-        for plan in (places, head):
+        heads = plans(large, tx, lambda: claims.claim(tx, worker_id, 60_000))[after_the_lock + 1 :][: len(CPU)]
+        assert "ix_experiments_queued" in shares
+        assert_nothing_is_searched_whole(shares)
+        for plan in (*queues, *heads):
             assert "ix_experiments_queued" in plan
             assert_nothing_is_searched_whole(plan)
             assert_nothing_is_sorted(plan)
+
+
+def test_an_owner_with_nothing_queued_costs_no_search_of_all_that_others_have(store: Store) -> None:
+    """PostgreSQL takes any of a queue for near, where most of the table is queued."""
+    filled(store, 5000)
+    with store.writing() as tx:
+        tx.execute(text("UPDATE experiments SET state = 'queued'"))
+        for number in range(10):
+            turns.remember(tx, f"owner-{number}")
+    if store.dialect == "postgresql":
+        analyzed(store)
+    with store.reading() as tx:
+        (plan,) = plans(store, tx, lambda: turns.shares(tx))
+    assert "ix_experiments_queued" in plan
+    assert_nothing_is_searched_whole(plan)

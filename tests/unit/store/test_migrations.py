@@ -17,7 +17,7 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from core.results import EpochResult, Predictions
 from core.states import ErrorKind, State, Wish, WorkerState
-from core.store import attempts, curves, experiments, moves, schema, sweeps, tokens, workers
+from core.store import attempts, curves, experiments, schema, sweeps, tokens, workers
 from core.store.errors import SchemaBehind, SchemaMissing
 from core.store.schema import SchemaState
 from core.store.session import Store
@@ -100,7 +100,14 @@ def test_pack_keys_are_renewed_and_brought_back_with_nothing_else_changed(empty:
         tx.execute(text("UPDATE experiments SET revision = 7, priority = 3 WHERE id = 2"))
         odd = {"spec": '{"of": "tomorrow"}', "id": of_tomorrow}
         tx.execute(text("UPDATE experiments SET pack_key = 'odd', spec = :spec WHERE id = :id"), odd)
-        before = counts(tx) | {"benchmarks": 0, "tokens": 0, "sessions": 0, "owners": 1}  # of which 0003 knows nothing
+        of_later = {
+            "benchmarks": 0,
+            "tokens": 0,
+            "sessions": 0,
+            "tallies": 0,
+            "owners": 1,
+        }  # since 0003
+        before = counts(tx) | of_later
     renewed = rows()
     assert [row["pack_key"] for row in renewed[:-1]] == [spec(**fields).pack_key for fields in ({}, *others)]
 
@@ -127,12 +134,13 @@ def test_pack_keys_are_renewed_in_the_order_in_which_everybody_locks(empty: Stor
     first, second = sorted((spec(), spec(batch_size=8)), key=lambda each: each.pack_key, reverse=True)
     numbers = [submitted(empty, batch_size=each.batch_size) for each in (first, second)]
     schema.downgrade(empty_url, "0003")
+    lock = text("SELECT id FROM experiments WHERE id = :id FOR NO KEY UPDATE")  # as `moves` does, of any revision
     upgrade = threading.Thread(target=schema.upgrade, args=[empty_url])
     with empty.writing() as tx:
-        moves.lock(tx, numbers[0])
+        tx.execute(lock, {"id": numbers[0]})
         upgrade.start()
         wait_until(lambda: tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0)
-        moves.lock(tx, numbers[1])
+        tx.execute(lock, {"id": numbers[1]})
     upgrade.join()
     with empty.reading() as tx:
         keys = tx.execute(text("SELECT pack_key FROM experiments ORDER BY id")).scalars().all()
@@ -161,7 +169,7 @@ def test_a_new_kind_of_error_comes_and_goes_beside_a_connection_that_is_open(emp
     failed = "UPDATE experiments SET error_kind = 'bad_device' WHERE id = 1"
     with empty.writing() as tx:
         tx.execute(text(failed))
-        before = counts(tx) | {"tokens": 0, "sessions": 0, "owners": 1}  # of which 0005 knows nothing
+        before = counts(tx) | {"tokens": 0, "sessions": 0, "tallies": 0, "owners": 1}  # of which 0005 knows nothing
     schema.downgrade(empty_url, "0005")
     with empty.reading() as tx:
         assert tx.execute(text("SELECT error_kind FROM experiments WHERE id = 1")).scalar_one() == "internal"
@@ -188,6 +196,20 @@ def test_a_row_from_before_diagnostics_has_none_and_goes_down_and_up_unchanged(e
     schema.downgrade(empty_url, "0006")
     schema.upgrade(empty_url)
     assert rows() == [row._replace(diagnostics=None) for row in before]
+
+
+def test_what_only_a_gpu_computes_is_for_one_since_0010(empty: Store, empty_url: str) -> None:
+    schema.upgrade(empty_url)
+    with empty.writing() as tx:
+        sweeps.submit(tx, [], [spec(precision="tf32", seed=seed) for seed in range(1100)])  # more than a batch
+        of_gpus = set(tx.execute(text("SELECT id FROM experiments")).scalars())
+    named = submitted(empty, name='"precision":"tf32"')
+    schema.downgrade(empty_url, "0009")
+    schema.upgrade(empty_url)
+    with empty.reading() as tx:
+        devices = dict(tuple(row) for row in tx.execute(text("SELECT id, device FROM experiments")))
+    assert {each for each, device in devices.items() if device == "gpu"} == of_gpus
+    assert devices[named] == "any"
 
 
 def test_an_upgrade_of_what_is_current_keeps_every_row(store: Store, database_url: str) -> None:

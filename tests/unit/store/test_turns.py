@@ -11,6 +11,7 @@ from core.store.leases import Claim
 from core.store.moves import move
 from core.store.outlook import outlook
 from core.store.session import Store
+from core.store.turns import Share
 from tests.unit.store.builders import a_worker, claimed, spec
 
 
@@ -78,8 +79,9 @@ def test_the_places_that_are_told_are_those_of_the_turns(store: Store) -> None:
 def test_in_turn_gives_all_of_each_in_its_order_and_to_the_one_with_the_fewest(owners: list[tuple[int, int]]) -> None:
     owners.sort(key=lambda each: each[0])
     running = {str(owner): n for owner, (n, _) in enumerate(owners)}
+    shares = {owner: Share(n) for owner, n in running.items()}
     queues = {str(owner): [(str(owner), each) for each in range(count)] for owner, (_, count) in enumerate(owners)}
-    taken = list(turns.in_turn(running, queues))
+    taken = list(turns.in_turn(shares, queues))
     assert sorted(taken) == sorted(each for queue in queues.values() for each in queue)
     left = {owner: len(queue) for owner, queue in queues.items()}
     for owner, place in taken:

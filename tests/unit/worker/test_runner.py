@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -29,6 +30,7 @@ from core.training import Member, load, train
 from tests.integration.hosts import same
 from tests.servers import wait_until
 from tests.unit.store.builders import MINUTE, PROVENANCE, claimed, expired, result
+from tests.unit.training.test_folders import write as write_images
 from worker import runner
 from worker.held import Held
 from worker.leave import Leave
@@ -79,8 +81,17 @@ class Bench:
 
     def run(self, leave: Leave | None = None, lease_ms: int = MINUTE) -> Held:
         held = Held(claimed(self.store, lease_ms=lease_ms), leave or Leave())
-        Runner(self.store, self.files, self.settings, "cpu", "cpu").run(held)
+        self.runner().run(held)
         return held
+
+    def runner(self) -> Runner:
+        return Runner(self.store, self.files, self.settings, "cpu", "cpu")
+
+    def submit_another(self, **fields: Any) -> None:
+        """From now on, it is the one that is asked about."""
+        self.spec = Spec.model_validate(self.spec.model_dump() | fields)
+        with self.store.writing() as tx:
+            self.number = experiments.submit(tx, self.spec).id
 
     def leave(self, asks: int) -> list[Pointer]:
         """In mid-training, with two checkpoints: the farthest, and one before it."""
@@ -222,6 +233,39 @@ def test_rows_of_other_images_are_not_gone_on_with(bench: Bench) -> None:
     assert error.kind is ErrorKind.BAD_DATA
     assert re.search(r"others than those .* \(SHA-256 [0-9a-f]{12} instead of 0123456789ab\): give", error.message)
     assert bench.now().epochs_done == 1
+
+
+# --- what it takes over from the run before
+
+
+def test_members_of_a_sweep_share_the_data_and_no_bit_of_a_curve(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = mock.Mock(side_effect=load)
+    monkeypatch.setattr(runner, "load", loads)
+    one = bench.runner()
+    one.run(Held(claimed(bench.store), Leave()))
+    for fields in ({"importance_weight": "1:4"}, {"seed": 1}, {"dataset": {"name": "digits", "label_noise": 0.1}}):
+        bench.submit_another(**fields)
+        one.run(Held(claimed(bench.store), Leave()))
+        assert bench.is_whole()
+    assert [call.args[0].label_noise for call in loads.call_args_list] == [0, 0.1]
+
+
+def test_a_folder_whose_images_are_others_by_now_is_read_again(store: Store, tmp_path: Path) -> None:
+    write_images(tmp_path / "data/folders/pets/train", classes={"dog": 20, "cat": 21})
+    write_images(tmp_path / "data/folders/pets/test", classes={"dog": 3, "cat": 2})
+    pets = {"name": "image_folder", "folder": "pets", "base_class": "dog", "other_class": "cat"}
+    bench = Bench(store, tmp_path, Spec.model_validate(SPEC.model_dump() | {"dataset": pets}))
+    one = bench.runner()
+    one.run(Held(claimed(store), Leave()))
+    before = bench.now().provenance
+    (tmp_path / "data/folders/pets/train/cat/000.png").unlink()
+    bench.submit_another(seed=1)
+    one.run(Held(claimed(store), Leave()))
+    after = bench.now().provenance
+    assert before is not None
+    assert after is not None
+    assert before["dataset"]["sha256"] != after["dataset"]["sha256"]
+    assert bench.is_whole()
 
 
 # --- whose fault it was
