@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.engine import BASE, STANDINS, Engine
-from tests.deploy.tools import DEPLOY, tool
+from tests.deploy.tools import FOLDER, tool
 from tests.deploy.trials import STANDIN_FILES, timed, torch_without_cuda
 
 
@@ -46,7 +46,7 @@ def images(engine: Engine) -> dict[str, dict[str, Any]]:
             engine.import_base()
         for target in ("api", "worker"):
             with timed(f"image {target} built"):
-                engine.build(DEPLOY / "Dockerfile", target, f"ballast-{target}", TORCH_INDEX=index)
+                engine.build(FOLDER / "Dockerfile", target, f"ballast-{target}", TORCH_INDEX=index)
         with timed("servers' images built"):
             for name, target in STANDINS.items():
                 engine.build(STANDIN_FILES / "Dockerfile", target, name, STANDIN_FILES)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.deploy.engine import Engine
-from tests.deploy.tools import DEPLOY, tool
+from tests.deploy.tools import FOLDER, tool
 from tests.deploy.trials import STANDIN_FILES, timed
 
 BALLAST = Path(sys.executable).parent / "ballast"
@@ -24,7 +24,7 @@ class Stack:
         self.token = ""  # of one who may everything there
         self._files = ["compose.yaml", *more]
         shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.copytree(DEPLOY, self.folder, ignore=shutil.ignore_patterns("secrets", ".env"))
+        shutil.copytree(FOLDER, self.folder, ignore=shutil.ignore_patterns("secrets", ".env"))
         for name in more:
             shutil.copy(STANDIN_FILES / name, self.folder)
         self.secrets = self.folder / "secrets"

@@ -14,9 +14,9 @@ import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from pydantic import ValidationError
 
-from tests.deploy.tools import DEPLOY, REPOSITORY
+from tests.deploy.tools import FOLDER, REPOSITORY
 
-CHART = DEPLOY / "chart"
+CHART = FOLDER / "chart"
 VALUES = sorted(file.stem for file in (CHART / "values").glob("*.yaml"))
 KEDA = {"ScaledObject": keda.ScaledObject, "TriggerAuthentication": keda.TriggerAuthentication}
 

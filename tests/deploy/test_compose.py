@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from core.settings import Settings
-from tests.deploy.tools import DEPLOY, words_of
+from tests.deploy.tools import FOLDER, words_of
 
 PROFILES = ("--profile", "cpu", "--profile", "gpu", "--profile", "watch")
 
@@ -22,14 +22,14 @@ def services() -> dict[str, Any]:
     return services
 
 
-@pytest.mark.parametrize("environment", [None, DEPLOY / ".env.example"], ids=["defaults", "example"])
+@pytest.mark.parametrize("environment", [None, FOLDER / ".env.example"], ids=["defaults", "example"])
 def test_compose_takes_it(environment: Path | None) -> None:
     chosen = ["--env-file", environment] if environment else []
     assert words_of("docker-compose", *chosen, "-f", "compose.yaml", *PROFILES, "config", "--quiet") == (0, "")
 
 
 def test_compose_would_refuse_a_mistyped_key(tmp_path: Path) -> None:
-    text = (DEPLOY / "compose.yaml").read_text()
+    text = (FOLDER / "compose.yaml").read_text()
     (tmp_path / "compose.yaml").write_text(text.replace("stop_grace_period", "stop_grace_perriod"))
     status, words = words_of("docker-compose", "-f", tmp_path / "compose.yaml", "config", "--quiet")
     assert status != 0
@@ -66,7 +66,7 @@ def test_whoever_is_told_to_stop_has_longer_than_the_grace_time(services: dict[s
 
 
 def test_the_secrets_are_made_once_and_in_a_folder_that_nobody_else_reads(tmp_path: Path) -> None:
-    shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
+    shutil.copytree(FOLDER, tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
     folder = tmp_path / "deploy" / "secrets"
 
     def made() -> dict[str, str]:
@@ -77,6 +77,6 @@ def test_the_secrets_are_made_once_and_in_a_folder_that_nobody_else_reads(tmp_pa
     first = made()
     assert made() == first
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    named = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["secrets"].values()
+    named = yaml.safe_load((FOLDER / "compose.yaml").read_text())["secrets"].values()
     assert {Path(secret["file"]).name for secret in named} <= set(first)
     assert first["postgres_password"] in first["database_url"]

@@ -4,9 +4,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from tests.deploy.tools import DEPLOY, REPOSITORY, words_of
+from tests.deploy.tools import FOLDER, REPOSITORY, words_of
 
-TEXT = (DEPLOY / "Dockerfile").read_text()
+TEXT = (FOLDER / "Dockerfile").read_text()
 
 
 def test_the_dockerfile_is_as_its_linter_wants_it() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.tools import DEPLOY, tool, words_of
+from tests.deploy.tools import FOLDER, tool, words_of
 from tests.servers import PATIENCE_S, free_port
 
 SPOOFED = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
@@ -22,9 +22,9 @@ SPOOFED = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With the configurations, and a certificate of this machine's."""
-    shutil.copytree(DEPLOY / "nginx", tmp_path / "nginx")
-    shutil.copy(DEPLOY / "secrets.sh", tmp_path)
-    shutil.copytree(DEPLOY / "watch", tmp_path / "watch")
+    shutil.copytree(FOLDER / "nginx", tmp_path / "nginx")
+    shutil.copy(FOLDER / "secrets.sh", tmp_path)
+    shutil.copytree(FOLDER / "watch", tmp_path / "watch")
     assert words_of("sh", "secrets.sh", "localhost", cwd=tmp_path)[0] == 0
     return tmp_path
 

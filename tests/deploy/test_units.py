@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.settings import Settings
-from tests.deploy.tools import DEPLOY, words_of
+from tests.deploy.tools import FOLDER, words_of
 
-UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+UNITS = sorted((FOLDER / "systemd").glob("*.service"))
 
 # Of 100, less is better; without any of it a unit has 92. Workers need devices, and code that is made while it runs.
 EXPOSURE = {"ballast-api.service": 13, "ballast-worker.service": 19}

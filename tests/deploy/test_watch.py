@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 from core.broker.doorbell import Doorbell
 from core.settings import Settings
 from core.store.session import Store
-from tests.deploy.tools import DEPLOY, words_of
+from tests.deploy.tools import FOLDER, REPOSITORY, words_of
 from tests.unit.api.serving import application
 
-WATCH = DEPLOY / "watch"
+WATCH = FOLDER / "watch"
 RULES: list[dict[str, Any]] = yaml.safe_load((WATCH / "alerts.yml").read_text())["groups"][0]["rules"]
 DASHBOARD = json.loads((WATCH / "grafana" / "dashboards" / "ballast.json").read_text())
 
@@ -50,7 +50,7 @@ def test_every_alert_has_a_test_in_which_it_fires() -> None:
 
 
 def test_every_alert_says_in_the_runbook_what_to_do() -> None:
-    headings = re.findall(r"^## (\w+)$", (DEPLOY / "ALERTS.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (\w+)$", (REPOSITORY / "deploy/ALERTS.md").read_text(), re.MULTILINE)
     assert headings == [rule["alert"] for rule in RULES]
 
 

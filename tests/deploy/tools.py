@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-DEPLOY = REPOSITORY / "deploy"
+FOLDER = REPOSITORY / "deploy"
 
 _DEBIAN = {
     "promtool": "prometheus",
@@ -32,7 +32,7 @@ def tool(name: str) -> str:
     return found
 
 
-def words_of(*command: str | Path, cwd: Path = DEPLOY) -> tuple[int, str]:
+def words_of(*command: str | Path, cwd: Path = FOLDER) -> tuple[int, str]:
     """The exit status of a tool, and all that it said."""
     done = subprocess.run(
         [tool(str(command[0])), *map(str, command[1:])],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.engine import Engine, wait_for
-from tests.deploy.tools import DEPLOY
+from tests.deploy.tools import FOLDER
 from tests.deploy.trials import LONG, STANDIN_FILES, told
 
 HOST = "ballast-host"
@@ -48,7 +48,7 @@ def host(engine: Engine, images: dict[str, Any]) -> Iterator[Host]:
         host = Host(engine)
         try:
             for unit in BOTH:
-                engine.docker("cp", DEPLOY / "systemd" / f"{unit}.service", f"{HOST}:/etc/systemd/system/")
+                engine.docker("cp", FOLDER / "systemd" / f"{unit}.service", f"{HOST}:/etc/systemd/system/")
             wait_for(lambda: is_up(host))
             host.ballast("db", "upgrade")
             host.run("systemctl", "daemon-reload")
