@@ -16,7 +16,7 @@ demo: .venv/worker  ## five weights on real digits, a figure in a minute
 	$(BIN)/ballast demo
 
 test: .venv/dev  ## every test but the slow ones, some six minutes on two cores
-	$(PYTEST) -m "not slow" --ignore tests/deploy $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 unit: .venv/dev  ## the tests that need no server and no process of their own, a minute or two
 	$(PYTEST) -m "not slow" --alone -rfE tests/unit $(ARGS)
