@@ -5,12 +5,12 @@ Every claim ever made goes on writing, stale ones too; a transaction may break o
 as after a connection that was lost in the commit.
 """
 
-from collections.abc import os
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import Callable
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
