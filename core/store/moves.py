@@ -33,7 +33,6 @@ def lock_all(tx: Connection, which: ColumnElement[bool], limit: int | None = Non
     return tx.execute(
         select(
             experiments.c.id,
-            experiments.c.owner,
             experiments.c.state,
             experiments.c.attempt,
             experiments.c.requested,

@@ -4,10 +4,10 @@
 The same wish again changes nothing. One that waits moves at once; one that is running is asked, and its worker obeys.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from core.states import Ask, ErrorKind, State, Wish
 from core.store import events, quotas
@@ -129,11 +129,19 @@ def _apply(tx: Connection, rows: Sequence[AnyRow], effect: _Effect) -> None:
     if effect.to is not None:
         origin = State(rows[0].state)
         if effect.to is State.QUEUED:
-            quotas.require_room(tx, (row.owner for row in rows))
+            quotas.require_room(tx, _owners(tx, rows))
         retried = effect.to is State.QUEUED and origin is not State.PAUSED
         move_all(tx, rows, origin, effect.to, changes=_ANEW if retried else None)
     elif effect.request or effect.withdraw:
         _request(tx, rows, effect.request)
+
+
+def _owners(tx: Connection, rows: Sequence[AnyRow]) -> Iterator[str]:
+    """Of each."""
+    for part in in_parts(rows):
+        yield from tx.execute(
+            select(experiments.c.owner).where(experiments.c.id.in_([row.id for row in part]))
+        ).scalars()
 
 
 def _request(tx: Connection, rows: Sequence[AnyRow], wish: Wish | None) -> None:
