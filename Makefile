@@ -7,7 +7,7 @@ SIZE := PyTorch and what goes with it, 1.4 GB on disk (more with CUDA), some min
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-slow chaos lint format bench bench-scale bench-train clean
+.PHONY: help demo test unit test-slow chaos lint lint-deploy test-deploy format bench bench-scale bench-train clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,12 @@ lint: .venv/dev  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-deploy: .venv/deploy  ## what deploy/ says, each file read by the tool that it is for
+	$(BIN)/python -m pytest tests/deploy $(ARGS)
+
+test-deploy: .venv/deploy  ## as root: images built, started and watched by a real engine; leaves nothing behind
+	$(BIN)/python -m pytest -s -o timeout=3600 tests/deploy/trial_*.py $(ARGS)
 
 format: .venv/dev  ## put the code into the house's form
 	$(BIN)/ruff check --fix .
@@ -63,3 +69,8 @@ clean:  ## remove what the commands above have made
 	@echo "Installing what workers and tests need into .venv: $(SIZE)"
 	$(INSTALL) -e '.[worker,dev]'
 	@touch $@ .venv/worker
+
+.venv/deploy: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing what workers, tests and checks of deploy/ need into .venv: $(SIZE)"
+	$(INSTALL) -e '.[worker,dev,deploy]'
+	@touch $@ .venv/dev .venv/worker

@@ -5,6 +5,7 @@ Every claim ever made goes on writing, stale ones too; a transaction may break o
 as after a connection that was lost in the commit.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +40,7 @@ from tests.unit.store.builders import MINUTE, PROVENANCE, a_worker, result, spec
 MAX_FAILURES = 3
 EPOCHS = 4
 STEPS = 10  # an epoch
+MANY = 1000 if os.environ.get("BALLAST_TEST_LONG") else 400  # examples of the slow trial
 KINDS = ("cpu", "H200")
 
 
@@ -391,7 +393,7 @@ def check_events(now: Experiment, told: list[events.Event]) -> None:
     assert (now.replay_mismatch_from is not None) >= any(event.kind == "replay_mismatch" for event in told)
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [25, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_no_order_of_steps_breaks_a_promise(
     examples: int, store: Store, database_url: str, summarize: Summarize
 ) -> None:

@@ -25,7 +25,7 @@ from tests.servers import Postgres, Redis, free_port, wait_until
 
 POSTGRES_SECRET, REDIS_SECRET = "pg-s3cret-Ahx7", "redis-s3cret-Ooz4"
 
-# As deploy/README.md, "Brokers" has it.
+# As deploy/README.md, "Several hosts" has it.
 _REDIS_USER = (
     *("ACL", "SETUSER", "ballast", "on", f">{REDIS_SECRET}", "resetchannels", "~ballast*", "~unacked*", "~_kombu.*"),
     *("&/0.celery.pidbox", "&/0.celeryev*", "+@all", "-@dangerous"),

@@ -1,6 +1,7 @@
 """What Prometheus reads: every name that alerts and dashboards stand on, and nothing that grows without end."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
+from api.metrics import Metrics
 from core.states import DeviceType, ErrorKind, WorkerState
 from core.store import attempts, experiments, tallies, workers
 from core.store.session import Store
 from core.store.tallies import Count, Tally
 from core.store.workers import GpuUse
 from core.tokens import WORKER
+from tests.servers import free_port
 from tests.unit.api.builders import problem, spec
 from tests.unit.store import builders
 
@@ -143,6 +146,12 @@ def test_with_the_database_away_it_says_that(client: TestClient, store: Store) -
     assert "ballast_http_request_seconds_count" in names
     assert "ballast_experiments_queued" not in names
     assert "ballast_epochs_total" not in names  # 0 would be a fall
+
+
+def test_a_server_that_is_gone_is_no_error() -> None:
+    with closing(Store(f"postgresql://127.0.0.1:{free_port()}/ballast")) as store:
+        scraped = Metrics().scraped(store).decode()
+    assert "ballast_database_up 0.0" in scraped
 
 
 def test_the_stats_of_the_queue(client: TestClient, store: Store) -> None:
