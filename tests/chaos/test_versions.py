@@ -70,7 +70,7 @@ def empty_database(postgres: Postgres) -> Iterator[str]:
 def settings_at(folder: Path, database_url: str, redis: Redis) -> Settings:
     return settings_of(
         folder / "home",
-        database_url=database_url,
+        database_url=f"{database_url}?connect_timeout=60",  # the machine is busy
         broker_url=redis.url,
         checkpoint_url=str(folder / "checkpoints"),
         checkpoint_seconds=0.5,
