@@ -12,7 +12,7 @@ from tests.deploy.tools import FOLDER, words_of
 UNITS = sorted((FOLDER / "systemd").glob("*.service"))
 
 # Of 100, less is better; without any of it a unit has 92. Workers need devices, and code that is made while it runs.
-EXPOSURE = {"ballast-api.service": 13, "ballast-worker.service": 19}
+EXPOSURE = {"ballast-api.service": 15, "ballast-worker.service": 19}
 
 
 def here(unit: Path, folder: Path, change: tuple[str, str] = ("", "")) -> Path:

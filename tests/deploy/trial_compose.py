@@ -24,9 +24,9 @@ MODEL = ("--set", "dataset.name=digits", "--set", "model.name=mlp")
 def stack(engine: Engine, images: dict[str, Any]) -> Iterator[Stack]:
     assert images
     stack = Stack(engine)
-    hasten(stack.folder / "watch" / "alerts.yml", r"for: .*", "for: 2s")
+    hasten(stack.folder / "watch" / "alerts.yml", r"for: .*", "for: 10s")
     hasten(stack.folder / "watch" / "prometheus.yml", r"_interval: .*", "_interval: 1s")
-    hasten(stack.secrets / "alertmanager.yml", r"group_wait: .*", "group_wait: 1s")
+    hasten(stack.secrets / "alertmanager.yml", r"group_(wait|interval): .*", r"group_\1: 1s")
     with stack.started():
         yield stack
 

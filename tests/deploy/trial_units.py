@@ -14,6 +14,12 @@ from tests.deploy.tools import FOLDER
 from tests.deploy.trials import LONG, STANDIN_FILES, told
 
 HOST = "ballast-host"
+# What systemd needs of a container: mounts of its own for each unit, and the groups of processes.
+AS_A_MACHINE = (
+    *("--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"),
+    *("--tmpfs=/run", "--tmpfs=/tmp", "--volume=/sys/fs/cgroup:/sys/fs/cgroup"),
+)
+
 BOTH = ("ballast-api", "ballast-worker")
 
 
@@ -43,10 +49,9 @@ def host(engine: Engine, images: dict[str, Any]) -> Iterator[Host]:
     with engine.building():
         engine.build(STANDIN_FILES / "Dockerfile", "host", HOST, STANDIN_FILES)
     with engine.running():
-        groups = "--volume=/sys/fs/cgroup:/sys/fs/cgroup"
-        engine.docker("run", "--detach", "--name", HOST, "--privileged", "--tmpfs=/run", "--tmpfs=/tmp", groups, HOST)
         host = Host(engine)
         try:
+            engine.docker("run", "--detach", "--name", HOST, *AS_A_MACHINE, HOST)
             for unit in BOTH:
                 engine.docker("cp", FOLDER / "systemd" / f"{unit}.service", f"{HOST}:/etc/systemd/system/")
             wait_for(lambda: is_up(host))
