@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import inspect, make_url, text
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from api.main import create_app
@@ -136,6 +137,9 @@ def test_workers_are_listed_the_living_first_with_what_they_do(client: TestClien
         "device": "cpu",
         "state": "busy",
         "experiment_id": number,
+        "memory_used_mib": None,
+        "memory_total_mib": None,
+        "utilisation": None,
     }
     assert (second["id"], second["state"], second["experiment_id"]) == (gone, "gone", None)
 
@@ -245,7 +249,7 @@ def test_our_own_fault_is_a_500_that_tells_nothing_but_its_request_id(
 ) -> None:
     with store.writing() as tx:
         tx.execute(text("DROP TABLE events"))
-    with capture_logs() as logs:
+    with capture_logs(processors=[merge_contextvars]) as logs:
         response = client.post("/experiments", json=spec(), headers={"x-request-id": "mine"})
     refusal = problem(response, 500)
     assert refusal["request_id"] == "mine"
