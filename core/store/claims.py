@@ -2,10 +2,12 @@
 `leases`, what its worker writes that of `attempts`.
 """
 
+import functools
 import json
+from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import CompoundSelect, Connection, Select, bindparam, func, or_, select, union_all
 
 from core.spec import Spec
 from core.states import DeviceType, ErrorKind, State
@@ -64,22 +66,27 @@ def _next(tx: Connection, device_kind: str) -> AnyRow | None:
 
 
 def _head(tx: Connection, owner: str, device_kind: str) -> AnyRow | None:
-    """Of an owner's queue, as far as this kind of device may take it: one look-up for each device, whatever is queued
-    for others."""
-    heads = (_first(tx, owner, device, device_kind) for device in devices_for(slot_type(device_kind)))
-    return min((head for head in heads if head), key=lambda head: (head.rank, head.id), default=None)
+    """Of an owner's queue, as far as this kind of device may take it."""
+    heads = tx.execute(_heads(slot_type(device_kind)), {"owner": owner, "device_kind": device_kind}).all()
+    return min(heads, key=lambda head: (head.rank, head.id), default=None)
 
 
-def _first(tx: Connection, owner: str, device: DeviceType, device_kind: str) -> AnyRow | None:
+@functools.cache  # made once: others wait while one claims
+def _heads(slot: DeviceType) -> CompoundSelect[Any]:
+    """One look-up for each device, whatever is queued for others."""
+    return union_all(*(select(_first(device).subquery(f"for_{device}")) for device in devices_for(slot)))
+
+
+def _first(device: DeviceType) -> Select[Any]:
     """One that its user is just cancelling is passed over. One with a checkpoint waits a while for the kind of device
     that wrote it: a CPU should not go on with what an H200 began."""
     written_on = experiments.c.checkpoint_device_kind
     may_go_on = or_(
         written_on.is_(None),
-        written_on == device_kind,
+        written_on == bindparam("device_kind"),
         func.coalesce(experiments.c.requeued_ms, 0) < now_ms() - checkpoints.RESERVED_MS,
     )
-    return tx.execute(
+    return (
         select(
             experiments.c.id,
             experiments.c.owner,
@@ -93,14 +100,14 @@ def _first(tx: Connection, owner: str, device: DeviceType, device_kind: str) -> 
         )
         .where(
             experiments.c.state == literally(State.QUEUED),
-            experiments.c.owner == owner,
+            experiments.c.owner == bindparam("owner"),
             experiments.c.device == device,
             may_go_on,
         )
         .order_by(experiments.c.rank, experiments.c.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
-    ).one_or_none()
+    )
 
 
 def _data_sha256(head: AnyRow) -> str | None:

@@ -3,18 +3,22 @@ it, and then to the lowest rank of theirs. So one sweep of thousands holds nobod
 has as many running as their token may is passed over.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from itertools import count, islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.states import State
 from core.store.tables import experiments, literally, owners, tokens
 
 _Each = TypeVar("_Each")
+
+_NEXT_TURN = select(func.max(owners.c.last_turn) + 1).scalar_subquery()  # no time: a clock may be set back
+_TAKEN = update(owners).where(owners.c.name == bindparam("taker")).values(last_turn=_NEXT_TURN)
 
 
 class Share(NamedTuple):
@@ -37,6 +41,11 @@ def remember(tx: Connection, owner: str) -> None:
 
 def shares(tx: Connection) -> dict[str, Share]:
     """Of each owner who has something queued, in the order of their turns."""
+    return {row.name: Share(row.n, row.max_running) for row in tx.execute(_shares())}
+
+
+@functools.cache  # made once: others wait while one claims
+def _shares() -> Select[Any]:
     running = (
         select(experiments.c.owner, func.count().label("n"))
         .where(experiments.c.state == literally(State.RUNNING))
@@ -53,14 +62,13 @@ def shares(tx: Connection) -> dict[str, Share]:
         .scalar_subquery()
     )
     n = func.coalesce(running.c.n, 0)
-    found = tx.execute(
+    return (
         select(owners.c.name, n.label("n"), tokens.c.max_running)
         .outerjoin(running, running.c.owner == owners.c.name)
         .outerjoin(tokens, tokens.c.name == owners.c.name)
         .where(queued.is_not(None))
         .order_by(n, owners.c.last_turn, owners.c.name)
     )
-    return {row.name: Share(row.n, row.max_running) for row in found}
 
 
 def limits(tx: Connection) -> dict[str, int]:
@@ -71,8 +79,7 @@ def limits(tx: Connection) -> dict[str, int]:
 
 def taken(tx: Connection, owner: str) -> None:
     """One of theirs was claimed just now."""
-    next_turn = select(func.max(owners.c.last_turn) + 1).scalar_subquery()  # no time: a clock may be set back
-    tx.execute(update(owners).where(owners.c.name == owner).values(last_turn=next_turn))
+    tx.execute(_TAKEN, {"taker": owner})
 
 
 def in_turn(shares: Mapping[str, Share], queues: Mapping[str, Iterable[_Each]]) -> Iterator[_Each]:

@@ -43,7 +43,8 @@ FLEET_S = 60.0
 HEARTBEAT_S = 5.0  # as shipped
 EPOCH_S = 10.0
 NEWCOMERS = 20  # of an owner who comes when everything is busy
-SITES = 2  # processes that simulate
+SITES = 8  # processes that simulate
+THREADS = 8  # of each, of a fleet: more would wait for each other, as workers, each a process, do not
 LEASE_MS = 120_000  # none ends: what is simulated here are no deaths
 
 
@@ -259,8 +260,8 @@ def _live(url: str, n: int) -> _Fleet:
                 with taking:
                     heapq.heappush(heap, (again, next(order), what))
 
-        with ThreadPoolExecutor(30) as threads:
-            for each in [threads.submit(act) for _ in range(30)]:
+        with ThreadPoolExecutor(THREADS) as threads:
+            for each in [threads.submit(act) for _ in range(THREADS)]:
                 each.result()
     return measured
 
@@ -298,7 +299,7 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def _at_sites(work: Callable[[], Any]) -> list[Any]:
     """What each process of the simulation returns."""
-    with multiprocessing.get_context("spawn").Pool(SITES) as sites:
+    with multiprocessing.get_context("spawn").Pool(SITES, sys.setswitchinterval, (0.0002,)) as sites:
         return [each.get() for each in [sites.apply_async(work) for _ in range(SITES)]]
 
 
