@@ -39,7 +39,8 @@ CLAIMERS = 16  # at once
 CURVES = 8_000
 EPOCHS = 3  # of each
 WORKERS = 1_000
-FLEET_S = 60.0
+COMING_S = 30.0  # in which a fleet comes to work, and nothing is measured yet
+FLEET_S = 90.0
 HEARTBEAT_S = 5.0  # as shipped
 EPOCH_S = 10.0
 NEWCOMERS = 20  # of an owner who comes when everything is busy
@@ -167,6 +168,12 @@ class _Fleet:
     row: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)  # behind their time: whether the simulation itself kept up
 
+    def begin_again(self) -> float:
+        """Once all have come. Returns the seconds until the next time: never."""
+        for each in (self.claim, self.heartbeat, self.row, self.late):
+            each.clear()
+        return FLEET_S
+
 
 def _fleet(server: Postgres, store: Store, url: str) -> Iterator[Measurement]:
     with ThreadPoolExecutor() as background, _load(server) as load:
@@ -175,7 +182,7 @@ def _fleet(server: Postgres, store: Store, url: str) -> Iterator[Measurement]:
     yield load.of(f"database, of a core, under {WORKERS} workers")
     for name, at_most in (("claim", 100.0), ("heartbeat", None), ("row", None), ("late", None)):
         values = sorted(1000 * each for site in sites for each in getattr(site, name))
-        rate = len(values) / load.seconds
+        rate = len(values) / (FLEET_S - COMING_S)
         p99 = values[int(0.99 * len(values))]
         yield Measurement(f"p99 of a {name}, {rate:.0f} a second", values, "ms", at_most=at_most, middle=p99)
     yield Measurement(f"a newcomer's {NEWCOMERS} runs, until claimed", newcomer.result(), "s")
@@ -186,10 +193,10 @@ def _fleet(server: Postgres, store: Store, url: str) -> Iterator[Measurement]:
 
 def _come_later(store: Store) -> list[float]:
     """Half way, when everything is busy and others have tens of thousands queued."""
-    time.sleep(FLEET_S / 2)
+    time.sleep(COMING_S + (FLEET_S - COMING_S) / 2)
     with store.writing("newcomer") as tx:
         ids = [experiments_store.submit(tx, spec(epochs=EPOCHS, seed=seed)).id for seed in range(NEWCOMERS)]
-    time.sleep(FLEET_S / 3)
+    time.sleep((FLEET_S - COMING_S) / 3)
     at = select(events.c.experiment_id, events.c.kind, events.c.at_ms).where(events.c.experiment_id.in_(ids))
     with store.reading() as tx:
         when = {(each.experiment_id, each.kind): each.at_ms for each in tx.execute(at)}
@@ -242,8 +249,9 @@ def _live(url: str, n: int) -> _Fleet:
         heap: list[tuple[float, int, Callable[[], float]]] = []
         for _ in range(n):
             one = _Worker(store, measured)
-            heap.append((begun + random.uniform(0, EPOCH_S), next(order), one.step))
+            heap.append((begun + random.uniform(0, COMING_S), next(order), one.step))
             heap.append((begun + random.uniform(0, HEARTBEAT_S), next(order), one.beat))
+        heap.append((begun + COMING_S, next(order), measured.begin_again))
         heapq.heapify(heap)
         taking = threading.Lock()
 
