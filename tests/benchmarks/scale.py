@@ -34,7 +34,7 @@ from tests.unit.store.builders import analyzed, result, spec
 
 QUEUED = 100_000
 OWNERS = 20  # the first has half of what is queued
-CLAIMS = 3_000
+CLAIMS = 1_000  # as many as there are workers
 CLAIMERS = 16  # at once
 CURVES = 8_000
 EPOCHS = 3  # of each
