@@ -65,8 +65,12 @@ def token_with(request: Request, store: Store, secret: str) -> Token:
     with store.reading() as tx:
         token = tokens.find(tx, secret)
     if token is None or not token.valid:
-        raise HTTPException(401, _WRONG, _CHALLENGE)
+        raise wrong_token()
     return _counted(request, token)
+
+
+def wrong_token() -> HTTPException:
+    return HTTPException(401, _WRONG, _CHALLENGE)
 
 
 def require_own_page(request: Request) -> None:

@@ -8,12 +8,14 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, R
 from fastapi.responses import RedirectResponse
 from starlette.requests import ClientDisconnect
 
-from api.callers import COOKIE, SIGN_IN, require_own_page, token_with
+from api.callers import COOKIE, SIGN_IN, require_own_page, token_with, wrong_token
 from api.depends import StoreDep
 from api.pages import page, prefers_html
 from api.parameters import refuse_unknown_query
 from api.problems import problem_responses
 from core.store import sessions
+from core.store.session import Store
+from core.store.sessions import NewSession
 
 router = APIRouter(tags=["people"], dependencies=[Depends(refuse_unknown_query)])
 
@@ -75,16 +77,24 @@ def sign_in(
 ) -> Response:
     """A cookie in the place of a token. A browser with a wrong one sees the page again."""
     try:
-        token = token_with(request, store, secret)
+        session = _begun(request, store, secret)
     except HTTPException as refused:
         if refused.status_code == 401 and prefers_html(accept):
             return _page_that_asks(_REFUSED, 401, refused.headers)
         raise
-    with store.writing(token.name) as tx:
-        session = sessions.begin(tx, token)
     answer = RedirectResponse(next_path, 303)
     answer.set_cookie(COOKIE, session.secret, session.seconds, **_attributes(request))
     return answer
+
+
+def _begun(request: Request, store: Store, secret: str) -> NewSession:
+    """Raises HTTPException: 401 where the secret is of no token that is valid, 429."""
+    token = token_with(request, store, secret)
+    with store.writing(token.name) as tx:
+        session = sessions.begin(tx, token)
+    if session is None:
+        raise wrong_token()
+    return session
 
 
 @router.post("/sign-out", status_code=303, response_class=Response, responses=_GO_ON)

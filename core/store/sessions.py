@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from core.store.clock import now_ms
-from core.store.tables import sessions
+from core.store.tables import sessions, tokens
 from core.store.tokens import DAY_MS, Token
 from core.tokens import new_session_secret, sha256_of
 
@@ -20,8 +20,13 @@ class NewSession(NamedTuple):
     seconds: int  # for which it is valid
 
 
-def begin(tx: Connection, token: Token) -> NewSession:
-    """A new session, which ends before its token does. Those that are over are forgotten."""
+def begin(tx: Connection, token: Token) -> NewSession | None:
+    """A new session, which ends before its token does; None where that has another secret by now, or was revoked. Those
+    that are over are forgotten."""
+    still = (tokens.c.id == token.id, tokens.c.sha256 == token.sha256, tokens.c.revoked_ms.is_(None))
+    # Locked first, as by whoever gives it another secret, and ends its sessions.
+    if tx.execute(select(tokens.c.id).where(*still).with_for_update(key_share=True)).first() is None:
+        return None
     forget_expired(tx)
     secret = new_session_secret()
     end = now_ms() + DAYS * DAY_MS

@@ -140,13 +140,23 @@ _queued = experiments.c.state == literally(State.QUEUED)
 _running = experiments.c.state == literally(State.RUNNING)
 # The state is in it for SQLite, which without statistics would take the index above, and sort.
 Index(
-    "ix_experiments_queued",
+    "ix_experiments_queued_by_device",
     experiments.c.state,
     experiments.c.owner,
     experiments.c.device,
     experiments.c.rank,
     experiments.c.id,
     experiments.c.requeued_ms,  # so that who counts reads nothing else
+    sqlite_where=_queued,
+    postgresql_where=_queued,
+)
+# By which workers of before revision 0010 claim.
+Index(
+    "ix_experiments_queued",
+    experiments.c.state,
+    experiments.c.owner,
+    experiments.c.rank,
+    experiments.c.id,
     sqlite_where=_queued,
     postgresql_where=_queued,
 )

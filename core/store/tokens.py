@@ -2,6 +2,7 @@
 kept. What a browser has in its place is the concern of `sessions`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -90,9 +91,11 @@ def revoke(tx: Connection, name: str) -> None:
     _end_sessions(tx, name)
 
 
-def limit(tx: Connection, name: str, quotas: Quotas) -> None:
-    """Other quotas; what waits or runs already stays. Raises NoSuchToken."""
-    _change(tx, name, update(tokens).values(quotas._asdict()))
+def limit(tx: Connection, name: str, changed: Mapping[str, int | None]) -> Quotas:
+    """Other quotas, by their names; what waits or runs already stays. Returns all of them. Raises NoSuchToken."""
+    if changed:
+        _change(tx, name, update(tokens).values(changed))
+    return named(tx, name).quotas
 
 
 def everyone(tx: Connection) -> list[Token]:

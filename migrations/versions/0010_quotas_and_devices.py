@@ -11,6 +11,8 @@ depends_on = None
 
 _QUOTAS = ("max_queued", "max_running", "per_minute")
 _QUEUED = sa.text("state = 'queued'")
+_INDEX = "ix_experiments_queued_by_device"
+_COLUMNS = ("state", "owner", "device", "rank", "id", "requeued_ms")
 _AT_A_TIME = 1000
 _OF_A_GPU = ("memory_used_mib", "memory_total_mib", "utilisation")
 
@@ -35,10 +37,11 @@ def upgrade() -> None:
         sa.Column("n", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("worker_id", "name", "kind", name=op.f("pk_tallies")),
     )
-    for table in ("experiments", "sweeps"):
+    for table in ("sweeps", "experiments"):  # as everybody locks them
         op.add_column(table, sa.Column("device", sa.Text(), server_default="any", nullable=False))
     _give_tf32_to_gpus()
-    _index_the_queue_by("state", "owner", "device", "rank", "id", "requeued_ms")
+    # Beside the one that workers of before claim by; that goes once there are none.
+    op.create_index(_INDEX, "experiments", _COLUMNS, sqlite_where=_QUEUED, postgresql_where=_QUEUED)
     for column in _OF_A_GPU:
         op.add_column("workers", sa.Column(column, sa.Integer()))
 
@@ -46,18 +49,13 @@ def upgrade() -> None:
 def downgrade() -> None:
     for column in _OF_A_GPU:
         op.drop_column("workers", column)
-    _index_the_queue_by("state", "owner", "rank", "id")
-    for table in ("experiments", "sweeps"):
+    op.drop_index(_INDEX, table_name="experiments")
+    for table in ("sweeps", "experiments"):
         op.drop_column(table, "device")
     op.drop_table("tallies")
     op.drop_table("sessions")
     for column in _QUOTAS:
         op.drop_column("tokens", column)
-
-
-def _index_the_queue_by(*columns: str) -> None:
-    op.drop_index("ix_experiments_queued", table_name="experiments")
-    op.create_index("ix_experiments_queued", "experiments", columns, sqlite_where=_QUEUED, postgresql_where=_QUEUED)
 
 
 def _give_tf32_to_gpus() -> None:

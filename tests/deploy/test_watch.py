@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from fastapi.testclient import TestClient
 
@@ -77,8 +76,7 @@ def test_every_metric_of_rules_and_dashboard_is_one_that_the_api_has(tmp_path: P
     store, doorbell = Store(database_url), Doorbell(Settings(home=tmp_path))
     answer = TestClient(application(store, doorbell), base_url="http://127.0.0.1").get("/metrics")
     store.close()
-    if answer.status_code == 404:
-        pytest.skip("this version has no /metrics")
+    assert answer.status_code == 200
     told = set(re.findall(r"^# TYPE (\w+) ", answer.text, re.MULTILINE))
     assert used <= told
 

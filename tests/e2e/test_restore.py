@@ -109,7 +109,7 @@ def test_a_database_that_was_dropped_is_restored_from_what_the_printed_line_has_
         shell(postgres, done.stdout)
         before = answers(client, ended)
     postgres.execute("DROP DATABASE restored WITH (FORCE)", "CREATE DATABASE restored TEMPLATE template0")
-    shell(postgres, f"pg_restore --no-owner --dbname={postgres.url_of('restored')} {dump}")
+    shell(postgres, f"pg_restore --clean --if-exists --no-owner --dbname={postgres.url_of('restored')} {dump}")
     with served(settings, tmp_path) as client:
         assert answers(client, ended) == before
         goes_on(client, long)

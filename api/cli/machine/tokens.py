@@ -113,16 +113,15 @@ def limit(
     """Change how much the holder of a token may have; what is not said stays. What waits or runs already stays too."""
     from core.store import tokens
 
-    changed = {"max_queued": max_queued, "max_running": max_running, "per_minute": per_minute}
+    said = {"max_queued": max_queued, "max_running": max_running, "per_minute": per_minute}
+    changed = {each: number or None for each, number in said.items() if number is not None}
     with _store() as store, store.writing() as tx:
-        quotas = tokens.named(tx, name).quotas
-        quotas = quotas._replace(**{each: number or None for each, number in changed.items() if number is not None})
-        tokens.limit(tx, name, quotas)
+        quotas = tokens.limit(tx, name, changed)
     if as_json:
         print_json({"name": name, **quotas._asdict()})
     else:
-        said = ", ".join(f"{each} {'-' if number is None else number}" for each, number in quotas._asdict().items())
-        print(f"the token {name}: {said}")
+        told = ", ".join(f"{each} {'-' if number is None else number}" for each, number in quotas._asdict().items())
+        print(f"the token {name}: {told}")
 
 
 @token.command(epilog="Example: ballast token revoke carol")

@@ -41,7 +41,7 @@ def test_quotas_are_kept_changed_and_survive_another_secret(store: Store) -> Non
     with store.writing() as tx:
         tokens.rotate(tx, "alice")
         assert tokens.named(tx, "alice").quotas == Quotas(3, None, 60)
-        tokens.limit(tx, "alice", Quotas(max_running=2))
+        tokens.limit(tx, "alice", {"max_queued": None, "max_running": 2, "per_minute": None})
         assert tokens.everyone(tx)[0].quotas == Quotas(None, 2, None)
 
 

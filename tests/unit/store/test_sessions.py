@@ -19,7 +19,9 @@ def made(store: Store, name: str = "alice", days: int | None = None) -> Token:
 
 def begun(store: Store, token: Token) -> sessions.NewSession:
     with store.writing() as tx:
-        return sessions.begin(tx, token)
+        session = sessions.begin(tx, token)
+    assert session is not None
+    return session
 
 
 def owner(store: Store, secret: str) -> str | None:
@@ -58,6 +60,16 @@ def test_with_a_tokens_secret_its_sessions_end(store: Store, change: str) -> Non
         assert tx.execute(select(func.count()).select_from(table)).scalar() == 1
         tokens.rotate(tx, "alice")
     assert owner(store, session.secret) is None
+
+
+@pytest.mark.parametrize("change", ["rotate", "revoke"])
+def test_none_begins_with_a_secret_that_was_just_taken_away(store: Store, change: str) -> None:
+    """Between finding the token and beginning the session."""
+    found = made(store)
+    with store.writing() as tx:
+        getattr(tokens, change)(tx, "alice")
+    with store.writing() as tx:
+        assert sessions.begin(tx, found) is None
 
 
 def test_one_whose_token_has_expired_is_none(store: Store) -> None:
