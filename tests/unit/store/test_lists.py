@@ -84,9 +84,7 @@ def test_the_head_of_the_queue_is_read_in_its_order(large: Store) -> None:
         assert "ix_experiments_queued" in shares
         assert_nothing_is_searched_whole(shares)
         for plan in (*queues, heads):
-            assert (
-                "ix_experiments_queued" in plan
-            )  # or that by device: which leads there sooner
+            assert "ix_experiments_queued" in plan  # or that by device: which leads there sooner
             assert_nothing_is_searched_whole(plan)
             assert_nothing_is_sorted(plan)
 
