@@ -147,6 +147,22 @@ def test_pack_keys_are_renewed_in_the_order_in_which_everybody_locks(empty: Stor
     assert keys == [first.pack_key, second.pack_key]
 
 
+def test_columns_come_to_tables_in_the_order_in_which_everybody_reads_them(empty: Store, empty_url: str) -> None:
+    """A sweep is read before its members: an upgrade that holds the members and waits for the sweeps ends neither."""
+    if empty.dialect == "sqlite":
+        pytest.skip("one writer at a time: no tables are locked")
+    schema.upgrade(empty_url)
+    schema.downgrade(empty_url, "0009")
+    upgrade = threading.Thread(target=schema.upgrade, args=[empty_url])
+    with empty.writing() as tx:
+        tx.execute(text("SELECT count(*) FROM sweeps"))
+        upgrade.start()
+        wait_until(lambda: tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0)
+        tx.execute(text("SELECT count(*) FROM experiments"))
+    upgrade.join()
+    assert schema.state_of(empty) is SchemaState.CURRENT
+
+
 def test_more_pack_keys_than_a_batch_are_renewed(empty: Store, empty_url: str) -> None:
     schema.upgrade(empty_url)
     specs = [spec(seed=seed, batch_size=1 + seed % 3) for seed in range(2100)]
