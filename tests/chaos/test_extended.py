@@ -1,4 +1,4 @@
-"""Show 11: five epochs that are extended to ten have, bit for bit, the curve of ten."""
+"""Five epochs that are extended to ten have, bit for bit, the curve of ten."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Show 2: a worker that was frozen for longer than its lease, and thaws."""
+"""A worker that was frozen for longer than its lease, and thaws."""
 
 import signal
 from collections.abc import Iterator

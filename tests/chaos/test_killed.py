@@ -1,4 +1,4 @@
-"""Show 1: workers killed at random. Whatever is killed when, every curve is bit for bit that of an undisturbed run."""
+"""Workers killed at random. Whatever is killed when, every curve is bit for bit that of an undisturbed run."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Show 8: workers that are told to leave, one after the other, all at once, and with the database away."""
+"""Workers that are told to leave, one after the other, all at once, and with the database away."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""Show 7: a full disk, damaged and unreachable checkpoints, a poison experiment, a step that hangs, no memory."""
+"""A full disk, damaged and unreachable checkpoints, a poison experiment, a step that hangs, no memory."""
 
 import re
 import resource

@@ -1,4 +1,4 @@
-"""Show 9: whatever happens to experiments in whatever order, over two connections, what the house promises holds
+"""Whatever happens to experiments in whatever order, over two connections, what the house promises holds
 (core/store/README.md, "The fence"; api/README.md, "States").
 
 Every claim ever made goes on writing, stale ones too; a transaction may break off before its commit, or be tried twice,

@@ -1,4 +1,4 @@
-"""Show 6: versions beside each other. What migrates only adds, so that workers and API of the version before go on over
+"""Versions beside each other. What migrates only adds, so that workers and API of the version before go on over
 a database of this one; and what the first version has measured is there after all migrations.
 """
 

@@ -1,4 +1,4 @@
-"""Show 6: backed up beside a service at work, wiped, restored: what had ended is byte for byte as before, and what ran
+"""Backed up beside a service at work, wiped, restored: what had ended is byte for byte as before, and what ran
 goes on (deploy/README.md, "Back up and restore").
 """
 

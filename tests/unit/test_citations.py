@@ -13,13 +13,17 @@ ROOT = Path(__file__).parents[2]
 WINGS = ("api", "core", "worker", "migrations")
 FOLDERS = (*WINGS, "deploy", "tests")
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"{each}/README.md" for each in ("api", "core/store", "core/training")))
-PAGES += ("worker/README.md", "deploy/README.md")
+PAGES += ("worker/README.md", "deploy/README.md", "deploy/ALERTS.md")
+
+_READ = (".py", ".md", ".toml", ".mako", "Makefile", ".ci/run")
+_READ += ("Dockerfile", ".sh", ".yaml", ".yml", ".tpl", ".conf", ".service", ".example")  # of deploy/
 
 _PLANS = "(?:DESIGN|CONTRACT|PROTOCOL|STORE|CELERY|STACK|STYLE|DEPLOY|ROADMAP|PEERS)"
 _NOT_HERE = re.compile(
     rf"\b{_PLANS}(?:\.md|,?[\s#]+§)"  # which may go on in the next line, too
     rf"|(?<=\()(?<![\w\])]\(){_PLANS}(?=[\s,;)])"  # in parentheses that call nothing
     r"|\bshared/"
+    r"|\bShows? \d"  # of an issue
 )
 # A page that is no link's, and perhaps a section of it; in a comment or a docstring it may go on in the next line.
 _CITED = re.compile(r'(?<![\w/.:~-])(?<!\]\()((?:[\w.-]+/)*[\w-]+\.md)\b`?(?:,[\s#]+"([^"]+)")?')
@@ -137,7 +141,7 @@ def _modules() -> dict[str, set[str]]:
 
 def _texts() -> Iterator[tuple[str, str]]:
     for path in _tracked():
-        if path.endswith((".py", ".md", ".toml", ".mako", "Makefile", ".ci/run")) and path != str(_HERE):
+        if path.endswith(_READ) and path != str(_HERE):
             yield path, (ROOT / path).read_text()
 
 
@@ -170,6 +174,7 @@ def test_every_wing_has_its_page() -> None:
         "(DESIGN, the rooms)",
         "(STYLE)",
         "in ../shared/notes",
+        "Show 6: it is restored",
         "core/stores/README.md",
         "as HOUSE.md says",
         '`core/store/README.md`, "The fences"',
